@@ -1,0 +1,90 @@
+"""What the audit log records, and how its rows are chained so that none can be changed or removed unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+GENESIS = "0" * 64
+"""The ``previous`` hash of the first row."""
+
+
+class AuditAction(StrEnum):
+    """Every act that leaves an audit row."""
+
+    SERVICE_STARTED = "service_started"
+    SERVICE_STOPPED = "service_stopped"
+    SETTINGS_RECORDED = "settings_recorded"
+    BUNDLE_RECORDED = "bundle_recorded"
+    ASSOCIATION_REFUSED = "association_refused"
+    INSTANCES_RECEIVED = "instances_received"
+    INSTANCE_REFUSED = "instance_refused"
+    INSTANCE_CONFLICT = "instance_conflict"
+    INSTANCE_IGNORED = "instance_ignored"
+    SERIES_MOVED = "series_moved"
+    JOB_MOVED = "job_moved"
+    STUDY_FLAGGED = "study_flagged"
+    RESULT_RECORDED = "result_recorded"
+    DELIVERY_MOVED = "delivery_moved"
+    ORPHAN_REMOVED = "orphan_removed"
+    AUDIT_READ = "audit_read"
+
+
+class Outcome(StrEnum):
+    """Success, or how bad the failure was (PS3.15 A.5.2 EventOutcomeIndicator 0, 4, 8)."""
+
+    SUCCESS = "success"
+    MINOR_FAILURE = "minor_failure"
+    SERIOUS_FAILURE = "serious_failure"
+
+
+Detail = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One act. ``actor`` is a role, an AE title or a person; no field ever names a patient."""
+
+    at: datetime
+    actor: str
+    action: AuditAction
+    outcome: Outcome = Outcome.SUCCESS
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+    detail: Mapping[str, Detail] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is None:
+            raise ValueError("an audit event needs an aware UTC time")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """An event as it stands in the log: its place, the hash of the row before it, and its own hash."""
+
+    sequence: int
+    previous: str
+    digest: str
+    event: AuditEvent
+
+
+def chain_digest(previous: str, sequence: int, event: AuditEvent) -> str:
+    """SHA-256 over the previous digest, the sequence number and the event in canonical JSON."""
+    body = {
+        "sequence": sequence,
+        "at": event.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "actor": event.actor,
+        "action": event.action.value,
+        "outcome": event.outcome.value,
+        "study_instance_uid": event.study_instance_uid,
+        "series_instance_uid": event.series_instance_uid,
+        "sop_instance_uid": event.sop_instance_uid,
+        "detail": dict(event.detail),
+    }
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(f"{previous}\n{text}".encode("ascii")).hexdigest()
