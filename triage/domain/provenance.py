@@ -1,0 +1,28 @@
+"""Which software and which bundle made a result, and when its content was fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Written into every result object.
+
+    ``content_at`` is the time of the series revision, not of the encoding, so that analysing again writes
+    the same object. ``demonstration`` marks a bundle that was trained on synthetic heads only.
+    """
+
+    bundle_name: str
+    bundle_version: str
+    bundle_digest: str
+    software_version: str
+    demonstration: bool
+    content_at: datetime
+
+    def __post_init__(self) -> None:
+        if self.content_at.tzinfo is None:
+            raise ValueError("content_at needs an aware UTC time")
+        if len(self.bundle_digest) != 64:
+            raise ValueError("bundle_digest is a SHA-256 in hexadecimal")
