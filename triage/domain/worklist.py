@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from triage.domain.finding import KeySlice, ReasonCode, Subtype, SubtypeFinding, Urgency, WorklistStatus
+from triage.domain.finding import (
+    KeySlice,
+    ReasonCode,
+    Subtype,
+    SubtypeFinding,
+    TriageResult,
+    Urgency,
+    WorklistStatus,
+)
+from triage.domain.lifecycle import SeriesState
 
 PENDING_RISES_AFTER = timedelta(minutes=10)
 """A pending study that waits longer than this stands before the urgent ones: something may be stuck."""
@@ -67,3 +76,84 @@ def order_key(row: WorklistRow, now: datetime) -> tuple[int, datetime]:
 def in_reading_order(rows: Iterable[WorklistRow], now: datetime) -> list[WorklistRow]:
     """The rows as a radiologist should open them."""
     return sorted(rows, key=lambda row: order_key(row, now))
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesOutcome:
+    """Where one series of a study stands, with the latest result that any of its revisions has.
+
+    ``result_is_current`` is false while a later revision has not been analysed yet. ``candidate`` says that
+    the headers look like a head CT that could be analysed.
+    """
+
+    series_instance_uid: str
+    state: SeriesState
+    candidate: bool
+    reason: ReasonCode | None
+    instance_count: int
+    result: TriageResult | None = None
+    result_is_current: bool = False
+    bundle: str | None = None
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether an outcome is still to come."""
+        return self.state in (SeriesState.RECEIVING, SeriesState.STABLE)
+
+
+def study_row(
+    study_instance_uid: str,
+    accession_number: str,
+    outcomes: Sequence[SeriesOutcome],
+    received_at: datetime,
+    flagged_at: datetime | None,
+    now: datetime,
+) -> WorklistRow:
+    """Say where a study stands from where its series stand.
+
+    A suspicion is never taken back by waiting: it stays, marked provisional, while a later revision or
+    another series is still in work. A negative counts only when it is the current one and no candidate
+    series is in work. Everything else is pending, or not analysed with the reason of the series that came
+    closest to being analysed.
+
+    ``flagged_at`` is the time of an earlier flag; a first flag is stamped ``now``.
+    """
+    if not outcomes:
+        raise ValueError("a study has at least one series")
+    speaker, status = _speaker(outcomes)
+    result = speaker.result if status in (WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED) else None
+    suspected = status is WorklistStatus.SUSPECTED
+    provisional = result is not None and (result.provisional or not speaker.result_is_current)
+    return WorklistRow(
+        study_instance_uid=study_instance_uid,
+        series_instance_uid=speaker.series_instance_uid,
+        accession_number=accession_number,
+        status=status,
+        provisional=provisional,
+        reason=speaker.reason if status is WorklistStatus.NOT_ANALYSED else None,
+        urgency=result.urgency if result is not None else Urgency.NONE,
+        score=result.score if result is not None else None,
+        subtypes=result.subtypes if result is not None else {},
+        total_volume_ml=result.total_volume_ml if result is not None else None,
+        key_slice=result.key_slice if result is not None else None,
+        received_at=received_at,
+        flagged_at=(flagged_at or now) if suspected else flagged_at,
+        bundle=speaker.bundle if result is not None else None,
+    )
+
+
+def _speaker(outcomes: Sequence[SeriesOutcome]) -> tuple[SeriesOutcome, WorklistStatus]:
+    """The series that the row speaks of, and the status it gives the study."""
+    suspected = [o for o in outcomes if o.result is not None and o.result.status is WorklistStatus.SUSPECTED]
+    if suspected:
+        return max(suspected, key=lambda o: o.result.score if o.result else 0.0), WorklistStatus.SUSPECTED
+    waiting = [o for o in outcomes if o.in_progress and o.candidate]
+    if waiting:
+        return max(waiting, key=lambda o: o.instance_count), WorklistStatus.PENDING
+    negative = [o for o in outcomes if o.state is SeriesState.ANALYSED and o.result_is_current]
+    if negative:
+        return max(negative, key=lambda o: o.instance_count), WorklistStatus.NOT_SUSPECTED
+    ended = [o for o in outcomes if o.state is SeriesState.UNUSABLE]
+    if ended:
+        return max(ended, key=lambda o: (o.candidate, o.instance_count)), WorklistStatus.NOT_ANALYSED
+    return max(outcomes, key=lambda o: o.instance_count), WorklistStatus.PENDING
