@@ -1,0 +1,160 @@
+"""What the nets see: a square of fixed mm per pixel about the image centre, in three windows.
+
+Training and serving call the same functions. One pixel is the mean of the tissue that it covers, so shrinking
+neither aliases nor moves an edge, and everything outside the source image is air.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, with_config
+
+AIR_HU = -1024.0
+METAL_HU = 3071.0
+"""Values are clipped to AIR_HU..METAL_HU before any averaging: padding of -2000 must not bleed into the scalp."""
+
+SUBDURAL_WINDOWS = ((40.0, 80.0), (80.0, 200.0), (600.0, 2800.0))
+
+
+@with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True, slots=True)
+class PreprocessSpec:
+    """How slices become net input; part of the bundle, because the nets were trained with it.
+
+    Attributes
+    ----------
+    size : int
+        Rows and columns of the net input.
+    pixel_mm : float
+        Side of one input pixel. Fixed, not fitted to the head: a face slice must not fill the raster.
+    windows : tuple of (center, width)
+        In HU, one per input channel: brain, subdural, bone (PS3.3 C.11.2.1.2 names).
+    slab_mm : float
+        Length along the normal that the nets were trained on.
+    thin_below_mm : float
+        Slices nearer to each other than this are averaged to slabs of about ``slab_mm``.
+    """
+
+    size: int = 256
+    pixel_mm: float = 1.0
+    windows: tuple[tuple[float, float], ...] = SUBDURAL_WINDOWS
+    slab_mm: float = 5.0
+    thin_below_mm: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 1024:
+            raise ValueError(f"preprocessing size must lie in 16..1024 pixels, not {self.size}")
+        if not 0.1 <= self.pixel_mm <= 10.0:
+            raise ValueError(f"preprocessing pixel_mm must lie in 0.1..10 mm, not {self.pixel_mm}")
+        if not self.windows or any(not width > 0 for _, width in self.windows):
+            raise ValueError("preprocessing windows must be pairs (center, width) with a width above 0")
+        if not 0 < self.thin_below_mm <= self.slab_mm <= 20.0:
+            raise ValueError("preprocessing must satisfy 0 < thin_below_mm <= slab_mm <= 20")
+
+    @property
+    def field_mm(self) -> float:
+        """Side of the square that the nets see."""
+        return self.size * self.pixel_mm
+
+
+def sample_slices(
+    hu: NDArray[np.number], pixel_spacing_mm: tuple[float, float], spec: PreprocessSpec
+) -> NDArray[np.float32]:
+    """Resample slices to the net raster.
+
+    Parameters
+    ----------
+    hu : ndarray, shape (slice, row, column)
+        Hounsfield units.
+    pixel_spacing_mm : tuple of float
+        Between rows, between columns (PS3.3 10.7.1.3).
+
+    Returns
+    -------
+    ndarray of float32, shape (slice, size, size)
+        HU; the centre of the raster is the centre of the source image.
+    """
+    sampled = np.empty((len(hu), spec.size, spec.size), dtype=np.float32)
+    for index, image in enumerate(hu):
+        clipped = np.clip(image, AIR_HU, METAL_HU).astype(np.float32) - np.float32(AIR_HU)
+        sampled[index] = to_raster(clipped, pixel_spacing_mm, spec)
+    sampled += np.float32(AIR_HU)
+    return sampled
+
+
+def to_raster(
+    image: NDArray[np.float32], pixel_spacing_mm: tuple[float, float], spec: PreprocessSpec
+) -> NDArray[np.float32]:
+    """Mean of an image (row, column) over each raster pixel, shape (size, size); outside the image counts as 0."""
+    rows = axis_weights(image.shape[0], pixel_spacing_mm[0], spec.size, spec.pixel_mm)
+    columns = axis_weights(image.shape[1], pixel_spacing_mm[1], spec.size, spec.pixel_mm)
+    return rows @ (image @ columns.T)
+
+
+def from_raster(
+    maps: NDArray[np.float32], shape: tuple[int, int], pixel_spacing_mm: tuple[float, float], spec: PreprocessSpec
+) -> NDArray[np.float32]:
+    """Put maps on the net raster back on the source grid.
+
+    Parameters
+    ----------
+    maps : ndarray of float32, shape (channel, size, size)
+        Probabilities; interpolated, not rounded, so that a threshold of one half keeps areas.
+    shape : tuple of int
+        Rows and columns of the source image.
+
+    Returns
+    -------
+    ndarray of float32, shape (channel, row, column)
+        0 outside the raster.
+    """
+    restored = np.zeros((len(maps), *shape), dtype=np.float32)
+    touched = np.asarray(maps.any(axis=0), dtype=np.bool_)
+    if not touched.any():
+        return restored
+    from_rows, from_columns = _run(touched, axis=1), _run(touched, axis=0)
+    rows = axis_weights(spec.size, spec.pixel_mm, shape[0], pixel_spacing_mm[0])[:, from_rows]
+    columns = axis_weights(spec.size, spec.pixel_mm, shape[1], pixel_spacing_mm[1])[:, from_columns]
+    if rows.any() and columns.any():
+        to_rows, to_columns = _run(rows != 0, axis=1), _run(columns != 0, axis=1)
+        restored[:, to_rows, to_columns] = rows[to_rows] @ (maps[:, from_rows, from_columns] @ columns[to_columns].T)
+    return restored
+
+
+def window_slices(hu: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Net input of sampled slices: shape (slice, window, size, size), each window scaled to 0..1."""
+    tensor = np.empty((hu.shape[0], len(spec.windows), *hu.shape[1:]), dtype=np.float32)
+    for channel, (center, width) in enumerate(spec.windows):
+        lowest = np.float32(center - width / 2)
+        np.clip((hu - lowest) / np.float32(width), 0.0, 1.0, out=tensor[:, channel])
+    return tensor
+
+
+@lru_cache(maxsize=32)
+def axis_weights(from_count: int, from_mm: float, to_count: int, to_mm: float) -> NDArray[np.float32]:
+    """Weights that resample one axis, both grids centred on the same point; shape (to_count, from_count).
+
+    Shrinking takes the mean over each target pixel, enlarging interpolates linearly between centres. Rows
+    sum to 1 inside the source and to less where a target pixel reaches beyond it.
+    """
+    if to_mm >= from_mm:
+        source = (np.arange(from_count + 1) - from_count / 2) * from_mm
+        target = (np.arange(to_count + 1) - to_count / 2) * to_mm
+        covered = np.minimum(target[1:, None], source[None, 1:]) - np.maximum(target[:-1, None], source[None, :-1])
+        weights = np.maximum(covered, 0.0) / to_mm
+    else:
+        centres = (np.arange(to_count) + 0.5 - to_count / 2) * to_mm / from_mm + from_count / 2 - 0.5
+        weights = np.maximum(0.0, 1.0 - np.abs(centres[:, None] - np.arange(from_count)[None, :]))
+    table: NDArray[np.float32] = weights.astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def _run(touched: NDArray[np.bool_], axis: int) -> slice:
+    """The shortest slice that holds every line of a table with a true entry, looking along ``axis``."""
+    where = np.flatnonzero(touched.any(axis=axis))
+    return slice(int(where[0]), int(where[-1]) + 1)
