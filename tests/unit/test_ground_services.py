@@ -55,7 +55,7 @@ def test_the_makefile_installs_what_the_tests_need() -> None:
 def test_a_server_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = start_child(["/bin/sh", "-c", "echo no such port; exit 3"], log)
-    with pytest.raises(RuntimeError, match="(?s)SERVER ended.*no such port"):
+    with pytest.raises(RuntimeError, match=r"(?s)SERVER ended.*no such port"):
         wait_until(lambda: False, "SERVER", child, log)
 
 

@@ -1,0 +1,56 @@
+# make demo   see it work      make test   the whole test suite      make check   quick look before a commit
+# make setup  only .venv       make bench  ratios against peers      make pins    renew constraints.txt
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+APT_PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb postgresql
+SOURCES := triage trainer migrations tests
+WORKERS ?= 2
+
+.PHONY: setup demo test check bench pins debian-packages lint
+.DEFAULT_GOAL := setup
+
+setup: $(VENV)/.daemon
+
+# ONCE=1 ends by itself; STUDY=dir sends your own DICOM.
+demo: $(VENV)/.daemon
+	$(BIN)/triage demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
+
+test: $(VENV)/.everything debian-packages lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" $(PYTEST_ARGS)
+
+check: $(VENV)/.everything lint
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow and not soak" $(PYTEST_ARGS)
+
+lint: $(VENV)/.everything
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.everything debian-packages
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+# Exact versions of everything that the environment of `make test` holds, for the daemon, the trainer and the tests.
+pins: $(VENV)/.everything
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable \
+	    | sed -e 's/+[a-z0-9.]*$$//' -e 's/^onnxruntime==\(.*\)/onnxruntime==\1\nonnxruntime-gpu==\1/' > constraints.txt
+
+debian-packages:
+	@.ci/debian-packages $(APT_PACKAGES)
+
+# The daemon alone: no torch, no test tools.
+$(VENV)/.daemon: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[cpu]'
+	@touch $@
+
+$(VENV)/.everything: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[cpu,train,test]'
+	@touch $@ $(VENV)/.daemon
+
+$(VENV)/.made:
+	@.ci/make-venv '$(PYTHON)' $(VENV)
+	@touch $@
