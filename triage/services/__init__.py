@@ -1,0 +1,1 @@
+"""One module per step, each a verb. A step takes the stores and the values it needs as arguments."""

@@ -1,0 +1,154 @@
+"""The one place that wires: settings in, the parts of each role out."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from triage.domain.audit import AuditAction, AuditEvent
+from triage.inference.predict import Predictor
+from triage.net.scp import ListenerOptions
+from triage.net.scu import RemoteAe
+from triage.services.analyse import Analyst
+from triage.services.deliver import Courier
+from triage.services.receive import Door
+from triage.settings import DestinationSettings, Settings, settings_of_record
+from triage.store import bundles, records_of_settings
+from triage.store.blobs import BlobStore
+from triage.store.db import Database, require_current
+
+
+def utc_now() -> datetime:
+    """The clock that every role runs on."""
+    return datetime.now(UTC)
+
+
+def shipped_bundle() -> Path:
+    """Folder of the demonstration bundle inside the installed package."""
+    return Path(str(files("triage") / "bundles" / "demo"))
+
+
+def database_url(settings: Settings) -> str:
+    """The URL as given; the folder of an embedded database is made first."""
+    url = settings.database.url
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+@dataclass(frozen=True)
+class App:
+    """The parts that the roles of one process share. Tests replace single parts with ``dataclasses.replace``."""
+
+    settings: Settings
+    db: Database
+    blobs: BlobStore
+    clock: Callable[[], datetime] = utc_now
+
+    def door(self) -> Door:
+        """What the listener needs to keep instances."""
+        return Door(
+            db=self.db,
+            blobs=self.blobs,
+            timings=self.settings.series.timings(),
+            min_free_bytes=int(self.settings.storage.min_free_gb * 1e9),
+            name=f"{socket.gethostname()}:{self.settings.listener.port}",
+        )
+
+    def listener_options(self) -> ListenerOptions:
+        """How the Storage SCP listens."""
+        listener = self.settings.listener
+        return ListenerOptions(
+            ae_title=listener.ae_title,
+            host=listener.host,
+            port=listener.port,
+            allowed_callers=listener.allowed_callers,
+            max_associations=listener.max_associations,
+        )
+
+    def analyst(self) -> Analyst:
+        """Load the bundle, put it on record, and hand out what analysing needs.
+
+        Raises
+        ------
+        BundleError, ProviderUnavailable
+        """
+        inference = self.settings.inference
+        predictor = Predictor.load(
+            inference.bundle or shipped_bundle(),
+            device=inference.device,
+            threads=inference.threads or os.cpu_count() or 1,
+        )
+        bundle = predictor.bundle
+        with self.db.transaction() as tx:
+            bundles.record(
+                tx,
+                digest=bundle.digest,
+                name=bundle.name,
+                version=bundle.version,
+                manifest=bundle.manifest,
+                now=self.clock(),
+            )
+        return Analyst(
+            db=self.db,
+            blobs=self.blobs,
+            predictor=predictor,
+            destinations={d.name: d.objects for d in self.settings.destinations},
+            clock=self.clock,
+            owner=owner("work"),
+            every_slice=inference.every_slice,
+        )
+
+    def courier(self, destination: DestinationSettings) -> Courier:
+        """What sending to one destination needs."""
+        return Courier(
+            db=self.db,
+            blobs=self.blobs,
+            destination=destination.name,
+            remote=RemoteAe(
+                ae_title=destination.ae_title,
+                host=destination.host,
+                port=destination.port,
+                calling_ae_title=self.settings.listener.ae_title,
+            ),
+            clock=self.clock,
+            owner=owner("send"),
+        )
+
+    def record_start(self, role: str) -> None:
+        """Put the start of a role and the settings it runs under on record."""
+        with self.db.transaction() as tx:
+            records_of_settings.record(tx, settings_of_record(self.settings), self.clock())
+            tx.audit(AuditEvent(at=self.clock(), actor=role, action=AuditAction.SERVICE_STARTED, detail=_process()))
+
+    def record_stop(self, role: str) -> None:
+        """Put a clean stop on record."""
+        with self.db.transaction() as tx:
+            tx.audit(AuditEvent(at=self.clock(), actor=role, action=AuditAction.SERVICE_STOPPED, detail=_process()))
+
+
+def owner(role: str) -> str:
+    """Who holds a lease: host, process and role."""
+    return f"{socket.gethostname()}/{os.getpid()}/{role}"
+
+
+def _process() -> dict[str, str | int]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def build(settings: Settings) -> App:
+    """Open the stores.
+
+    Raises
+    ------
+    StoreUnavailable
+        The database does not answer, or its schema is not the one of this release.
+    """
+    db = Database(database_url(settings))
+    require_current(db)
+    return App(settings=settings, db=db, blobs=BlobStore(settings.storage.root))

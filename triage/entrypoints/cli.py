@@ -1,0 +1,92 @@
+"""The ``triage`` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from triage import __version__
+from triage.domain.errors import ConfigurationError, TriageError
+from triage.entrypoints import present
+from triage.entrypoints.look import audit, show, worklist
+from triage.entrypoints.operate import bundle, config, db, retry, send
+from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES, run_role, supervise
+from triage.settings import read_settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=present.INTENDED_USE)
+@click.version_option(__version__)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Settings file; without it ./triage.toml is read if it is there.",
+)
+@click.pass_context
+def triage(context: click.Context, config: Path | None) -> None:
+    """Put suspected intracranial haemorrhage first in the reading list.
+
+    Example: triage --config triage.toml run
+    """
+    context.obj = config
+
+
+@triage.command(epilog="Example: triage run --role listen --role clock")
+@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Only these roles; default all.")
+@click.option("--supervised", is_flag=True, hidden=True)
+@click.pass_obj
+def run(config: Path | None, roles: tuple[str, ...], supervised: bool) -> None:
+    """Run the daemon: receive, analyse, send, and keep time.
+
+    Every role is a process of its own and is started again when it dies. SIGTERM stops all of them cleanly.
+    """
+    settings = read_settings(config)
+    if supervised:
+        run_role(roles[0], settings, supervised=True)
+    else:
+        supervise(roles or tuple(ROLES), config)
+
+
+@triage.command(epilog="Example: triage demo --once")
+@click.option("--once", is_flag=True, help="End by itself instead of staying up until Ctrl-C.")
+@click.option(
+    "--study",
+    type=click.Path(exists=True, path_type=Path),
+    help="Send the DICOM files of this folder instead of made heads.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Where the demo keeps its database, files and archive; each run gets a folder of its own in it.",
+)
+def demo(once: bool, study: Path | None, folder: Path) -> None:
+    """Run the main job on this machine: daemon, stand-in archive, three studies, worklist."""
+    from triage.entrypoints.demo import run_demo
+
+    run_demo(folder, once=once, study=study)
+
+
+for command in (worklist, show, audit, retry, config, db, bundle, send):
+    triage.add_command(command)
+
+
+def main() -> None:
+    """Run the command; an expected failure is one sentence on standard error and a non-zero exit."""
+    try:
+        triage(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except ConfigurationError as exc:
+        click.echo(f"triage: {exc}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+    except TriageError as exc:
+        click.echo(f"triage: {exc}", err=True)
+        sys.exit(1)

@@ -1,0 +1,46 @@
+"""The role ``clock``: everything that happens because time passed, driven by APScheduler."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from triage.domain.errors import TriageError
+from triage.entrypoints.app import App
+from triage.services.assemble import assemble_due
+from triage.services.recover import remove_orphans, requeue_lapsed
+
+log = structlog.get_logger()
+
+ASSEMBLE_EVERY_SECONDS = 0.2
+RECOVER_EVERY_SECONDS = 1.0
+SWEEP_EVERY_SECONDS = 3600.0
+
+
+def tick(app: App, stop: threading.Event) -> None:
+    """Run the clock's steps until ``stop`` is set. Any number of clocks may run: each step claims its rows."""
+    scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(3)}, timezone="UTC")
+    timings = app.settings.series.timings()
+
+    def every(seconds: float, step: Callable[[], object], name: str) -> None:
+        def guarded() -> None:
+            try:
+                step()
+            except TriageError as exc:
+                log.error("step_failed", step=name, code=exc.code, why=str(exc))
+
+        scheduler.add_job(
+            guarded, "interval", seconds=seconds, id=name, max_instances=1, coalesce=True, misfire_grace_time=None
+        )
+
+    every(ASSEMBLE_EVERY_SECONDS, lambda: assemble_due(app.db, timings, app.clock()), "assemble")
+    every(RECOVER_EVERY_SECONDS, lambda: requeue_lapsed(app.db, app.clock()), "recover")
+    every(SWEEP_EVERY_SECONDS, lambda: remove_orphans(app.db, app.blobs, app.clock()), "sweep")
+    log.info("ticking")
+    scheduler.start()
+    stop.wait()
+    scheduler.shutdown(wait=True)

@@ -1,0 +1,57 @@
+"""The role ``listen``: the Storage SCP, with the receive step behind it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from triage.domain.errors import StoreUnavailable
+from triage.entrypoints.app import App
+from triage.net.scp import IncomingInstance, Peer, StorageScp
+from triage.services.receive import Door, Receipt, association_ended, association_refused, keep
+from triage.services.recover import end_lost_associations
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 10.0
+ATTEMPTS_TO_END = 5
+
+
+def serve(app: App, stop: threading.Event) -> None:
+    """Listen until ``stop`` is set, then let running associations finish."""
+    door = app.door()
+    lost = end_lost_associations(app.db, door.name, app.clock())
+    scp = storage_scp(app, door)
+    scp.start()
+    options = app.listener_options()
+    log.info("listening", ae_title=options.ae_title, host=options.host, port=scp.port, lost_associations=lost)
+    stop.wait()
+    scp.stop(GRACE_SECONDS)
+
+
+def storage_scp(app: App, door: Door) -> StorageScp:
+    """The SCP with its three callbacks."""
+
+    def on_instance(incoming: IncomingInstance) -> None:
+        receipt = keep(door, incoming, app.clock())
+        if receipt is not Receipt.STORED:
+            log.info("instance_not_new", receipt=receipt.value, sop_instance_uid=incoming.sop_instance_uid)
+
+    def on_ended(association_id: str, peer: Peer, released: bool) -> None:
+        log.info("association_ended", calling_ae_title=peer.calling_ae_title, released=released)
+        for attempt in range(ATTEMPTS_TO_END):
+            try:
+                association_ended(door, association_id, released=released, now=app.clock())
+            except StoreUnavailable as exc:
+                # Not lost when it fails for good: the series then waits for quiet_seconds instead.
+                log.warning("association_end_not_recorded", why=str(exc), attempt=attempt + 1)
+                time.sleep(0.2 * 2**attempt)
+            else:
+                return
+
+    def on_refused(peer: Peer, why: str) -> None:
+        association_refused(app.db, peer, why, app.clock())
+
+    return StorageScp(app.listener_options(), on_instance, on_ended, on_refused)

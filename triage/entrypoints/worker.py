@@ -1,0 +1,54 @@
+"""The roles ``work`` and ``send``: claim, do, repeat; idle for a moment when nothing is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from triage.domain.errors import TriageError
+from triage.entrypoints.app import App
+from triage.services.analyse import analyse_next
+from triage.services.deliver import deliver_next
+
+log = structlog.get_logger()
+
+IDLE_SECONDS = 0.1
+TROUBLE_SECONDS = 2.0
+
+
+def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
+    """Take steps until ``stop`` is set; a store that does not answer is waited for."""
+    while not stop.is_set():
+        try:
+            busy = step()
+        except TriageError as exc:
+            log.error("step_failed", code=exc.code, why=str(exc))
+            stop.wait(TROUBLE_SECONDS)
+        else:
+            if not busy:
+                stop.wait(IDLE_SECONDS)
+
+
+def work(app: App, stop: threading.Event) -> None:
+    """Analyse series until ``stop`` is set; the job in hand is finished first."""
+    analyst = app.analyst()
+    bundle = analyst.predictor.bundle
+    log.info("working", bundle=bundle.name, version=bundle.version, provider=analyst.predictor.provider)
+    repeat(lambda: analyse_next(analyst), stop)
+
+
+def deliver(app: App, stop: threading.Event) -> None:
+    """Send results until ``stop`` is set, one thread a destination, so that one that is down delays no other."""
+    couriers = [app.courier(destination) for destination in app.settings.destinations]
+    log.info("sending", destinations=[courier.destination for courier in couriers])
+    threads = [
+        threading.Thread(target=repeat, args=(lambda c=courier: deliver_next(c), stop), name=courier.destination)
+        for courier in couriers
+    ]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join()

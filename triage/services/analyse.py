@@ -1,0 +1,222 @@
+"""Analyse one series: volume, gate, provisional flag, segmentation, objects; one commit ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from triage import __version__
+from triage.dicom.seg import encode_seg
+from triage.dicom.sr import encode_sr
+from triage.dicom.volume import read_volume
+from triage.domain.encoded import EncodedObject
+from triage.domain.errors import StaleState, TriageError, UnusableSeries
+from triage.domain.finding import ReasonCode
+from triage.domain.lifecycle import JobState, SeriesState
+from triage.domain.provenance import Provenance
+from triage.domain.volume import Volume
+from triage.domain.work import ClaimedJob, RetryPolicy
+from triage.inference.plausible import check_living_head
+from triage.inference.predict import Analysis, Predictor
+from triage.services import choose
+from triage.services.lease import kept_alive
+from triage.store import deliveries, instances, jobs, results, series, studies, worklist
+from triage.store.blobs import BlobStore
+from triage.store.db import Database, Transaction
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 15.0
+JOB_LIMIT_SECONDS = 300.0
+RETRY = RetryPolicy(base_seconds=1.0, cap_seconds=30.0, max_attempts=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Analyst:
+    """What analysing needs. ``destinations`` maps each name to the object kinds it is sent."""
+
+    db: Database
+    blobs: BlobStore
+    predictor: Predictor
+    destinations: Mapping[str, Sequence[str]]
+    clock: Callable[[], datetime]
+    owner: str
+    every_slice: bool = False
+    lease_seconds: float = LEASE_SECONDS
+
+    @property
+    def bundle_label(self) -> str:
+        """Name and version of the bundle, as the worklist shows it."""
+        return f"{self.predictor.bundle.name} {self.predictor.bundle.version}"
+
+    @property
+    def actor(self) -> str:
+        """Named in the audit rows of this worker."""
+        return "worker"
+
+
+def analyse_next(analyst: Analyst) -> bool:
+    """Claim the most urgent job and bring it to an end; False when there is none."""
+    job = _claim(analyst)
+    if job is None:
+        return False
+    with structlog.contextvars.bound_contextvars(
+        series_instance_uid=job.series_instance_uid, revision=job.revision, attempt=job.attempt
+    ):
+        log.info("job_started")
+        with kept_alive(lambda: _renew(analyst, job), analyst.lease_seconds / 3, JOB_LIMIT_SECONDS):
+            try:
+                _analyse(analyst, job)
+            except UnusableSeries as exc:
+                _refuse(analyst, job, exc.reason, str(exc))
+            except StaleState:
+                # A late slice or a lapsed lease: another job has this series now.
+                log.info("job_superseded")
+            except Exception as exc:  # noqa: BLE001 - the worker loop: whatever a model or a file does, go on
+                _give_back(analyst, job, exc)
+    return True
+
+
+def _claim(analyst: Analyst) -> ClaimedJob | None:
+    now = analyst.clock()
+    with analyst.db.read() as tx:
+        if not jobs.any_due(tx, now):
+            return None
+    with analyst.db.transaction() as tx:
+        return jobs.claim(tx, owner=analyst.owner, now=now, lease_seconds=analyst.lease_seconds)
+
+
+def _renew(analyst: Analyst, job: ClaimedJob) -> None:
+    with analyst.db.transaction() as tx:
+        jobs.renew(tx, job, analyst.clock() + timedelta(seconds=analyst.lease_seconds))
+
+
+def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
+    started_at = analyst.clock()
+    with analyst.db.read() as tx:
+        record = series.get(tx, job.series_id)
+        stored = instances.of_series(tx, job.series_id)
+        predecessor = results.predecessor(tx, job.series_id, job.revision)
+    contents = [analyst.blobs.read(s.blob_key) for s in stored]
+    volume = read_volume(contents)
+    check_living_head(volume)
+    gate = analyst.predictor.gate(volume)
+    bundle = analyst.predictor.bundle
+    with analyst.db.transaction() as tx:
+        studies.lock(tx, job.study_instance_uid, now=analyst.clock())
+        results.put_provisional(
+            tx, job, gate.result, bundle_digest=bundle.digest, bundle=analyst.bundle_label, now=analyst.clock()
+        )
+        worklist.refresh(tx, job.study_instance_uid, analyst.clock())
+    log.info("gate_passed", score=round(gate.result.score, 4), status=gate.result.status.value)
+
+    analysis = analyst.predictor.segment(volume, gate, every_slice=analyst.every_slice)
+    provenance = Provenance(
+        bundle_name=bundle.name,
+        bundle_version=bundle.version,
+        bundle_digest=bundle.digest,
+        software_version=__version__,
+        demonstration=bundle.demonstration,
+        content_at=record.last_received_at,
+    )
+    objects: list[EncodedObject] = []
+    if analysis.labels.any():
+        objects.append(encode_seg(contents, volume, analysis.labels, analysis.result, provenance))
+    objects.append(
+        encode_sr(
+            contents,
+            volume,
+            analysis.result,
+            provenance,
+            segmentation=objects[0] if objects else None,
+            predecessor=predecessor,
+        )
+    )
+    placed = [(encoded, analyst.blobs.put(encoded.content)) for encoded in objects]
+    with analyst.db.transaction() as tx:
+        _record(tx, analyst, job, volume, analysis, placed)
+    log.info(
+        "job_succeeded",
+        status=analysis.result.status.value,
+        score=round(analysis.result.score, 4),
+        volume_ml=round(analysis.result.total_volume_ml, 2),
+        slices=len(volume.sources),
+        seconds=round((analyst.clock() - started_at).total_seconds(), 3),
+    )
+
+
+def _record(
+    tx: Transaction,
+    analyst: Analyst,
+    job: ClaimedJob,
+    volume: Volume,
+    analysis: Analysis,
+    placed: Sequence[tuple[EncodedObject, str]],
+) -> None:
+    """Result, objects, deliveries, states and worklist row in one transaction."""
+    now = analyst.clock()
+    bundle = analyst.predictor.bundle
+    studies.lock(tx, job.study_instance_uid, now=now)
+    jobs.succeed(tx, job, now)
+    record = series.get(tx, job.series_id)
+    series.move(tx, record, SeriesState.ANALYSED, now=now, actor=analyst.actor)
+    result_id = results.record(
+        tx, job, analysis.result, bundle_digest=bundle.digest, bundle=analyst.bundle_label, now=now
+    )
+    for encoded, blob_key in placed:
+        object_id = results.add_object(tx, result_id, encoded, blob_key, now)
+        wanted = [name for name, kinds in analyst.destinations.items() if encoded.kind in kinds]
+        deliveries.add(tx, object_id, wanted, now)
+    worklist.refresh(tx, job.study_instance_uid, now)
+
+
+def _refuse(analyst: Analyst, job: ClaimedJob, reason: ReasonCode, sentence: str) -> None:
+    """The analysis came to the conclusion that there is nothing it can say: a final state, with its reason."""
+    now = analyst.clock()
+    try:
+        with analyst.db.transaction() as tx:
+            studies.lock(tx, job.study_instance_uid, now=now)
+            jobs.succeed(tx, job, now)
+            end_unusable(tx, job.series_id, reason, sentence, actor=analyst.actor, now=now)
+    except StaleState:
+        log.info("job_superseded")
+        return
+    log.info("series_refused", reason=reason.value, why=sentence)
+
+
+def _give_back(analyst: Analyst, job: ClaimedJob, exc: Exception) -> None:
+    now = analyst.clock()
+    log.error("job_failed", exc_info=exc)
+    # A foreign exception's text may quote a header; only our own sentences are kept.
+    error = str(exc) if isinstance(exc, TriageError) else f"{type(exc).__name__} in the worker; its log tells more."
+    try:
+        with analyst.db.transaction() as tx:
+            studies.lock(tx, job.study_instance_uid, now=now)
+            state = jobs.give_back(
+                tx,
+                job,
+                error=error,
+                now=now,
+                not_before=now + timedelta(seconds=RETRY.delay_seconds(job.attempt, 1.0)),
+                max_attempts=RETRY.max_attempts,
+            )
+            if state is JobState.FAILED:
+                end_unusable(tx, job.series_id, ReasonCode.FAILED, error, actor=analyst.actor, now=now)
+    except StaleState:
+        log.info("job_superseded")
+
+
+def end_unusable(
+    tx: Transaction, series_id: int, reason: ReasonCode, sentence: str, *, actor: str, now: datetime
+) -> None:
+    """Move a stable series to its reason, take up one that was passed over for it, and show both.
+
+    The caller holds the study's lock.
+    """
+    record = series.get(tx, series_id)
+    series.move(tx, record, SeriesState.UNUSABLE, now=now, actor=actor, reason=reason, detail=sentence)
+    choose.reconsider(tx, record.study_instance_uid, now)
+    worklist.refresh(tx, record.study_instance_uid, now)

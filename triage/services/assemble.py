@@ -1,0 +1,63 @@
+"""Look at the series whose deadline has passed: wait on, refuse with a reason, or queue for analysis."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+
+from triage.dicom.select import exclusion, preference
+from triage.domain.completeness import Timings, complete_at, is_gap_free
+from triage.domain.lifecycle import SeriesState
+from triage.services import choose
+from triage.store import instances, series, worklist
+from triage.store.db import Database, Transaction
+from triage.store.series import SeriesRecord
+
+log = structlog.get_logger()
+
+
+def assemble_due(db: Database, timings: Timings, now: datetime) -> int:
+    """Look at every series that is due, one transaction each; return how many reached a new state."""
+    ended = 0
+    while True:
+        with db.read() as tx:
+            if not series.any_due(tx, now):
+                return ended
+        with db.transaction() as tx:
+            record = series.claim_due(tx, now)
+            if record is None:
+                return ended
+            ended += _look(tx, record, timings, now)
+
+
+def _look(tx: Transaction, record: SeriesRecord, timings: Timings, now: datetime) -> bool:
+    headers = [stored.header for stored in instances.of_series(tx, record.id)]
+    frames = [frame for header in headers for frame in header.frames]
+    due = complete_at(series.arrival(tx, record), is_gap_free(frames), timings)
+    if due > now:
+        series.look_again(tx, record.id, due)
+        return False
+    refused = exclusion(headers)
+    if refused is not None:
+        series.move(
+            tx,
+            record,
+            SeriesState.UNUSABLE,
+            now=now,
+            actor=choose.ACTOR,
+            reason=refused.reason,
+            detail=refused.sentence,
+        )
+        choose.reconsider(tx, record.study_instance_uid, now)
+    else:
+        choose.enter(tx, record, preference(headers), now)
+    worklist.refresh(tx, record.study_instance_uid, now)
+    log.info(
+        "series_assembled",
+        series_instance_uid=record.series_instance_uid,
+        revision=record.revision,
+        instances=len(headers),
+        reason=refused.reason.value if refused else None,
+    )
+    return True
