@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 
 from tests.services import MissingProgramError, OrthancServer, PostgresCluster, Programs
@@ -21,9 +22,17 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+# A busy machine is no failure; in CI the same examples run every time.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+
+
 def in_ci() -> bool:
     """Whether nothing may be skipped."""
     return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+hypothesis.settings.load_profile("ci" if in_ci() else "here")
 
 
 def unavailable(reason: str) -> NoReturn:

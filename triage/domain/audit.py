@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,6 +62,8 @@ class AuditEvent:
     def __post_init__(self) -> None:
         if self.at.tzinfo is None:
             raise ValueError("an audit event needs an aware UTC time")
+        if any(isinstance(value, float) and not math.isfinite(value) for value in self.detail.values()):
+            raise ValueError("an audit detail must be a number that JSON can hold")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,6 +60,11 @@ class Urgency(StrEnum):
     NONE = "none"
 
 
+def _check_volume(volume_ml: float) -> None:
+    if not (math.isfinite(volume_ml) and volume_ml >= 0.0):
+        raise ValueError(f"a volume is 0 ml or more, not {volume_ml}")
+
+
 @dataclass(frozen=True, slots=True)
 class SubtypeFinding:
     """Probability that the exam holds this subtype, and the segmented volume in ml."""
@@ -69,8 +75,7 @@ class SubtypeFinding:
     def __post_init__(self) -> None:
         if not 0.0 <= self.probability <= 1.0:
             raise ValueError(f"a probability lies in 0..1, not {self.probability}")
-        if not self.volume_ml >= 0.0:
-            raise ValueError(f"a volume is 0 ml or more, not {self.volume_ml}")
+        _check_volume(self.volume_ml)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,10 @@ class KeySlice:
     sop_instance_uid: str
     frame_number: int
     index: int
+
+    def __post_init__(self) -> None:
+        if self.frame_number < 1 or self.index < 0:
+            raise ValueError("a frame number counts from 1 and an index from 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,7 @@ class TriageResult:
             raise ValueError(f"a score lies in 0..1, not {self.score}")
         if set(self.subtypes) != set(SUBTYPES):
             raise ValueError("a result names every subtype, also the absent ones")
+        _check_volume(self.total_volume_ml)
 
     @property
     def status(self) -> WorklistStatus:

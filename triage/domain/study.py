@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_AE_TITLE = re.compile(r"^[\x20-\x5b\x5d-\x7e]{1,16}$")
-_UID = re.compile(r"^[0-9]+(\.[0-9]+)*$")
+_AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,8 @@ class AeTitle:
     value: str
 
     def __post_init__(self) -> None:
-        stripped = self.value.strip()
-        if not stripped or not _AE_TITLE.match(stripped):
+        stripped = self.value.strip(" ")
+        if not _AE_TITLE.fullmatch(stripped):
             raise ValueError(f"{self.value!r} is no AE title: 1 to 16 printable characters without a backslash")
         object.__setattr__(self, "value", stripped)
 
@@ -30,7 +30,7 @@ def is_uid(text: str) -> bool:
 
     Leading zeros in a component are let through: scanners write them (PS3.5 9.1 forbids them).
     """
-    return len(text) <= 64 and _UID.match(text) is not None
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class ClaimedBatch:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential backoff with full jitter: attempt n waits between half and all of base * 2^(n-1), capped."""
+    """Exponential backoff with jitter: attempt n waits between half and all of base * 2^(n-1), capped."""
 
     base_seconds: float = 2.0
     cap_seconds: float = 300.0
@@ -59,5 +59,6 @@ class RetryPolicy:
 
     def delay_seconds(self, attempt: int, jitter: float) -> float:
         """Seconds to wait after failed attempt ``attempt`` (from 1); ``jitter`` is drawn from 0..1."""
-        full = min(self.cap_seconds, self.base_seconds * 2.0 ** (attempt - 1))
+        doublings = min(attempt - 1, 64)  # a float overflows at 1024, and every cap is reached long before
+        full = min(self.cap_seconds, self.base_seconds * 2.0**doublings)
         return full * (0.5 + jitter / 2)

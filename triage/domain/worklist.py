@@ -150,7 +150,7 @@ def _speaker(outcomes: Sequence[SeriesOutcome]) -> tuple[SeriesOutcome, Worklist
     waiting = [o for o in outcomes if o.in_progress and o.candidate]
     if waiting:
         return max(waiting, key=lambda o: o.instance_count), WorklistStatus.PENDING
-    negative = [o for o in outcomes if o.state is SeriesState.ANALYSED and o.result_is_current]
+    negative = [o for o in outcomes if o.state is SeriesState.ANALYSED and o.result and o.result_is_current]
     if negative:
         return max(negative, key=lambda o: o.instance_count), WorklistStatus.NOT_SUSPECTED
     ended = [o for o in outcomes if o.state is SeriesState.UNUSABLE]
