@@ -1,0 +1,246 @@
+"""Volume in, result out: the classifier gates, MUNet outlines what lights up, the mask decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage.domain.finding import SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
+from triage.domain.volume import Volume
+from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
+from triage.inference.manifest import OUTPUTS
+from triage.inference.postprocess import (
+    drop_small_components,
+    exam_evidence,
+    final_probability,
+    isolate,
+    lesion_probabilities,
+    lit_slices,
+    provisional_probability,
+    sigmoid,
+    slice_evidence,
+    smooth,
+)
+from triage.inference.preprocess import from_raster, window_slices
+from triage.inference.session import CPU, Device, Session, open_session
+from triage.inference.slabs import Slab, group_slices, sample_slabs
+
+_CLASSES = len(SUBTYPES) + 1
+_BATCH_ON_GPU = 8
+"""On the CPU a batch brings nothing, and one slice at a time makes its result independent of the others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """What the classifier said.
+
+    Attributes
+    ----------
+    slice_probabilities : ndarray of float64, shape (slice, 6)
+        Temperature-scaled, in the order of ``OUTPUTS``; slices of one slab share a row.
+    result : TriageResult
+        Provisional.
+    slabs : tuple of Slab
+        How the slices were grouped.
+    sampled : ndarray of float32, shape (slab, size, size)
+        HU on the net raster, kept so that segmentation need not sample again.
+    """
+
+    slice_probabilities: NDArray[np.float64]
+    result: TriageResult
+    slabs: tuple[Slab, ...]
+    sampled: NDArray[np.float32]
+
+    @property
+    def slab_probabilities(self) -> NDArray[np.float64]:
+        """One row of ``slice_probabilities`` per slab."""
+        return self.slice_probabilities[[slab.start for slab in self.slabs]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """The full result.
+
+    Attributes
+    ----------
+    labels : ndarray of uint8, shape (slice, row, column)
+        On the volume's own grid: 0 none, ``i + 1`` is ``SUBTYPES[i]``. Empty when the study is not suspected, so
+        that no report says absent and outlines blood at once.
+    marked : ndarray of uint8, shape (slice, row, column)
+        What the net outlined, whatever the decision; the same array as ``labels`` when suspected. For measuring.
+    evidence : ndarray of float64, shape (slice, 6)
+        Mask evidence, 0..1, any and each subtype; 0 where nothing was segmented.
+    slices_segmented : int
+    """
+
+    result: TriageResult
+    labels: NDArray[np.uint8]
+    marked: NDArray[np.uint8]
+    evidence: NDArray[np.float64]
+    slices_segmented: int
+
+
+class Predictor:
+    """A loaded bundle, warm on one provider. Same volume, same answer, whatever order its files came in."""
+
+    def __init__(self, bundle: Bundle, classifier: Session, segmenter: Session) -> None:
+        self.bundle = bundle
+        self._classifier = classifier
+        self._segmenter = segmenter
+
+    @classmethod
+    def load(cls, bundle_path: Path, device: Device = "auto", threads: int = 0) -> Predictor:
+        """Verify a bundle, open both nets and run each once.
+
+        Raises
+        ------
+        BundleError
+            The bundle is damaged or its nets do not honour the contract.
+        ProviderUnavailable
+            The asked-for device did not load.
+        """
+        bundle = load_bundle(bundle_path)
+        size = bundle.preprocessing.size
+        classifier = open_session(bundle_path / CLASSIFIER, device, threads)
+        classifier.verify({"logits": (len(OUTPUTS),)}, size)
+        segmenter = open_session(bundle_path / SEGMENTER, device, threads)
+        segmenter.verify({"seg_logits": (_CLASSES, size, size), "cls_logits": (len(OUTPUTS),)}, size)
+        return cls(bundle, classifier, segmenter)
+
+    @property
+    def provider(self) -> str:
+        """The ONNX Runtime provider in use."""
+        return self._segmenter.provider
+
+    def gate(self, volume: Volume) -> Gate:
+        """Run the classifier on every slice (or slab of thin slices) and score the exam provisionally."""
+        manifest = self.bundle.manifest
+        slabs = group_slices(volume.stack, manifest.preprocessing)
+        sampled = sample_slabs(volume, slabs, manifest.preprocessing)
+        batches = self._batches(len(slabs))
+        logits = np.concatenate([self._run(self._classifier, sampled[batch], "logits") for batch in batches])
+        probabilities = sigmoid(logits / np.asarray(manifest.calibration.classifier_temperature))
+        exam = exam_evidence(probabilities, manifest.scoring.kernel, manifest.scoring.top_k)
+        scores = provisional_probability(exam, manifest.calibration.provisional)
+        suspect = scores[0] >= manifest.thresholds.suspected
+        brightest = slabs[int(np.argmax(smooth(probabilities, manifest.scoring.kernel)[:, 0]))]
+        result = TriageResult(
+            score=float(scores[0]),
+            rule=manifest.rule,
+            subtypes=_subtypes(scores, np.zeros(_CLASSES)),
+            total_volume_ml=0.0,
+            key_slice=_key_slice(volume, brightest.middle) if suspect else None,
+            provisional=True,
+        )
+        return Gate(_spread(probabilities, slabs), result, slabs, sampled)
+
+    def segment(self, volume: Volume, gate: Gate, every_slice: bool = False) -> Analysis:
+        """Outline blood where the gate or its neighbours light up, or everywhere, and decide.
+
+        When nothing lights up the provisional score becomes the final one: the bundle guarantees that it lies
+        below the limit.
+        """
+        manifest = self.bundle.manifest
+        slabs, gated = gate.slabs, gate.slab_probabilities
+        lit = lit_slices(gated[:, 0], manifest.thresholds.gate)
+        chosen = np.arange(len(slabs)) if every_slice else np.flatnonzero(lit)
+        labels: NDArray[np.uint8] = np.zeros(volume.hu.shape, dtype=np.uint8)
+        evidence = np.zeros((len(slabs), _CLASSES))
+        if not chosen.size:
+            return Analysis(replace(gate.result, provisional=False), labels, labels, _spread(evidence, slabs), 0)
+        lesions = self._outline(gate.sampled, chosen)
+        pixels = max(1, round(manifest.scoring.evidence_mm2 / manifest.preprocessing.pixel_mm**2))
+        for index in chosen:
+            evidence[index] = slice_evidence(lesions[index], pixels)
+        self._mark(labels, volume, lesions, slabs)
+        scoring = manifest.scoring
+        scores = final_probability(
+            exam_evidence(evidence, scoring.kernel, scoring.top_k),
+            exam_evidence(gated, scoring.kernel, scoring.top_k),
+            manifest.calibration.final,
+        )
+        result = self._decide(volume, labels, scores, _spread(evidence, slabs))
+        reported = labels if result.status is WorklistStatus.SUSPECTED else np.zeros_like(labels)
+        segmented = sum(slabs[i].stop - slabs[i].start for i in chosen)
+        return Analysis(result, reported, labels, _spread(evidence, slabs), segmented)
+
+    def _outline(self, sampled: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Lesion probabilities of every slab, shape (slab, 5, size, size); 0 where none was asked for."""
+        temperature = self.bundle.manifest.calibration.mask_temperature
+        lesions = np.zeros((len(sampled), len(SUBTYPES), *sampled.shape[1:]), dtype=np.float32)
+        for batch in self._batches(len(chosen)):
+            answers = self._run(self._segmenter, sampled[chosen[batch]], "seg_logits")
+            lesions[chosen[batch]] = [lesion_probabilities(answer, temperature) for answer in answers]
+        return lesions
+
+    def _mark(
+        self, labels: NDArray[np.uint8], volume: Volume, lesions: NDArray[np.float32], slabs: Sequence[Slab]
+    ) -> None:
+        """Write outlines into ``labels``: on the source grid, on every slice of each slab. ``lesions`` of all slabs."""
+        manifest = self.bundle.manifest
+        spec, thresholds = manifest.preprocessing, manifest.thresholds
+        limit = np.float32(thresholds.mask_probability)
+        pixel_ml = np.array([slab.extent_mm for slab in slabs]) * spec.pixel_mm**2 / 1000.0
+        kept = drop_small_components(lesions.sum(axis=1) >= limit, pixel_ml, thresholds.minimum_component_ml)
+        reach = max(1, math.ceil(max(volume.pixel_spacing_mm) / spec.pixel_mm))
+        shape = (volume.hu.shape[1], volume.hu.shape[2])
+        for index in map(int, np.flatnonzero(kept.any(axis=(1, 2)))):
+            alone = isolate(lesions[index], kept[index], limit, reach)
+            restored = from_raster(alone, shape, volume.pixel_spacing_mm, spec)
+            named = restored.argmax(axis=0).astype(np.uint8) + np.uint8(1)
+            slab = slabs[index]
+            labels[slab.start : slab.stop] = np.where(restored.sum(axis=0) >= limit, named, np.uint8(0))
+
+    def _decide(
+        self,
+        volume: Volume,
+        labels: NDArray[np.uint8],
+        scores: NDArray[np.float64],
+        evidence: NDArray[np.float64],
+    ) -> TriageResult:
+        rule = self.bundle.manifest.rule
+        score = float(scores[0])
+        if score < rule.suspected_at:
+            return TriageResult(score, rule, _subtypes(scores, np.zeros(_CLASSES)), 0.0, None, provisional=False)
+        counts = np.array([np.bincount(one.ravel(), minlength=_CLASSES) for one in labels])
+        volumes_ml = np.array([np.ascontiguousarray(c) @ volume.voxel_ml for c in counts.T])
+        areas = counts[:, 1:].sum(axis=1)
+        largest = max(range(len(labels)), key=lambda index: (areas[index], evidence[index, 0], -index))
+        return TriageResult(
+            score=score,
+            rule=rule,
+            subtypes=_subtypes(scores, volumes_ml),
+            total_volume_ml=float(volumes_ml[1:].sum()),
+            key_slice=_key_slice(volume, largest),
+            provisional=False,
+        )
+
+    def _batches(self, count: int) -> list[slice]:
+        size = 1 if self.provider == CPU else _BATCH_ON_GPU
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def _run(self, session: Session, hu: NDArray[np.float32], output: str) -> NDArray[np.float32]:
+        return session.run(window_slices(hu, self.bundle.preprocessing), output)
+
+
+def _subtypes(scores: NDArray[np.float64], volumes_ml: NDArray[np.float64]) -> dict[Subtype, SubtypeFinding]:
+    """Findings from scores and volumes in the order any, EDH...SDH; no subtype is likelier than any haemorrhage."""
+    return {
+        subtype: SubtypeFinding(float(min(scores[i], scores[0])), float(volumes_ml[i]))
+        for i, subtype in enumerate(SUBTYPES, start=1)
+    }
+
+
+def _key_slice(volume: Volume, index: int) -> KeySlice:
+    source = volume.sources[index]
+    return KeySlice(source.sop_instance_uid, source.frame_number, index)
+
+
+def _spread(per_slab: NDArray[np.float64], slabs: Sequence[Slab]) -> NDArray[np.float64]:
+    """The row of each slab on every slice of it."""
+    return np.repeat(per_slab, [slab.stop - slab.start for slab in slabs], axis=0)
