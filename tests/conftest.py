@@ -118,7 +118,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     """URL of a migrated database without rows; the test runs once on each engine."""
     if request.param == "sqlite":
         file = tmp_path / "triage.db"
-        _copy_sqlite(request.getfixturevalue("sqlite_template"), file)
+        copy_sqlite(request.getfixturevalue("sqlite_template"), file)
         yield f"sqlite:///{file}"
     else:
         yield from _postgres_database(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template"))
@@ -140,7 +140,7 @@ def _postgres_database(cluster: PostgresCluster, template: str) -> Iterator[str]
     cluster.drop(name)
 
 
-def _copy_sqlite(source: Path, target: Path) -> None:
+def copy_sqlite(source: Path, target: Path) -> None:
     """Copy by SQLite itself, which sees what may still lie in the write-ahead log."""
     reading, writing = sqlite3.connect(source), sqlite3.connect(target)
     try:
