@@ -106,9 +106,7 @@ def test_sending_again_changes_nothing(tmp_path: Path, sqlite_copies: list[str],
         assert before == after
 
 
-def test_our_own_objects_come_back_and_are_ignored(
-    tmp_path: Path, sqlite_copies: list[str], head: list[Dataset]
-) -> None:
+def test_our_own_objects_are_ignored(tmp_path: Path, sqlite_copies: list[str], head: list[Dataset]) -> None:
     study = str(head[0].StudyInstanceUID)
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
         send(daemon.remote, [outgoing(ds) for ds in head])

@@ -13,15 +13,13 @@ from triage.domain.errors import TriageError
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.entrypoints.operate import dicom_files
-from triage.net.scu import echo, send
+from triage.net.scu import OutgoingInstance, echo, send
 from triage.store import instances, series
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_plastic_head_is_never_a_confident_negative(
-    tmp_path: Path, sqlite_copies: list[str], shared_data: Path
-) -> None:
+def test_a_plastic_head_is_never_negative(tmp_path: Path, sqlite_copies: list[str], shared_data: Path) -> None:
     found, _ = dicom_files([shared_data / "philips_head_phantom"])
     study = found[0].study_instance_uid
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
@@ -48,7 +46,7 @@ def test_a_plastic_head_is_never_a_confident_negative(
 def test_odd_files_end_with_a_reason_or_a_clean_refusal(
     tmp_path: Path, sqlite_copies: list[str], shared_data: Path, folder: str
 ) -> None:
-    files = [f for f in sorted((shared_data / folder).rglob("*.dcm"))]
+    files = sorted((shared_data / folder).rglob("*.dcm"))
     acknowledged: dict[str, str] = {}
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
         for file in files:
@@ -72,13 +70,9 @@ def test_odd_files_end_with_a_reason_or_a_clean_refusal(
         echo(daemon.remote)
 
 
-def test_a_sender_that_lies_about_the_uid_is_refused(
-    tmp_path: Path, sqlite_copies: list[str], shared_data: Path
-) -> None:
+def test_a_lie_about_the_uid_is_refused(tmp_path: Path, sqlite_copies: list[str], shared_data: Path) -> None:
     ds = pydicom.dcmread(shared_data / "odd_files" / "CT_small.dcm")
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
-        from triage.net.scu import OutgoingInstance
-
         lie = OutgoingInstance(ds.SOPClassUID, "1.2.3.4.5", ds.file_meta.TransferSyntaxUID, part10(ds))
         (outcome,) = send(daemon.remote, [lie])
         assert isinstance(outcome.error, TriageError)

@@ -71,7 +71,6 @@ def test_the_real_head_is_analysed_whatever_the_order(
     row = _analyse(tmp_path, database_url, orthanc, dcmtk, ge_files, seed=1)
     assert row.status in (WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED)
     assert row.score is not None
-    print(f"GE head: {row.status.value}, score {row.score:.4f}, {row.total_volume_ml:.2f} ml marked")
 
 
 def test_the_outcome_does_not_depend_on_the_order(
