@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from triage.domain.completeness import Timings
 from triage.domain.errors import ConfigurationError
@@ -119,9 +120,7 @@ class DestinationSettings(_Group):
 class Settings(BaseSettings):
     """Every setting, with safe defaults: loopback only, no destination, the demonstration bundle."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TRIAGE_", env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
-    )
+    model_config = SettingsConfigDict(env_prefix="TRIAGE_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     listener: ListenerSettings = ListenerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -146,8 +145,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then the file."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+        """The environment goes before the file, whose content is given to the constructor."""
+        return (env_settings, init_settings)
 
 
 def read_settings(file: Path | None = None) -> Settings:
@@ -162,15 +161,12 @@ def read_settings(file: Path | None = None) -> Settings:
         raise ConfigurationError(f"There is no settings file {file}.")
     chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=chosen)
-
     try:
-        return FromFile()
+        return Settings(**(tomllib.loads(chosen.read_text("utf-8")) if chosen else {}))
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}" for e in exc.errors())
         raise ConfigurationError(f"The settings cannot work: {problems}.") from exc
-    except ValueError as exc:  # tomllib.TOMLDecodeError
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{chosen} is not valid TOML: {exc}.") from exc
 
 

@@ -1,0 +1,125 @@
+"""Settings: safe defaults, one sentence for what cannot work, and an example that is true."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from triage.domain.errors import ConfigurationError
+from triage.settings import DestinationSettings, Settings, example_toml, read_settings, settings_of_record
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder without a settings file."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "mine.toml"
+    file.write_text(text)
+    return file
+
+
+def test_defaults_are_safe() -> None:
+    settings = read_settings()
+    assert settings.listener.host == "127.0.0.1"
+    assert settings.destinations == ()
+    assert settings.database.url.startswith("sqlite:///")
+    assert settings.inference.bundle is None
+
+
+def test_a_file_is_read(elsewhere: Path) -> None:
+    file = written(elsewhere, '[listener]\nport = 104\n[[destinations]]\nname="p"\nae_title="P"\nhost="h"\nport=1\n')
+    settings = read_settings(file)
+    assert settings.listener.port == 104
+    assert settings.destinations == (DestinationSettings(name="p", ae_title="P", host="h", port=1),)
+
+
+def test_triage_toml_in_the_working_folder_is_read(elsewhere: Path) -> None:
+    (elsewhere / "triage.toml").write_text("[series]\nquiet_seconds = 4.0\n")
+    assert read_settings().series.quiet_seconds == 4.0
+
+
+def test_the_environment_goes_before_the_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(elsewhere, "[listener]\nport = 104\nae_title = 'FILE'\n")
+    monkeypatch.setenv("TRIAGE_LISTENER__PORT", "105")
+    settings = read_settings(file)
+    assert (settings.listener.port, settings.listener.ae_title) == (105, "FILE")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[listener]\nport = 0\n", "listener.port"),
+        ("[listener]\nprot = 104\n", "listener.prot"),
+        ("[listner]\nport = 104\n", "listner"),
+        ("[listener]\nae_title = 'THIS TITLE IS FAR TOO LONG'\n", "listener.ae_title"),
+        ("[listener]\nhost = '0.0.0.0'\n", "allowed_callers"),
+        ("[database]\nurl = 'mysql://x'\n", "database.url"),
+        ("[series]\nsettle_seconds = 20.0\n", "settle_seconds"),
+        ("[inference]\ndevice = 'tpu'\n", "inference.device"),
+        ("[[destinations]]\nname='a b'\nae_title='P'\nhost='h'\nport=1\n", "destinations.0.name"),
+        ("[[destinations]]\nname='p'\nae_title='P'\nhost='h'\nport=1\nobjects=['PDF']\n", "destinations.0.objects"),
+        (2 * "[[destinations]]\nname='p'\nae_title='P'\nhost='h'\nport=1\n", "same name"),
+    ],
+)
+def test_what_cannot_work_is_named(elsewhere: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        read_settings(written(elsewhere, text))
+
+
+def test_broken_toml_is_one_sentence(elsewhere: Path) -> None:
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        read_settings(written(elsewhere, "[listener\n"))
+
+
+def test_a_missing_file_is_one_sentence(elsewhere: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no settings file"):
+        read_settings(elsewhere / "nowhere.toml")
+
+
+def test_off_loopback_with_named_callers_is_allowed(elsewhere: Path) -> None:
+    text = "[listener]\nhost = '0.0.0.0'\nallowed_callers = ['PACS@192.0.2.10']\n"
+    assert read_settings(written(elsewhere, text)).listener.allowed_callers == ("PACS@192.0.2.10",)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://ich:secret@db.local/triage", "postgresql+psycopg://ich:***@db.local/triage"),
+        ("postgresql+psycopg://ich@db.local/triage", "postgresql+psycopg://ich@db.local/triage"),
+        ("sqlite:///var/triage.db", "sqlite:///var/triage.db"),
+    ],
+)
+def test_the_password_is_hidden_on_record(elsewhere: Path, url: str, shown: str) -> None:
+    settings = read_settings(written(elsewhere, f"[database]\nurl = '{url}'\n"))
+    assert settings_of_record(settings)["database"]["url"] == shown
+
+
+def test_the_example_is_the_default(elsewhere: Path) -> None:
+    assert read_settings(written(elsewhere, example_toml())) == read_settings()
+
+
+def test_the_example_shows_every_key() -> None:
+    shown = example_toml()
+    for group in (*(f.annotation for f in Settings.model_fields.values()), DestinationSettings):
+        for key in getattr(group, "model_fields", {}):
+            assert f"\n{key} " in shown or f"\n# {key} " in shown, key
+
+
+def test_the_destination_of_the_example_works(elsewhere: Path) -> None:
+    block = example_toml().split("# [[destinations]]")[1]
+    uncommented = "[[destinations]]" + block.replace("\n# ", "\n")
+    tomllib.loads(uncommented)
+    (destination,) = read_settings(written(elsewhere, uncommented)).destinations
+    assert destination.name == "pacs"
+
+
+def test_every_key_says_what_it_means() -> None:
+    for group in (*(f.annotation for f in Settings.model_fields.values()), DestinationSettings):
+        for key, field in getattr(group, "model_fields", {}).items():
+            assert field.description, key
