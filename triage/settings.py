@@ -60,14 +60,14 @@ class DatabaseSettings(_Group):
     """Where the truth is kept."""
 
     url: str = Field(
-        "sqlite:///var/triage.db", description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        "sqlite:///var/triage.db", description="SQLAlchemy URL: sqlite:///FILE or postgresql://USER@HOST/NAME"
     )
 
     @field_validator("url")
     @classmethod
     def _known_dialect(cls, value: str) -> str:
-        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
-            raise ValueError("database.url must begin with sqlite:/// or postgresql+psycopg://")
+        if not value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("database.url must begin with sqlite:/// or postgresql://")
         return value
 
 
