@@ -1,0 +1,60 @@
+"""What we offer at association time: SOP classes, transfer syntaxes, and who we say we are."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pynetdicom import AE, AllStoragePresentationContexts, _config
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+IMPLEMENTATION_CLASS_UID: Final = "2.25.176507654421706497607635539210400890106"
+IMPLEMENTATION_VERSION_NAME: Final = "ICHTRIAGE"
+MAXIMUM_PDU_BYTES: Final = 256 * 1024
+"""dcmtk never sends more than 128 KiB at once; others fill what they are offered."""
+
+UNCOMPRESSED: Final = (
+    "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
+    "1.2.840.10008.1.2",  # Implicit VR Little Endian
+)
+TRANSFER_SYNTAXES: Final = (
+    *UNCOMPRESSED,
+    "1.2.840.10008.1.2.4.57",  # JPEG Lossless, process 14
+    "1.2.840.10008.1.2.4.70",  # JPEG Lossless, process 14, selection value 1
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS Near-lossless
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless Only
+    "1.2.840.10008.1.2.4.91",  # JPEG 2000
+    "1.2.840.10008.1.2.4.201",  # High-Throughput JPEG 2000 Lossless Only
+    "1.2.840.10008.1.2.4.202",  # High-Throughput JPEG 2000 Lossless Only with RPCL
+    "1.2.840.10008.1.2.5",  # RLE Lossless
+    "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
+    "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
+)
+"""Only what can be decoded here, best first: a sender that offers several in one context gets the first of these."""
+
+
+class SupportedContexts(list[PresentationContext]):
+    """The contexts of a listener, shared by all its associations.
+
+    pynetdicom copies them deeply for each connection, 28 ms for all storage classes, although negotiation
+    only reads them.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SupportedContexts:
+        return self
+
+
+def supported_contexts() -> SupportedContexts:
+    """Every storage SOP class, so that forwarding a whole study never fails in part; and Verification."""
+    storage = [build_context(str(cx.abstract_syntax), list(TRANSFER_SYNTAXES)) for cx in AllStoragePresentationContexts]
+    return SupportedContexts([*storage, build_context(Verification, list(UNCOMPRESSED))])
+
+
+def application_entity(ae_title: str) -> AE:
+    """Our side of an association, without pynetdicom's log handlers: they format every PDU, read or not."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    entity = AE(ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    return entity

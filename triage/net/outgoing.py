@@ -1,0 +1,49 @@
+"""What the Storage SCU is given, and what it says: values without a socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from triage.domain.errors import ConfigurationError, TriageError
+from triage.domain.study import AeTitle
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAe:
+    """An archive, and the name under which we call it."""
+
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str = "ICHTRIAGE"
+
+    def __post_init__(self) -> None:
+        for key, title in (("ae_title", self.ae_title), ("calling_ae_title", self.calling_ae_title)):
+            try:
+                AeTitle(title)
+            except ValueError as exc:
+                raise ConfigurationError(f"{key} of the destination at {self.host}:{self.port}: {exc}.") from exc
+        if not self.host or not 0 < self.port <= 65535:
+            raise ConfigurationError(f"Destination {self.ae_title} needs a host and a port between 1 and 65535.")
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingInstance:
+    """One object to send. ``content`` is a whole Part 10 file whose data set is in ``transfer_syntax_uid``."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome:
+    """What became of one object: accepted when ``error`` is None. ``status`` is None when no answer came."""
+
+    sop_instance_uid: str
+    error: TriageError | None
+    status: int | None

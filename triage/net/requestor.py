@@ -1,0 +1,172 @@
+"""One association that we ask for: made with clear errors, used to send bytes as they are, always closed."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import cast
+
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
+from triage.net.contexts import application_entity
+from triage.net.outgoing import OutgoingInstance, RemoteAe
+
+SLOWEST_BYTES_PER_SECOND = 100_000
+"""Waiting for an answer begins before the object has left: large objects get more time."""
+
+
+@contextmanager
+def associate(remote: RemoteAe, kinds: Sequence[tuple[str, str]], timeout_seconds: float) -> Iterator[Association]:
+    """Hold an association with one context for each (SOP class, transfer syntax); released at the end.
+
+    The association may have accepted none of them.
+
+    Raises
+    ------
+    DeliveryUnconfirmed
+        If the archive cannot be reached, does not answer, or says "not now".
+    DeliveryRefused
+        If the archive rejects the association for good.
+    """
+    entity = application_entity(remote.calling_ae_title)
+    entity.connection_timeout = entity.acse_timeout = timeout_seconds
+    entity.dimse_timeout = entity.network_timeout = timeout_seconds
+    for sop_class_uid, transfer_syntax_uid in kinds:
+        entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
+    assoc = _connect(remote, entity, timeout_seconds)
+    try:
+        yield assoc
+        assoc.release()
+    finally:
+        if assoc.is_established:
+            assoc.abort()
+
+
+def store(
+    remote: RemoteAe,
+    assoc: Association,
+    item: OutgoingInstance,
+    dataset: bytes | memoryview,
+    message_id: int,
+    timeout_seconds: float,
+) -> int:
+    """Send one data set as it is and return the status of the answer.
+
+    Raises
+    ------
+    DeliveryRefused
+        If the archive did not accept this SOP class in this transfer syntax.
+    DeliveryUnconfirmed
+        If the association is or gets lost, or the answer is missing or unfit; it is aborted then.
+    """
+    context_id = _context_id(remote, assoc, item)
+    if not assoc.is_established or not assoc.dul.is_alive():
+        raise DeliveryUnconfirmed(f"The association with {remote} ended before this object was sent.")
+    request = C_STORE()
+    request.MessageID = message_id
+    request.AffectedSOPClassUID = UID(item.sop_class_uid)
+    request.AffectedSOPInstanceUID = UID(item.sop_instance_uid)
+    request.Priority = 0x0000
+    request.DataSet = BytesIO(dataset)
+    assoc.dimse_timeout = timeout_seconds + len(dataset) / SLOWEST_BYTES_PER_SECOND
+    answer = _exchange(assoc, request, context_id)
+    if answer is None:
+        assoc.abort()
+        raise DeliveryUnconfirmed(f"{remote} gave no answer for this object: it may or may not be there.")
+    fits = isinstance(answer, C_STORE) and answer.MessageIDBeingRespondedTo == message_id
+    if not fits or answer.Status is None:
+        assoc.abort()
+        raise DeliveryUnconfirmed(f"{remote} gave an answer without a status for this object.")
+    return int(answer.Status)
+
+
+def _exchange(assoc: Association, request: C_STORE, context_id: int) -> C_STORE | None:
+    """Send a request and wait for the next message; None when the association ended or the time is up.
+
+    ``Association.send_c_store`` would encode the data set again, so this does the rest of what it does: its
+    reactor thread is paused meanwhile, or it would take the answer for a request.
+    """
+    assoc._reactor_checkpoint.clear()
+    try:
+        while not assoc._is_paused and assoc.is_alive():
+            time.sleep(0.0001)
+        assoc.dimse.send_msg(request, context_id)
+        _, answer = assoc.dimse.get_msg(block=True)
+    finally:
+        assoc._reactor_checkpoint.set()
+    return cast("C_STORE | None", answer)
+
+
+def _context_id(remote: RemoteAe, assoc: Association, item: OutgoingInstance) -> int:
+    for context in assoc.accepted_contexts:
+        if (context.abstract_syntax, context.transfer_syntax[0]) == (item.sop_class_uid, item.transfer_syntax_uid):
+            return cast(int, context.context_id)
+    raise DeliveryRefused(
+        f"{remote} does not accept {UID(item.sop_class_uid).name} in {UID(item.transfer_syntax_uid).name}."
+    )
+
+
+def _connect(remote: RemoteAe, entity: AE, timeout_seconds: float) -> Association:
+    """Ask at each address of the host until one takes the connection."""
+    connected = False
+
+    def set_options(event: evt.Event) -> None:
+        nonlocal connected
+        connected = True
+        opened = event.assoc.dul.socket
+        if opened is not None and opened.socket is not None:
+            # Without it the second object of an association waits 40 ms for a delayed acknowledgement.
+            opened.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # An archive that stops reading must not hold us for ever.
+            opened.socket.settimeout(timeout_seconds)
+
+    for address in _addresses(remote):
+        assoc = entity.associate(
+            address, remote.port, ae_title=remote.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, set_options)]
+        )
+        if connected:
+            break
+    else:
+        raise DeliveryUnconfirmed(f"Cannot connect to {remote}: is it running, and are host and port right?")
+    if assoc.is_established:
+        return assoc
+    answer = assoc.acceptor.primitive
+    if answer is None:
+        raise DeliveryUnconfirmed(f"{remote} did not answer the association request.")
+    if answer.result != 0x00:
+        raise _rejection(remote, answer)
+    return assoc
+
+
+def _addresses(remote: RemoteAe) -> list[str]:
+    try:
+        found = socket.getaddrinfo(remote.host, remote.port, type=socket.SOCK_STREAM)
+    except OSError as exc:
+        raise DeliveryUnconfirmed(f"The host name of {remote} cannot be looked up: {exc.strerror}.") from exc
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _rejection(remote: RemoteAe, answer: A_ASSOCIATE) -> TriageError:
+    """The A-ASSOCIATE-RJ as an error that says what to configure (PS3.8 9.3.4)."""
+    if answer.result == 0x02:
+        return DeliveryUnconfirmed(f"{remote} is busy and rejects associations for now ({answer.reason_str}).")
+    match (answer.result_source, answer.diagnostic):
+        case (0x01, 0x03):
+            return DeliveryRefused(
+                f"{remote} does not know our AE title {remote.calling_ae_title!r}: add it in the archive, "
+                "or set listener.ae_title to one that it knows."
+            )
+        case (0x01, 0x07):
+            return DeliveryRefused(
+                f"The archive at {remote.host}:{remote.port} is not called {remote.ae_title!r}: "
+                "correct ae_title of this destination."
+            )
+    return DeliveryRefused(f"{remote} rejects associations from {remote.calling_ae_title!r} ({answer.reason_str}).")

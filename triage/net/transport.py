@@ -1,0 +1,133 @@
+"""Below the Storage SCP: accepted sockets that neither stall nor hang, and a thread to see each association end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from socketserver import BaseServer
+from typing import Any
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class PromptSocket(AssociationSocket):
+    """Takes over the socket of an accepted connection, and reads whole PDUs from it.
+
+    The kernel delays acknowledgements by 40 ms and a sender with Nagle's algorithm on (dcmtk as shipped)
+    waits for them with every instance; quick acknowledgement is not sticky, so each read asks for it again.
+    """
+
+    def __init__(self, opened: AssociationSocket, maximum_pdu_bytes: int) -> None:
+        # The opened socket has told the state machine of the connection already; saying it again is an error.
+        self.__dict__.update(opened.__dict__)
+        self._limit = maximum_pdu_bytes
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read ``nr_bytes``, or less when the peer closed the connection.
+
+        Raises
+        ------
+        OSError
+            If the peer announces more than any PDU may hold, or falls silent in the middle of one.
+        """
+        if nr_bytes > self._limit:
+            raise OSError(f"The peer announced a PDU of {nr_bytes} bytes; the limit is {self._limit}.")
+        connection = self.socket
+        if connection is None:
+            raise OSError("The connection is closed.")
+        buffer = bytearray(nr_bytes)
+        view = memoryview(buffer)
+        read = 0
+        while read < nr_bytes:
+            if _QUICKACK is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            count = connection.recv_into(view[read:])
+            if count == 0:
+                return bytearray(view[:read])
+            read += count
+        return buffer
+
+
+class ConnectionHandler(RequestHandler):
+    """One accepted connection. Its thread waits for the association to end, so the end is seen in any case."""
+
+    server: ListeningServer
+
+    def handle(self) -> None:
+        """Run the association to its end."""
+        assoc = self._create_association()
+        opened = assoc.dul.socket
+        if opened is not None:
+            assoc.dul.socket = PromptSocket(opened, self.server.maximum_pdu_bytes)
+        assoc.bind(evt.EVT_CONN_CLOSE, release_waiting_thread)
+        self.server.attend(assoc)
+
+
+class ListeningServer(ThreadedAssociationServer):
+    """Accepts connections up to a limit and gives each a thread.
+
+    Parameters
+    ----------
+    attend
+        Starts an association and returns when it has ended.
+    silence_seconds
+        How long a peer may fall silent in the middle of a PDU, or not take what is sent to it.
+    maximum_connections
+        Connections above it are closed at once, before a byte is read.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        entity: AE,
+        address: tuple[str, int],
+        ae_title: str,
+        contexts: list[PresentationContext],
+        *,
+        attend: Callable[[Association], None],
+        silence_seconds: float,
+        maximum_pdu_bytes: int,
+        maximum_connections: int,
+    ) -> None:
+        self.attend = attend
+        self.silence_seconds = silence_seconds
+        self.maximum_pdu_bytes = maximum_pdu_bytes
+        self.maximum_connections = maximum_connections
+        super().__init__(entity, address, ae_title, contexts, request_handler=ConnectionHandler)
+
+    def stop_listening(self) -> None:
+        """Accept no more; running associations go on."""
+        # The shutdown of pynetdicom's server is for those that its AE started.
+        BaseServer.shutdown(self)
+        self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept a connection and set its options."""
+        connection, address = super().get_request()
+        # A peer that is gone by now is found out by the first read.
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self.silence_seconds)
+        return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room for one more connection."""
+        return len(self.active_associations) < self.maximum_connections
+
+
+def release_waiting_thread(event: evt.Event) -> None:
+    """End the wait for an association request on a connection that closed without one.
+
+    Health checks connect and leave; without this each would hold its thread until the ACSE timeout.
+    """
+    assoc = event.assoc
+    if assoc.requestor.primitive is None:
+        assoc.dul.to_user_queue.put(None)
