@@ -1,0 +1,74 @@
+"""Who made a result: the software, the model bundle, and what every object says about its use."""
+
+from __future__ import annotations
+
+from highdicom import AlgorithmIdentificationSequence
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.valuerep import DT
+
+from triage.dicom.codes import ARTIFICIAL_INTELLIGENCE, PROCESSING_EQUIPMENT
+from triage.dicom.header import OWN_NAME
+from triage.dicom.uids import device_uid
+from triage.domain.provenance import Provenance
+
+NOTICE = (
+    "Notification only, to prioritise the reading list. Not for primary diagnosis: "
+    "this result neither replaces nor changes the reading of the images."
+)
+DEMONSTRATION_NOTICE = (
+    "DEMONSTRATION: the model was trained on synthetic heads only. Its result says nothing about this patient."
+)
+_SERIES_NUMBER_BASE = {"SEG": 9_100_000, "SR": 9_200_000}
+
+
+def plain(text: str, limit: int) -> str:
+    """Text that every character set can hold, cut to the length of its VR."""
+    return text.encode("ascii", "replace").decode("ascii").replace("\\", "/")[:limit]
+
+
+def serial_number(provenance: Provenance) -> str:
+    """The start of the bundle digest: another bundle is another device."""
+    return provenance.bundle_digest[:16]
+
+
+def software_versions(provenance: Provenance) -> list[str]:
+    """The software, then the bundle, as Software Versions (0018,1020)."""
+    bundle = f"{provenance.bundle_name} {provenance.bundle_version}"
+    return [plain(f"{OWN_NAME} {provenance.software_version}", 64), plain(bundle, 64)]
+
+
+def series_description(what: str, provenance: Provenance) -> str:
+    """What a series of ours holds, so that a list of series is honest on its own."""
+    return f"ICH triage: {what}" + (", DEMONSTRATION, SYNTHETIC TRAINING" if provenance.demonstration else "")
+
+
+def series_number(kind: str, source_series_number: int) -> int:
+    """A number far above those of scanners, that still tells which series was analysed."""
+    return _SERIES_NUMBER_BASE[kind] + source_series_number
+
+
+def algorithm(provenance: Provenance) -> AlgorithmIdentificationSequence:
+    """The Algorithm Identification macro (PS3.3 10.16)."""
+    return AlgorithmIdentificationSequence(
+        name=plain(provenance.bundle_name, 64),
+        family=ARTIFICIAL_INTELLIGENCE.concept(),
+        version=plain(provenance.bundle_version, 64),
+        source=OWN_NAME,
+        parameters={"bundle_sha256": provenance.bundle_digest},
+    )
+
+
+def contributing_equipment(provenance: Provenance) -> DicomSequence:
+    """One Contributing Equipment item for the algorithm (PS3.3 C.12.1), its time with an explicit zone."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = DicomSequence([PROCESSING_EQUIPMENT.concept()])
+    item.Manufacturer = OWN_NAME
+    item.ManufacturerModelName = plain(provenance.bundle_name, 64)
+    item.DeviceSerialNumber = serial_number(provenance)
+    item.SoftwareVersions = software_versions(provenance)
+    item.DeviceUID = device_uid(provenance.bundle_digest)
+    item.ContributionDateTime = DT(provenance.content_at.strftime("%Y%m%d%H%M%S.%f%z"))
+    notice = f"{NOTICE} {DEMONSTRATION_NOTICE}" if provenance.demonstration else NOTICE
+    item.ContributionDescription = notice
+    return DicomSequence([item])

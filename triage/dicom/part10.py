@@ -1,0 +1,60 @@
+"""The last step of every result object: our own identity, the patient as sent, and the bytes of the file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from triage.dicom.codes import private_scheme
+from triage.dicom.equipment import contributing_equipment
+from triage.dicom.explicit import buffer, elements_of, encoded
+from triage.dicom.source import Source
+from triage.dicom.uids import IMPLEMENTATION_VERSION_NAME, implementation_class_uid
+from triage.domain.encoded import EncodedObject
+from triage.domain.provenance import Provenance
+
+
+def encode_object(kind: str, ds: Dataset, source: Source, provenance: Provenance) -> EncodedObject:
+    """Make a Dataset of highdicom ours and write it: explicit VR little endian, the same bytes every time.
+
+    Our own text is ASCII, so the character set of the source holds for the whole object.
+    """
+    at = source.local(provenance.content_at)
+    date, time = date_and_time(at)
+    ds.InstanceCreationDate = ds.ContentDate = ds.SeriesDate = date
+    ds.InstanceCreationTime = ds.ContentTime = ds.SeriesTime = time
+    ds.ContributingEquipmentSequence = contributing_equipment(provenance)
+    ds.CodingSchemeIdentificationSequence = [private_scheme()]
+    return EncodedObject(
+        kind=kind,
+        sop_class_uid=str(ds.SOPClassUID),
+        sop_instance_uid=str(ds.SOPInstanceUID),
+        series_instance_uid=str(ds.SeriesInstanceUID),
+        transfer_syntax_uid=str(ExplicitVRLittleEndian),
+        content=_file_bytes(ds, source),
+    )
+
+
+def date_and_time(at: datetime) -> tuple[str, str]:
+    """DA and TM of an instant in its own zone."""
+    return at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
+
+
+def _file_bytes(ds: Dataset, source: Source) -> bytes:
+    meta = buffer()
+    write_file_meta_info(meta, _file_meta(ds), enforce_standard=True)
+    return b"".join([b"\0" * 128, b"DICM", meta.getvalue(), encoded({**elements_of(ds), **source.copied})])
+
+
+def _file_meta(ds: Dataset) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(implementation_class_uid())
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return meta
