@@ -1,0 +1,298 @@
+"""Every table, once, for SQLite and PostgreSQL. The DDL that makes them stands in ``migrations/``.
+
+No column holds a patient's name or identifier: ``instances.header`` is an ``InstanceHeader``, which has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+
+from triage.domain.audit import AuditAction, Outcome
+from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
+from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
+from triage.store.types import CleanText, Identifier, Named, UtcDateTime
+
+
+class AssociationEnd(StrEnum):
+    """How an association ended: cleanly, broken off, or with the listener that held it."""
+
+    RELEASED = "released"
+    ABORTED = "aborted"
+    LOST = "lost"
+
+
+def _one_of(column: str, members: Iterable[StrEnum]) -> CheckConstraint:
+    values = ", ".join(f"'{member.value}'" for member in members)
+    return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_instance_uid", Text, primary_key=True),
+    Column("accession_number", CleanText, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("flagged_at", UtcDateTime),
+)
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("listener", Text, nullable=False),
+    Column("calling_ae_title", CleanText, nullable=False),
+    Column("called_ae_title", CleanText, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("ended_how", Named(AssociationEnd)),
+    _one_of("ended_how", AssociationEnd),
+)
+_partial("ix_associations_open", associations.c.listener, where=associations.c.ended_at.is_(None))
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("study_instance_uid", Text, ForeignKey("studies.study_instance_uid"), nullable=False),
+    Column("series_instance_uid", Text, nullable=False),
+    Column("state", Named(SeriesState), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("reason", Named(ReasonCode)),
+    Column("detail", CleanText),
+    Column("candidate", Boolean, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("first_received_at", UtcDateTime, nullable=False),
+    Column("last_received_at", UtcDateTime, nullable=False),
+    Column("assemble_at", UtcDateTime),
+    UniqueConstraint("study_instance_uid", "series_instance_uid"),
+    _one_of("state", SeriesState),
+)
+_partial("ix_series_assemble_at", series.c.assemble_at, where=series.c.state == literal_column("'receiving'"))
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sop_instance_uid", Text, nullable=False, unique=True),
+    Column("series_id", Identifier, ForeignKey("series.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("blob_key", Text, nullable=False),
+    Column("size_bytes", Identifier, nullable=False),
+    Column("header", JSON, nullable=False),
+    Column("association_id", Text, ForeignKey("associations.id"), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+Index("ix_instances_series_id", instances.c.series_id)
+Index("ix_instances_association_id", instances.c.association_id)
+Index("ix_instances_blob_key", instances.c.blob_key)
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("blob_key", Text, nullable=False),
+    Column("association_id", Text, ForeignKey("associations.id"), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    UniqueConstraint("sop_instance_uid", "digest"),
+)
+Index("ix_conflicts_blob_key", conflicts.c.blob_key)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("series_id", Identifier, ForeignKey("series.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("state", Named(JobState), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("deadline_at", UtcDateTime, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("lease", Text),
+    Column("lease_owner", CleanText),
+    Column("lease_until", UtcDateTime),
+    Column("not_before", UtcDateTime),
+    Column("error", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    _one_of("state", JobState),
+)
+Index("ix_jobs_series_id", jobs.c.series_id)
+_partial(
+    "uq_jobs_live",
+    jobs.c.series_id,
+    where=jobs.c.state.in_([literal_column("'queued'"), literal_column("'running'")]),
+    unique=True,
+)
+_partial(
+    "ix_jobs_queued",
+    jobs.c.priority,
+    jobs.c.deadline_at,
+    jobs.c.id,
+    where=jobs.c.state == literal_column("'queued'"),
+)
+_partial("ix_jobs_lease_until", jobs.c.lease_until, where=jobs.c.state == literal_column("'running'"))
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("series_id", Identifier, ForeignKey("series.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("bundle_digest", Text, nullable=False),
+    Column("bundle", Text, nullable=False),
+    Column("provisional", Boolean, nullable=False),
+    Column("status", Named(WorklistStatus), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("rule", JSON, nullable=False),
+    Column("subtypes", JSON, nullable=False),
+    Column("total_volume_ml", Float, nullable=False),
+    Column("key_slice", JSON(none_as_null=True)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("series_id", "revision", "bundle_digest"),
+)
+
+result_objects = Table(
+    "result_objects",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("result_id", Identifier, ForeignKey("results.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False, unique=True),
+    Column("series_instance_uid", Text, nullable=False),
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("blob_key", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+Index("ix_result_objects_result_id", result_objects.c.result_id)
+Index("ix_result_objects_blob_key", result_objects.c.blob_key)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("object_id", Identifier, ForeignKey("result_objects.id"), nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("state", Named(DeliveryState), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("lease", Text),
+    Column("lease_owner", CleanText),
+    Column("lease_until", UtcDateTime),
+    Column("status", Integer),
+    Column("error", CleanText),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("object_id", "destination"),
+    _one_of("state", DeliveryState),
+)
+_partial(
+    "ix_deliveries_pending",
+    deliveries.c.destination,
+    deliveries.c.next_attempt_at,
+    where=deliveries.c.state == literal_column("'pending'"),
+)
+_partial("ix_deliveries_lease_until", deliveries.c.lease_until, where=deliveries.c.state == literal_column("'sending'"))
+
+worklist = Table(
+    "worklist",
+    metadata,
+    Column("study_instance_uid", Text, ForeignKey("studies.study_instance_uid"), primary_key=True),
+    Column("series_instance_uid", Text, nullable=False),
+    Column("accession_number", CleanText, nullable=False),
+    Column("status", Named(WorklistStatus), nullable=False),
+    Column("provisional", Boolean, nullable=False),
+    Column("reason", Named(ReasonCode)),
+    Column("urgency", Named(Urgency), nullable=False),
+    Column("score", Float),
+    Column("subtypes", JSON, nullable=False),
+    Column("total_volume_ml", Float),
+    Column("key_slice", JSON(none_as_null=True)),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("flagged_at", UtcDateTime),
+    Column("bundle", Text),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", Identifier, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Named(AuditAction), nullable=False),
+    Column("outcome", Named(Outcome), nullable=False),
+    Column("study_instance_uid", Text),
+    Column("series_instance_uid", Text),
+    Column("sop_instance_uid", Text),
+    Column("detail", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+Index("ix_audit_study_instance_uid", audit.c.study_instance_uid)
+Index("ix_audit_at", audit.c.at)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", Identifier, nullable=False),
+    Column("digest", Text, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("manifest", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+settings_of_record = Table(
+    "settings_of_record",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
