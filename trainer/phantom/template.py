@@ -1,0 +1,103 @@
+"""Anatomy from an average head CT with tissue maps (neurolabusc/Clinical; cite Rorden 2012, NeuroImage 61:957)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.phantom.anatomy import Anatomy
+from trainer.phantom.fields import Floats
+
+_FILES = {"hu": "scct_hu_derived", "grey": "scgrey", "white": "scwhite", "csf": "sccsf"}
+_FLOOR_MM = 24.0
+"""The template is cut at z -72; its lowest slice is continued this far down, as a neck."""
+
+
+@lru_cache(maxsize=2)
+def template_anatomy(folder: Path) -> Anatomy:
+    """Read the four maps of ``folder`` and derive the fields.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of the maps is missing.
+    """
+    from scipy import ndimage  # only where a template is read
+
+    maps, origin, step = _load(folder)
+    hu = maps["hu"]
+    z = (origin[2] + step * np.arange(hu.shape[0]))[:, None, None]
+    y = (origin[1] + step * np.arange(hu.shape[1]))[None, :, None]
+    x = (origin[0] + step * np.arange(hu.shape[2]))[None, None, :]
+    inside = _intracranial(ndimage, hu, maps["grey"] + maps["white"] + maps["csf"])
+    bone = (hu > np.clip(210 + (z + 10) * 2.0, 125, 210)) & ~inside
+    body = ndimage.binary_closing(hu > -400, iterations=2)
+    body = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
+    inner = _depth(ndimage, inside, step)
+    ventricles = (maps["csf"] > 0.45) & (inner > 22) & _ventricular_region(x, y, z)
+    ventricles = _without_crumbs(ndimage, ventricles, 60)
+    ventricle = _depth(ndimage, ventricles, step)
+    deep = (z < 12) & (np.abs(x) < 52) & (inner > 6)
+    cistern = maps["csf"] * np.clip(-ventricle / 2, 0, 1) * (inner > 2) * deep
+    values = {
+        "inner": inner,
+        "bone": _depth(ndimage, bone, step),
+        "skin": _depth(ndimage, body, step),
+        "outside": hu,
+        "grey": maps["grey"],
+        "white": maps["white"],
+        "ventricle": ventricle,
+        "cistern": cistern.astype(np.float32),
+    }
+    return Anatomy.from_values("template", values, origin, step)
+
+
+def _load(folder: Path) -> tuple[dict[str, Floats], tuple[float, float, float], float]:
+    """The maps as (z, y, x) in the order right, anterior, superior; the first node's position; the step in mm."""
+    import nibabel  # only where a template is read
+
+    maps = {}
+    for key, name in _FILES.items():
+        image: Any = nibabel.as_closest_canonical(nibabel.load(folder / f"{name}.nii.gz"))
+        maps[key] = np.asarray(image.get_fdata(dtype=np.float32).transpose(2, 1, 0))
+    step = float(image.affine[0, 0])
+    extra = round(_FLOOR_MM / step)
+    maps = {key: np.concatenate([np.repeat(a[:1], extra, axis=0), a]) for key, a in maps.items()}
+    for key in ("grey", "white", "csf"):
+        maps[key][:extra] = 0
+    x, y, z = (float(value) for value in image.affine[:3, 3])
+    return maps, (x, y, z - extra * step), step
+
+
+def _ventricular_region(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Where fluid is ventricle and not fissure: lateral ventricles, third and fourth ventricle."""
+    lateral = (np.abs(x) < 34) & (z > -14) & (z < 40) & (y > -88)
+    midline = np.abs(x) < 4
+    septum = midline & (y > -38) & (y < 22) & (z > -10)
+    fourth = (np.abs(x) < 9) & (y < -30) & (y > -54) & (z < -14) & (z > -44)
+    return (lateral & ~midline) | septum | fourth
+
+
+def _intracranial(ndimage: Any, hu: Floats, brain: Floats) -> np.ndarray:
+    """The space inside the inner table: the brain grown up to the bone, closed and filled."""
+    core = _without_crumbs(ndimage, ndimage.binary_opening(brain > 0.4), 10_000)
+    grown = ndimage.binary_dilation(core, iterations=3, mask=(hu < 170) & (hu > -60))
+    closed = ndimage.binary_closing(grown, iterations=3) | core
+    return np.asarray(ndimage.binary_fill_holes(closed) & (hu < 260))
+
+
+def _without_crumbs(ndimage: Any, mask: np.ndarray, smallest: int) -> np.ndarray:
+    """``mask`` without its connected parts of fewer than ``smallest`` nodes."""
+    parts, count = ndimage.label(mask)
+    sizes = ndimage.sum(mask, parts, range(1, count + 1))
+    return np.isin(parts, 1 + np.flatnonzero(np.asarray(sizes) >= smallest))
+
+
+def _depth(ndimage: Any, mask: np.ndarray, step_mm: float) -> Floats:
+    """Signed depth in mm, positive inside, smoothed so that no voxel steps are left."""
+    signed = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
+    signed -= 0.5 * np.sign(signed)
+    return np.asarray(ndimage.gaussian_filter(signed * step_mm, 0.7), np.float32)
