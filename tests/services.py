@@ -195,7 +195,8 @@ class OrthancServer:
     ae_title = "ORTHANC"
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, *, sync_storage: bool = False) -> None:
+        self._sync_storage = sync_storage
         self._program = find_program("Orthanc", "orthanc orthanc-dicomweb")
         if not (ORTHANC_PLUGINS / "libOrthancDicomWeb.so").exists():
             raise MissingProgramError(
@@ -206,6 +207,12 @@ class OrthancServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.dicom_port = free_port()
         self.http_port = free_port()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def http_url(self) -> str:
@@ -233,7 +240,7 @@ class OrthancServer:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "OverwriteInstances": False,
-            "SyncStorageArea": False,
+            "SyncStorageArea": self._sync_storage,
             "CheckRevisions": False,
             "Plugins": [str(ORTHANC_PLUGINS / "libOrthancDicomWeb.so")],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
