@@ -34,24 +34,25 @@ def group_slices(stack: SliceStack, spec: PreprocessSpec) -> tuple[Slab, ...]:
     """
     below = stack.distances_mm - stack.thickness_mm / 2
     above = stack.distances_mm + stack.thickness_mm / 2
-    close = np.diff(stack.distances_mm) < spec.thin_below_mm
-    runs = [[0, 1]]
+    close = np.concatenate([[False], np.diff(stack.distances_mm) < spec.thin_below_mm])
+    runs = [(0, 1)]
     for index in range(1, len(stack.distances_mm)):
         start = runs[-1][0]
         span, longer = above[index - 1] - below[start], above[index] - below[start]
         # The small margin keeps rounding in the positions from cutting evenly spaced slices unevenly.
-        if close[index - 1] and abs(longer - spec.slab_mm) < abs(span - spec.slab_mm) - 1e-3:
-            runs[-1][1] = index + 1
-        elif close[index - 1] and span < spec.slab_mm / 2 and len(runs) > 1 and close[start - 1]:
-            runs[-2][1] = runs.pop()[1]
-            runs.append([index, index + 1])
+        nearer = abs(longer - spec.slab_mm) < abs(span - spec.slab_mm) - 1e-3
+        if close[index] and nearer:
+            runs[-1] = (start, index + 1)
         else:
-            runs.append([index, index + 1])
-    start = runs[-1][0]
-    if len(runs) > 1 and close[start - 1] and above[-1] - below[start] < spec.slab_mm / 2:
-        runs[-2][1] = runs.pop()[1]
+            runs.append((index, index + 1))
+    whole = runs[:1]
+    for start, stop in runs[1:]:
+        if close[start] and above[stop - 1] - below[start] < spec.slab_mm / 2:
+            whole[-1] = (whole[-1][0], stop)
+        else:
+            whole.append((start, stop))
     extents = stack.extents_mm()
-    return tuple(Slab(start, stop, float(extents[start:stop].sum())) for start, stop in runs)
+    return tuple(Slab(start, stop, float(extents[start:stop].sum())) for start, stop in whole)
 
 
 def sample_slabs(volume: Volume, slabs: tuple[Slab, ...], spec: PreprocessSpec) -> NDArray[np.float32]:
