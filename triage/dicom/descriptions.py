@@ -7,6 +7,7 @@ common on CT consoles are known. A word counts only as a whole word.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _WITHOUT = re.compile(
     r"\b(without|w/ ?o|wo|non?|not|pre|ohne|sans|sin|senza|zonder)[ -]?(any |i ?v )?"
@@ -19,8 +20,8 @@ _CONTRAST = re.compile(
     r"|premonitoring|monitoring|smartprep|surestart|\d+ ?(cc|ml))\b|\bc ?\+|\+ ?c\b"
 )
 _HEAD = re.compile(
-    r"\b((ct)?heads?\d*|brains?|crani\w*|cerebr\w*|neuro\w*|skull|sch[aä]e?del\w*|kopf\w*|hirn\w*|cr[aâ]n\w*|t[eê]te"
-    r"|encephal\w*|enc[eé]fal\w*|testa|hoofd|hersen\w*|headneck|headbrain|ich|stroke)\b"
+    r"\b((ct)?heads?\d*|brains?|crani\w*|cerebr\w*|neuro\w*|skull|schae?del\w*|kopf\w*|hirn\w*|cran\w*|tete"
+    r"|encephal\w*|encefal\w*|testa|hoofd|hersen\w*|headneck|headbrain|ich|stroke)\b"
 )
 _OTHER_PART = re.compile(
     r"\b(chest|thora\w*|lungs?|lunge\w*|pulm\w*|heart|cardiac\w*|coronar\w*|abd|abdom\w*|abdpel\w*|liver|kidneys?"
@@ -52,5 +53,7 @@ def speaks_of_sharp_kernel(description: str) -> bool:
 
 
 def _words(description: str) -> str:
-    """Lower case; everything that separates words is one space, ``/``, ``+`` and ``&`` are kept."""
-    return re.sub(r"[^\w/+&]+|_+", " ", description.lower()).strip()
+    """Lower case without accents; what separates words is one space, but ``/``, ``+`` and ``&`` are kept."""
+    plain = unicodedata.normalize("NFKD", description.lower())
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    return re.sub(r"[^\w/+&]+|_+", " ", plain).strip()
