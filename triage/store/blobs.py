@@ -1,0 +1,137 @@
+"""The file area: bytes under names that we draw ourselves, on the disk before anything points to them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from triage.domain.errors import NotFound, OutOfSpace, StoreUnavailable
+
+_KEY = re.compile(r"^[0-9a-f]{2}/[0-9a-f]{32}\.(dcm|part)$")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class BlobStore:
+    """A folder of files that are written once, ``ab/<32 hexadecimal digits>.dcm``.
+
+    ``.part`` is a file that was not finished: a crash leaves it, and the sweep removes it like any other that
+    no row names.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, content: bytes) -> str:
+        """Write a new file and return its key, once the disk has it: file, name and folder.
+
+        Raises
+        ------
+        OutOfSpace
+            The disk is full. Nothing is left behind.
+        StoreUnavailable
+            The folder cannot be written.
+        """
+        name = uuid.uuid4().hex
+        folder = self.root / name[:2]
+        final, unfinished = folder / f"{name}.dcm", folder / f"{name}.part"
+        with _translated():
+            _make_folder(folder)
+            try:
+                _write(unfinished, content)
+                unfinished.rename(final)
+            except OSError:
+                unfinished.unlink(missing_ok=True)
+                raise
+            _sync_folder(folder)
+        return f"{name[:2]}/{name}.dcm"
+
+    def read(self, key: str) -> bytes:
+        """The whole file.
+
+        Raises
+        ------
+        NotFound
+            The file is gone; a row that names it cannot be served.
+        StoreUnavailable
+        """
+        with _translated():
+            try:
+                return self.path(key).read_bytes()
+            except FileNotFoundError as exc:
+                raise NotFound(f"The file {key} is gone from the file area; restore it from a backup.") from exc
+
+    def path(self, key: str) -> Path:
+        """Where the file of this key lies, or would lie."""
+        if not _KEY.match(key):
+            raise ValueError(f"{key!r} is no key of the file area")
+        return self.root / key
+
+    def remove(self, key: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        with _translated():
+            self.path(key).unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """Bytes that can still be written."""
+        with _translated():
+            _make_folder(self.root)
+            return shutil.disk_usage(self.root).free
+
+    def keys_older_than(self, instant: datetime) -> Iterator[str]:
+        """Keys of all files last written before this instant, unfinished ones too; files of others are left alone."""
+        with _translated():
+            folders = sorted(self.root.glob("[0-9a-f][0-9a-f]"))
+        for folder in folders:
+            with _translated():
+                keys = [f"{folder.name}/{entry.name}" for entry in os.scandir(folder) if _is_older(entry, instant)]
+            yield from sorted(key for key in keys if _KEY.match(key))
+
+
+def _is_older(entry: os.DirEntry[str], instant: datetime) -> bool:
+    try:
+        return entry.stat().st_mtime < instant.timestamp()
+    except FileNotFoundError:  # removed since the folder was listed
+        return False
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that survives a power cut: its parent is synced, and so are the parents made with it."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(mode=0o750, exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise OutOfSpace("The disk of the file area is full: free some space.") from exc
+        raise StoreUnavailable(f"The file area cannot be used: {exc.strerror or type(exc).__name__}.") from exc

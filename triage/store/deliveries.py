@@ -1,0 +1,271 @@
+"""Deliveries: one result object on its way to one destination. This table is the outbox."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, select, update
+
+from triage.domain.audit import AuditAction, AuditEvent, Outcome
+from triage.domain.errors import StaleState
+from triage.domain.lifecycle import DELIVERY_MOVES, DeliveryState
+from triage.domain.work import ClaimedBatch, OutboundObject
+from triage.store import moves
+from triage.store.schema import deliveries, result_objects, results, series
+from triage.store.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery as it stands. ``status`` is the last DIMSE status, ``error`` the last reason it did not arrive."""
+
+    delivery_id: int
+    object_id: int
+    kind: str
+    sop_instance_uid: str
+    destination: str
+    state: DeliveryState
+    attempt: int
+    next_attempt_at: datetime
+    status: int | None
+    error: str | None
+    updated_at: datetime
+
+
+def add(tx: Transaction, object_id: int, destinations: Iterable[str], now: datetime) -> int:
+    """Put an object into the outbox for each destination; return how many were not there before."""
+    added = [
+        tx.insert_new(
+            deliveries,
+            object_id=object_id,
+            destination=destination,
+            state=DeliveryState.PENDING,
+            attempt=0,
+            next_attempt_at=now,
+            updated_at=now,
+        )
+        for destination in destinations
+    ]
+    return sum(delivery_id is not None for delivery_id in added)
+
+
+def any_due(tx: Transaction, *, destination: str, now: datetime) -> bool:
+    """Whether there is anything to claim; asked without locking before each claim."""
+    return tx.connection.execute(select(deliveries.c.id).where(*_due(destination, now)).limit(1)).first() is not None
+
+
+def claim(tx: Transaction, *, destination: str, owner: str, now: datetime, lease_seconds: float) -> ClaimedBatch | None:
+    """Lease all objects of one result that are due for this destination; the longest waiting result first.
+
+    The result's own row is locked meanwhile, so that two senders never share one result set.
+    """
+    longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
+    result_id = tx.connection.execute(
+        longest.where(*_due(destination, now))
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+        .limit(1)
+        .with_for_update(of=results, skip_locked=True, key_share=True)
+    ).scalar_one_or_none()
+    if result_id is None:
+        return None
+    mine = _joined().where(results.c.id == result_id, *_due(destination, now)).order_by(deliveries.c.id)
+    rows = tx.connection.execute(mine.with_for_update(of=deliveries, skip_locked=True)).all()
+    if not rows:
+        return None
+    lease, lease_until = uuid.uuid4().hex, now + timedelta(seconds=lease_seconds)
+    for row in rows:
+        leased = {"lease": lease, "lease_owner": owner, "lease_until": lease_until, "attempt": row.attempt + 1}
+        _move(tx, row, DeliveryState.SENDING, now=now, actor=owner, **leased)
+    return ClaimedBatch(
+        lease=lease,
+        lease_until=lease_until,
+        attempt=max(row.attempt for row in rows) + 1,
+        destination=destination,
+        study_instance_uid=rows[0].study_instance_uid,
+        series_instance_uid=rows[0].series_instance_uid,
+        objects=tuple(
+            OutboundObject(
+                delivery_id=row.id,
+                kind=row.kind,
+                sop_instance_uid=row.sop_instance_uid,
+                sop_class_uid=row.sop_class_uid,
+                transfer_syntax_uid=row.transfer_syntax_uid,
+                blob_key=row.blob_key,
+            )
+            for row in rows
+        ),
+    )
+
+
+def renew(tx: Transaction, batch: ClaimedBatch, until: datetime) -> None:
+    """Keep the lease of a batch longer.
+
+    Raises
+    ------
+    StaleState
+        The lease is lost, or every object of the batch has been settled.
+    """
+    held = update(deliveries).where(deliveries.c.lease == batch.lease, deliveries.c.state == DeliveryState.SENDING)
+    if not tx.connection.execute(held.values(lease_until=until).returning(deliveries.c.id)).all():
+        raise StaleState(f"The lease of a batch for {batch.destination} is lost.")
+
+
+def delivered(tx: Transaction, batch: ClaimedBatch, delivery_id: int, *, status: int | None, now: datetime) -> None:
+    """The archive answered success, or a warning that still stores.
+
+    Raises
+    ------
+    StaleState
+        The lease is lost: somebody else settles this delivery. So for `later` and `refused`.
+    """
+    _settle(tx, batch, delivery_id, DeliveryState.DELIVERED, status=status, error=None, now=now)
+
+
+def later(
+    tx: Transaction,
+    batch: ClaimedBatch,
+    delivery_id: int,
+    *,
+    error: str,
+    status: int | None,
+    at: datetime,
+    now: datetime,
+) -> None:
+    """No answer, or one that leaves hope: try again at ``at``."""
+    _settle(tx, batch, delivery_id, DeliveryState.PENDING, status=status, error=error, now=now, next_attempt_at=at)
+
+
+def refused(
+    tx: Transaction, batch: ClaimedBatch, delivery_id: int, *, error: str, status: int | None, now: datetime
+) -> None:
+    """The archive refused for good, or patience has ended: a person must look."""
+    _settle(tx, batch, delivery_id, DeliveryState.FAILED, status=status, error=error, now=now)
+
+
+def any_lapsed(tx: Transaction, now: datetime) -> bool:
+    """Whether a sender has stopped renewing."""
+    return tx.connection.execute(select(deliveries.c.id).where(*_lapsed(now)).limit(1)).first() is not None
+
+
+def requeue_lapsed(tx: Transaction, now: datetime, *, actor: str = "clock") -> int:
+    """Take deliveries from senders that stopped renewing; they are due at once. Sending twice does no harm."""
+    rows = tx.connection.execute(
+        _joined().where(*_lapsed(now)).order_by(deliveries.c.id).with_for_update(of=deliveries, skip_locked=True)
+    ).all()
+    error = "The sender that had this delivery stopped without a word."
+    for row in rows:
+        _move(tx, row, DeliveryState.PENDING, now=now, actor=actor, error=error, next_attempt_at=now, **_FREE)
+    return len(rows)
+
+
+def retry_failed(
+    tx: Transaction, study_instance_uid: str, *, destination: str | None = None, actor: str, now: datetime
+) -> int:
+    """A person's hand: send what was refused again, its attempts counted anew; return how many."""
+    failed = _joined().where(
+        series.c.study_instance_uid == study_instance_uid, deliveries.c.state == DeliveryState.FAILED
+    )
+    if destination is not None:
+        failed = failed.where(deliveries.c.destination == destination)
+    rows = tx.connection.execute(failed.order_by(deliveries.c.id).with_for_update(of=deliveries)).all()
+    for row in rows:
+        _move(tx, row, DeliveryState.PENDING, now=now, actor=actor, attempt=0, next_attempt_at=now)
+    return len(rows)
+
+
+def of_study(tx: Transaction, study_instance_uid: str) -> list[DeliveryRecord]:
+    """Every delivery of a study, in the order in which they were put into the outbox."""
+    mine = _joined().where(series.c.study_instance_uid == study_instance_uid).order_by(deliveries.c.id)
+    return [
+        DeliveryRecord(
+            delivery_id=row.id,
+            object_id=row.object_id,
+            kind=row.kind,
+            sop_instance_uid=row.sop_instance_uid,
+            destination=row.destination,
+            state=row.state,
+            attempt=row.attempt,
+            next_attempt_at=row.next_attempt_at,
+            status=row.status,
+            error=row.error,
+            updated_at=row.updated_at,
+        )
+        for row in tx.connection.execute(mine)
+    ]
+
+
+_FREE = {"lease": None, "lease_until": None}
+
+
+def _due(destination: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    pending = deliveries.c.state == DeliveryState.PENDING
+    return pending, deliveries.c.destination == destination, deliveries.c.next_attempt_at <= now
+
+
+def _lapsed(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.state == DeliveryState.SENDING, deliveries.c.lease_until < now
+
+
+def _joined() -> Select[Any]:
+    described = ("kind", "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "blob_key")
+    return select(
+        *deliveries.columns,
+        *(result_objects.columns[name] for name in described),
+        series.c.study_instance_uid,
+        series.c.series_instance_uid,
+    ).select_from(deliveries.join(result_objects).join(results).join(series))
+
+
+def _settle(
+    tx: Transaction, batch: ClaimedBatch, delivery_id: int, to: DeliveryState, *, now: datetime, **values: Any
+) -> None:
+    held = (deliveries.c.state == DeliveryState.SENDING, deliveries.c.lease == batch.lease)
+    row = tx.connection.execute(
+        _joined().where(deliveries.c.id == delivery_id, *held).with_for_update(of=deliveries)
+    ).one_or_none()
+    if row is None:
+        raise StaleState(f"The lease of delivery {delivery_id} to {batch.destination} is lost.")
+    _move(tx, row, to, *held, now=now, actor=row.lease_owner, **_FREE, **values)
+
+
+def _move(
+    tx: Transaction,
+    row: Row[Any],
+    to: DeliveryState,
+    *guards: ColumnElement[bool],
+    now: datetime,
+    actor: str,
+    **values: Any,
+) -> None:
+    moved = moves.move(tx, deliveries, row.id, row.state, to, DELIVERY_MOVES, *guards, updated_at=now, **values)
+    tx.audit(
+        AuditEvent(
+            at=now,
+            actor=actor,
+            action=AuditAction.DELIVERY_MOVED,
+            outcome=_outcome(row.state, to),
+            study_instance_uid=row.study_instance_uid,
+            series_instance_uid=row.series_instance_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            detail={
+                "destination": row.destination,
+                "kind": row.kind,
+                "from": row.state.value,
+                "to": to.value,
+                "attempt": moved.attempt,
+                "status": values.get("status"),
+                "reason": values.get("error"),
+            },
+        )
+    )
+
+
+def _outcome(start: DeliveryState, to: DeliveryState) -> Outcome:
+    if to is DeliveryState.FAILED:
+        return Outcome.SERIOUS_FAILURE
+    given_back = start is DeliveryState.SENDING and to is DeliveryState.PENDING
+    return Outcome.MINOR_FAILURE if given_back else Outcome.SUCCESS

@@ -1,0 +1,241 @@
+"""Results of one series revision under one bundle, and the objects that were encoded from them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import select, update
+
+from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.encoded import EncodedObject, Predecessor
+from triage.domain.errors import StaleState
+from triage.domain.finding import TriageResult
+from triage.domain.lifecycle import JobState
+from triage.domain.work import ClaimedJob
+from triage.store.codec import result_columns, result_of
+from triage.store.schema import jobs, result_objects, results, series
+from triage.store.transaction import Transaction
+
+
+class LatestResult(NamedTuple):
+    """The result of the latest revision that has one. ``bundle`` is the name that a person reads."""
+
+    result: TriageResult
+    revision: int
+    bundle: str
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObjectRecord:
+    """One encoded object of a result."""
+
+    object_id: int
+    result_id: int
+    revision: int
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    blob_key: str
+    digest: str
+    created_at: datetime
+
+
+def put_provisional(
+    tx: Transaction, job: ClaimedJob, result: TriageResult, *, bundle_digest: str, bundle: str, now: datetime
+) -> int:
+    """Keep what the gate said, until `record` replaces it; a result that is recorded already stays as it is.
+
+    Raises
+    ------
+    StaleState
+        The lease is lost, or a later revision has begun.
+    """
+    _require_lease(tx, job)
+    known = _known(tx, job, bundle_digest)
+    if known is None:
+        return _insert(tx, job, result, bundle_digest, bundle, now, finished_at=None)
+    if known[1]:
+        _replace(tx, known[0], result, finished_at=None)
+    return known[0]
+
+
+def record(
+    tx: Transaction, job: ClaimedJob, result: TriageResult, *, bundle_digest: str, bundle: str, now: datetime
+) -> int:
+    """Keep the full result, in the transaction that also finishes the job; return its number.
+
+    A revision analysed again under the same bundle keeps its first result: the archive may have its objects.
+
+    Raises
+    ------
+    StaleState
+        The lease is lost, or a later revision has begun.
+    """
+    _require_lease(tx, job)
+    known = _known(tx, job, bundle_digest)
+    if known is not None and not known[1]:
+        return known[0]
+    if known is None:
+        result_id = _insert(tx, job, result, bundle_digest, bundle, now, finished_at=now)
+    else:
+        result_id = known[0]
+        _replace(tx, result_id, result, finished_at=now)
+    tx.audit(
+        AuditEvent(
+            at=now,
+            actor="worker",
+            action=AuditAction.RESULT_RECORDED,
+            study_instance_uid=job.study_instance_uid,
+            series_instance_uid=job.series_instance_uid,
+            detail={
+                "revision": job.revision,
+                "status": result.status.value,
+                "score": result.score,
+                "suspected_at": result.rule.suspected_at,
+                "emergent_at": result.rule.emergent_at,
+                "total_volume_ml": result.total_volume_ml,
+                "bundle": bundle,
+                "bundle_digest": bundle_digest,
+            },
+        )
+    )
+    return result_id
+
+
+def add_object(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, now: datetime) -> int:
+    """Put an encoded object on record and return its number.
+
+    An object with this SOP Instance UID that is on record already stays, with the file it had: a retry sends
+    the same bytes. The new file is then nobody's, and the sweep removes it.
+    """
+    object_id = tx.insert_new(
+        result_objects,
+        result_id=result_id,
+        kind=encoded.kind,
+        sop_class_uid=encoded.sop_class_uid,
+        sop_instance_uid=encoded.sop_instance_uid,
+        series_instance_uid=encoded.series_instance_uid,
+        transfer_syntax_uid=encoded.transfer_syntax_uid,
+        blob_key=blob_key,
+        digest=hashlib.sha256(encoded.content).hexdigest(),
+        created_at=now,
+    )
+    if object_id is None:
+        known = select(result_objects.c.id).where(result_objects.c.sop_instance_uid == encoded.sop_instance_uid)
+        object_id = tx.connection.execute(known).scalar_one()
+    return int(object_id)
+
+
+def predecessor(tx: Transaction, series_id: int, before_revision: int) -> Predecessor | None:
+    """The structured report that a report on this revision supersedes; None when there is none before it."""
+    row = tx.connection.execute(
+        select(
+            series.c.study_instance_uid,
+            result_objects.c.series_instance_uid,
+            result_objects.c.sop_class_uid,
+            result_objects.c.sop_instance_uid,
+        )
+        .select_from(result_objects.join(results).join(series))
+        .where(
+            results.c.series_id == series_id,
+            results.c.revision < before_revision,
+            result_objects.c.kind == "SR",
+        )
+        .order_by(results.c.revision.desc(), results.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Predecessor(**row._asdict())
+
+
+def owns(tx: Transaction, sop_instance_uid: str) -> bool:
+    """Whether this is one of our own objects, come back from the archive."""
+    known = select(result_objects.c.id).where(result_objects.c.sop_instance_uid == sop_instance_uid)
+    return tx.connection.execute(known).first() is not None
+
+
+def latest(tx: Transaction, series_id: int) -> LatestResult | None:
+    """The newest result of the latest revision that has one; None when nothing has been analysed yet."""
+    newest = select(results).where(results.c.series_id == series_id)
+    row = tx.connection.execute(newest.order_by(results.c.revision.desc(), results.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else LatestResult(result_of(row), row.revision, row.bundle, row.provisional)
+
+
+def objects_of_study(tx: Transaction, study_instance_uid: str) -> list[ResultObjectRecord]:
+    """Every object that was encoded for a study, oldest first."""
+    mine = (
+        select(*result_objects.columns, results.c.revision)
+        .select_from(result_objects.join(results).join(series))
+        .where(series.c.study_instance_uid == study_instance_uid)
+        .order_by(result_objects.c.id)
+    )
+    found = []
+    for row in tx.connection.execute(mine):
+        values = row._asdict()
+        found.append(ResultObjectRecord(object_id=values.pop("id"), **values))
+    return found
+
+
+def _require_lease(tx: Transaction, job: ClaimedJob) -> None:
+    """The job is in this worker's hands, or was finished by it in this transaction."""
+    held = (
+        select(jobs.c.id)
+        .join_from(jobs, series)
+        .where(
+            jobs.c.id == job.job_id,
+            jobs.c.lease == job.lease,
+            jobs.c.state.in_((JobState.RUNNING, JobState.SUCCEEDED)),
+            series.c.revision == job.revision,
+        )
+        .with_for_update(of=jobs)
+    )
+    if tx.connection.execute(held).one_or_none() is None:
+        raise StaleState(f"The lease of job {job.job_id} is lost; its result is not kept.")
+
+
+def _known(tx: Transaction, job: ClaimedJob, bundle_digest: str) -> tuple[int, bool] | None:
+    """Number of the result that is there already, and whether it is provisional."""
+    row = tx.connection.execute(
+        select(results.c.id, results.c.provisional).where(
+            results.c.series_id == job.series_id,
+            results.c.revision == job.revision,
+            results.c.bundle_digest == bundle_digest,
+        )
+    ).one_or_none()
+    return None if row is None else (row.id, row.provisional)
+
+
+def _insert(
+    tx: Transaction,
+    job: ClaimedJob,
+    result: TriageResult,
+    bundle_digest: str,
+    bundle: str,
+    now: datetime,
+    *,
+    finished_at: datetime | None,
+) -> int:
+    result_id = tx.insert_new(
+        results,
+        series_id=job.series_id,
+        revision=job.revision,
+        bundle_digest=bundle_digest,
+        bundle=bundle,
+        created_at=now,
+        finished_at=finished_at,
+        **result_columns(result),
+    )
+    if result_id is None:
+        raise StaleState("The same result appeared meanwhile: the study must be locked before a result is kept.")
+    return int(result_id)
+
+
+def _replace(tx: Transaction, result_id: int, result: TriageResult, *, finished_at: datetime | None) -> None:
+    tx.connection.execute(
+        update(results).where(results.c.id == result_id).values(finished_at=finished_at, **result_columns(result))
+    )
