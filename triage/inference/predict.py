@@ -128,7 +128,7 @@ class Predictor:
         exam = exam_evidence(probabilities, manifest.scoring.kernel, manifest.scoring.top_k)
         scores = provisional_probability(exam, manifest.calibration.provisional)
         suspect = scores[0] >= manifest.thresholds.suspected
-        brightest = slabs[int(np.argmax(smooth(probabilities, manifest.scoring.kernel)[:, 0]))]
+        brightest = slabs[_middle_of_highest(smooth(probabilities, manifest.scoring.kernel)[:, 0])]
         result = TriageResult(
             score=float(scores[0]),
             rule=manifest.rule,
@@ -234,6 +234,12 @@ def _subtypes(scores: NDArray[np.float64], volumes_ml: NDArray[np.float64]) -> d
         subtype: SubtypeFinding(float(min(scores[i], scores[0])), float(volumes_ml[i]))
         for i, subtype in enumerate(SUBTYPES, start=1)
     }
+
+
+def _middle_of_highest(values: NDArray[np.float64]) -> int:
+    """Index of the maximum; where certainty makes a plateau, its middle and not its first slice."""
+    highest = np.flatnonzero(values >= values.max() - 1e-6)
+    return int(highest[len(highest) // 2])
 
 
 def _key_slice(volume: Volume, index: int) -> KeySlice:

@@ -1,0 +1,176 @@
+"""What cannot be a living head is refused; odd but living heads pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.onnx_models import volume_of
+from triage.domain.errors import UnusableSeries
+from triage.domain.finding import ReasonCode
+from triage.domain.volume import Volume
+from triage.inference.plausible import check_living_head, measure_head
+
+SIZE = 160
+PIXEL_MM = 1.5
+
+
+def head(
+    slices: int = 12,
+    half_mm: tuple[float, float] = (85.0, 68.0),
+    skull_mm: float = 6.0,
+    skull_hu: float = 900.0,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Scalp, skull, brain with a fluid core and noise: the least that is a head, shape (slice, 160, 160)."""
+    rng = np.random.default_rng(seed)
+    y = (np.arange(SIZE) + 0.5 - SIZE / 2)[:, None] * PIXEL_MM
+    x = (np.arange(SIZE) + 0.5 - SIZE / 2)[None, :] * PIXEL_MM
+    hu = np.full((slices, SIZE, SIZE), -1000.0, np.float32)
+    for index in range(slices):
+        shrink = 1.0 - 0.3 * abs(index - slices / 2) / slices
+
+        def within(extra_mm: float, shrink: float = shrink) -> NDArray[np.bool_]:
+            return np.asarray(
+                (y / max(half_mm[0] * shrink + extra_mm, 8.0)) ** 2
+                + (x / max(half_mm[1] * shrink + extra_mm, 8.0)) ** 2
+                <= 1.0
+            )
+
+        hu[index][within(skull_mm + 5)] = 30.0
+        hu[index][within(skull_mm)] = skull_hu
+        hu[index][within(0)] = 36.0
+        hu[index][within(-12)] = 28.0
+        hu[index][within(-40)] = 8.0
+    return hu + rng.normal(0, 3, hu.shape).astype(np.float32)
+
+
+def volume(hu: NDArray[np.float32], pixel_mm: float = PIXEL_MM, step_mm: float = 5.0) -> Volume:
+    return volume_of(hu, [step_mm * i for i in range(len(hu))], step_mm, (pixel_mm, pixel_mm))
+
+
+def refusal(hu: NDArray[np.float32], **how: float) -> str:
+    with pytest.raises(UnusableSeries) as caught:
+        check_living_head(volume(hu, **how))
+    assert caught.value.reason is ReasonCode.OUT_OF_DISTRIBUTION
+    return str(caught.value)
+
+
+def test_a_head_passes_and_is_measured() -> None:
+    measured = measure_head(volume(head()))
+    check_living_head(volume(head()))
+    assert measured.ring_length_mm == pytest.approx(60.0)
+    assert measured.largest_area_mm2 == pytest.approx(np.pi * 85 * 68, rel=0.05)
+    assert 25.0 < measured.tissue_median_hu < 35.0
+    assert measured.tissue_share > 0.95
+    assert measured.structure_hu > 15.0
+    assert measured.outside_share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("half_mm", "skull_mm", "skull_hu"),
+    [((48.0, 40.0), 2.0, 350.0), ((60.0, 48.0), 3.0, 500.0), ((100.0, 82.0), 12.0, 1500.0)],
+)
+def test_infants_and_large_heads_pass(half_mm: tuple[float, float], skull_mm: float, skull_hu: float) -> None:
+    check_living_head(volume(head(half_mm=half_mm, skull_mm=skull_mm, skull_hu=skull_hu)))
+
+
+def test_sutures_pass() -> None:
+    hu = head(half_mm=(48.0, 40.0), skull_mm=2.0, skull_hu=350.0)
+    hu[:, :50, SIZE // 2 - 2 : SIZE // 2 + 2] = np.minimum(hu[:, :50, SIZE // 2 - 2 : SIZE // 2 + 2], 30.0)
+    check_living_head(volume(hu))
+
+
+def test_an_open_skull_passes_by_its_base() -> None:
+    hu = head()
+    hu[4:, 30:130, 100:] = np.minimum(hu[4:, 30:130, 100:], 40.0)
+    check_living_head(volume(hu))
+
+
+def test_part_of_a_head_passes() -> None:
+    check_living_head(volume(head()[:4]))
+
+
+def test_a_head_full_of_blood_passes() -> None:
+    hu = head()
+    hu[:, 50:110, 60:100] = 70.0
+    check_living_head(volume(hu))
+
+
+def test_thin_and_noisy_slices_pass() -> None:
+    hu = np.repeat(head(), 5, axis=0)
+    hu += np.random.default_rng(1).normal(0, 20, hu.shape).astype(np.float32)
+    check_living_head(volume(hu, step_mm=1.0))
+
+
+def test_a_head_beside_the_centre_passes_until_it_leaves_the_field() -> None:
+    hu = head(half_mm=(60.0, 50.0))
+    check_living_head(volume(np.roll(hu, 15, axis=2)))
+    with pytest.raises(UnusableSeries, match="outside the central 130 mm"):
+        check_living_head(volume(np.roll(hu, 25, axis=2)), field_mm=130.0)
+
+
+def test_a_hollow_shell_is_refused() -> None:
+    hu = head()
+    hu[(hu > -20) & (hu < 80)] = -990.0
+    assert "median is -990 HU" in refusal(hu)
+
+
+def test_a_water_phantom_is_refused() -> None:
+    hu = head()
+    tissue = (hu > -20) & (hu < 80)
+    hu[tissue] = np.random.default_rng(2).normal(0, 4, int(tissue.sum()))
+    assert "inside the skull the median is" in refusal(hu)
+
+
+def test_a_brain_equivalent_filling_is_refused() -> None:
+    hu = head()
+    tissue = (hu > -20) & (hu < 80)
+    hu[tissue] = np.random.default_rng(3).normal(32, 4, int(tissue.sum()))
+    assert "as in a filled phantom" in refusal(hu)
+
+
+def test_a_body_without_a_ring_is_refused() -> None:
+    hu = head(skull_hu=45.0)
+    assert "a closed skull is seen over 0 mm only" in refusal(hu)
+
+
+def test_too_little_of_a_head_is_refused() -> None:
+    assert "seen over 10 mm only" in refusal(head()[:2])
+
+
+@pytest.mark.parametrize("offset", [-1000.0, -60.0, 60.0, 1024.0])
+def test_a_lost_rescale_is_refused(offset: float) -> None:
+    assert refusal(np.maximum(head() + offset, -1024.0).astype(np.float32))
+
+
+def test_a_windowed_export_is_refused() -> None:
+    grey = np.clip((head() - 0.0) / 80.0 * 255.0, 0, 255).astype(np.float32)
+    assert refusal(grey)
+
+
+def test_a_wrong_pixel_spacing_is_refused() -> None:
+    assert "check the pixel spacing" in refusal(head(), pixel_mm=3.0)
+
+
+def test_marrow_in_a_long_bone_is_refused() -> None:
+    hu = head(half_mm=(30.0, 28.0), skull_mm=5.0)
+    hu[(hu > -20) & (hu < 80)] = -60.0
+    assert "median is -60 HU" in refusal(hu)
+
+
+def test_mixed_content_is_refused() -> None:
+    """A skull with air, plastic and brain-like layers, so that the median happens to fit."""
+    hu = head()
+    tissue = (hu > -20) & (hu < 80)
+    rows = np.arange(SIZE)[None, :, None] % 20
+    hu[tissue & (rows < 5)] = 120.0
+    hu[tissue & (rows >= 15)] = -900.0
+    assert "of the inside of the skull lies between" in refusal(hu)
+
+
+def test_no_air_around_is_refused() -> None:
+    hu = head()
+    hu[hu < -500] = -100.0
+    assert "no air" in refusal(hu)
