@@ -114,8 +114,8 @@ def _streaks(ideal: Cut, scan: Acquisition, rng: np.random.Generator, spacing_mm
     dense = np.argwhere(ideal.bone > 0.7)
     if len(dense) < 20:
         return total
-    rows = np.arange(total.shape[0], dtype=np.float32)[:, None]
-    columns = np.arange(total.shape[1], dtype=np.float32)[None, :]
+    rows = np.arange(len(total), dtype=np.float32).reshape(-1, 1)
+    columns = np.arange(total.size // len(total), dtype=np.float32).reshape(1, -1)
     for _ in range(int(rng.integers(1, 4))):
         row, column = (float(value) for value in dense[int(rng.integers(len(dense)))])
         end_row, end_column = (float(value) for value in dense[int(rng.integers(len(dense)))])

@@ -65,6 +65,11 @@ class Anatomy:
     ventricular: Floats
     cisternal: Floats
 
+    @property
+    def top_mm(self) -> float:
+        """Height z of the highest point of the brain."""
+        return float(self.surface[:, 2].max())
+
     @classmethod
     def from_values(cls, name: str, values: dict[str, Floats], origin_mm: tuple[float, ...], step_mm: float) -> Anatomy:
         """Build from one array (z, y, x) per channel on a common lattice."""
@@ -73,7 +78,7 @@ class Anatomy:
         inner, ventricle, cistern = values["inner"], values["ventricle"], values["cistern"]
         z = (origin_mm[2] + step_mm * np.arange(inner.shape[0]))[:, None, None]
         places = {
-            "surface": (inner > 0) & (inner < 3) & (z > -40) & (z < 82),
+            "surface": (inner > 0) & (inner < 3) & (z > -40),
             "interior": (inner > 10) & (ventricle < -4) & (cistern < 0.3) & (z > -48),
             "ventricular": ventricle > 0.5,
             "cisternal": (inner > 1) & (cistern > 0.45) & (ventricle < -3) & (z > -45),

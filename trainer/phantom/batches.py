@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.phantom.acquisition import detected, draw_acquisition, with_artefacts
-from trainer.phantom.anatomy import Anatomy
+from trainer.phantom.bases import anatomy_for
 from trainer.phantom.pose import axial_plane
-from trainer.phantom.procedural import procedural_anatomy
 from trainer.phantom.scene import Head, cut, draw_head
 from triage.domain.finding import Subtype
 
@@ -40,15 +39,6 @@ class SliceBatch:
     hu: NDArray[np.int16]
     labels: NDArray[np.uint8]
     head: NDArray[np.int32]
-
-
-def anatomy_for(folder: Path | None, rng: np.random.Generator) -> Anatomy:
-    """The template in ``folder``, or a newly drawn procedural anatomy where there is none."""
-    if folder is None:
-        return procedural_anatomy(rng)
-    from trainer.phantom.template import template_anatomy  # needs nibabel and scipy, which a demo has not
-
-    return template_anatomy(folder)
 
 
 def slices(
@@ -109,7 +99,7 @@ def _height(head: Head, rng: np.random.Generator) -> float:
     if head.bleeds and rng.random() < _THROUGH_BLOOD:
         bleed = head.bleeds[int(rng.integers(len(head.bleeds)))]
         return float(head.pose.to_scanner(np.array(bleed.centre))[2]) + rng.normal(0, 5)
-    part = rng.random()
+    part, top = rng.random(), head.anatomy.top_mm
     if part < 0.22:
         return rng.uniform(-70, -25)
-    return rng.uniform(-25, 70) if part < 0.88 else rng.uniform(70, 90)
+    return rng.uniform(-25, top - 12) if part < 0.88 else rng.uniform(top - 12, top + 6)

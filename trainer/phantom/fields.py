@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,9 +108,9 @@ def _blurred(values: Floats, axis: int, sigma_nodes: float) -> Floats:
     return np.moveaxis(np.asarray(flat, np.float32).reshape(moved.shape), 0, axis)
 
 
-def ramp(signed: Floats, width: float = 1.0) -> Floats:
+def ramp(signed: NDArray[np.floating[Any]], width: float = 1.0) -> Floats:
     """0 below ``-width / 2``, 1 above ``width / 2``, linear between: a soft edge that needs no exponential."""
-    return np.clip(signed * np.float32(1.0 / width) + np.float32(0.5), 0.0, 1.0)
+    return np.asarray(np.clip(signed * np.float32(1.0 / width) + np.float32(0.5), 0.0, 1.0), np.float32)
 
 
 def smooth_image(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Floats:

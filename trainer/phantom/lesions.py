@@ -276,8 +276,8 @@ def _draw_ventricular(rng: np.random.Generator, anatomy: Anatomy, volume_ml: flo
 def _draw_subarachnoid(rng: np.random.Generator, anatomy: Anatomy, volume_ml: float) -> Bleed:
     in_cistern = rng.random() < 0.5
     centre = _place(rng, anatomy.cisternal if in_cistern else anatomy.surface)
-    radius = float(np.clip(18 * volume_ml ** (1 / 3), 12, 60))
-    shape = SulcalCast(centre, radius, rng.uniform(0.9, 2.0), rng.uniform(8, 22))
+    radius = float(np.clip(15 * volume_ml ** (1 / 3), 12, 55))
+    shape = SulcalCast(centre, radius, rng.uniform(0.6, 1.5), rng.uniform(8, 20))
     return _bleed(rng, Subtype.SAH, shape, centre, rng.normal(53, 6))
 
 

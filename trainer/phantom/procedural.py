@@ -72,20 +72,21 @@ def _vault(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
     half_width, half_length, height = rng.uniform(64, 70), rng.uniform(80, 87), rng.uniform(72, 80)
     narrow = 1 + rng.uniform(0.0012, 0.0026) * np.clip(y + 20, -20, 80)
     flat = np.where(z < 0, np.float32(1.15), np.float32(1.0))
-    return _ellipsoid(x * narrow, y, z / flat, (0.0, -18.0, 0.0), (half_width, half_length, height))
+    squeezed, stretched = np.asarray(x * narrow, np.float32), np.asarray(z / flat, np.float32)
+    return _ellipsoid(squeezed, y, stretched, (0.0, -18.0, 0.0), (half_width, half_length, height))
 
 
 def _floor(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
     """Height z of the skull base: anterior, middle and posterior fossa with the ridges between them."""
     step = rng.uniform(-3, 3)
     lateral = np.clip((np.abs(x) - 10) / 12, 0, 1)
-    anterior, middle, posterior = -24 + step, -46 + step, -60 + step
+    middle = -46 + step
     front = np.clip((y - 22 + 0.15 * np.abs(x)) / 8, 0, 1)
     back = np.clip((-20 - 0.55 * np.abs(x) + 18 - y) / 8, 0, 1)
     ridge = np.exp(-(((y + 20 + 0.55 * np.abs(x) - 18) / 7) ** 2)) * np.clip((60 - np.abs(x)) / 10, 0, 1)
     roofs = np.exp(-(((np.abs(x) - 27) / 17) ** 2) - ((y - 38) / 24) ** 2)
-    anterior = anterior - 5 + rng.uniform(8, 14) * roofs
-    posterior = posterior + 0.006 * x**2
+    anterior = step - 29 + rng.uniform(8, 14) * roofs
+    posterior = step - 60 + 0.006 * x**2
     floor = middle + (anterior - middle) * front + (posterior - middle) * back + 16 * ridge * lateral
     sella = (1 - lateral) * (1 - front) * np.clip((y + 22) / 8, 0, 1)
     return np.asarray(floor + 18 * sella, np.float32)

@@ -164,11 +164,11 @@ def fluid_fractions(sample: Sample, tissue: Tissue) -> Fluid:
     inner = sample.skull.inner - np.float32(tissue.inner_offset_mm)
     x, y, z = sample.inside_points
     ventricle = ramp(sample.brain.ventricle + np.float32(tissue.ventricle_offset_mm) + 0.4 * sample.fine[0], 1.2)
-    width: Floats = np.clip(tissue.sulcus_mm * (1 + 0.6 * sample.broad[1]), 0, 3)
+    width = np.clip(tissue.sulcus_mm * (1 + 0.6 * sample.broad[1]), 0, 3)
     depth = tissue.sulcus_depth_mm * (1 + 0.3 * sample.broad[2])
-    near: Floats = np.clip((depth - inner) / 4, 0, 1) * ramp(z + 30, 8)
-    sulci: Floats = (
-        np.float32(tissue.sulcus_fluid) * near * ramp(width - np.abs(sample.folds) * np.float32(1 / FOLD_SLOPE), 1.2)
+    near = ramp(depth - 2 - inner, 4) * ramp(z + 30, 8)
+    sulci = (
+        ramp(width - np.abs(sample.folds) * np.float32(1 / FOLD_SLOPE), 1.2) * near * np.float32(tissue.sulcus_fluid)
     )
     cistern = ramp(sample.brain.cistern - np.float32(tissue.cistern_level), 0.15) * np.clip(inner - 1, 0, 1)
     patchy = np.clip(0.6 + 0.5 * sample.broad[3], 0, 1)

@@ -1,0 +1,79 @@
+"""``trainer phantom``: write made exams to a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triage.domain.finding import ReasonCode, Subtype, WorklistStatus
+
+_STATUSES = ["suspected", "not_suspected", "not_analysed"]
+_REASONS = ["gap", "contrast", "too_few_slices", "localizer"]
+_SUBTYPES = [subtype.value for subtype in Subtype]
+
+
+@click.command("phantom")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--studies", type=click.IntRange(1), default=4, show_default=True, help="How many exams to write.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Same seed, same files.")
+@click.option("--status", "statuses", multiple=True, type=click.Choice(_STATUSES), help="Wanted outcomes, in turn.")
+@click.option(
+    "--reason", type=click.Choice(_REASONS), default="gap", show_default=True, help="Defect of not_analysed exams."
+)
+@click.option(
+    "--subtype",
+    "subtypes",
+    multiple=True,
+    type=click.Choice([subtype.value for subtype in Subtype]),
+    help="Bleed with these only.",
+)
+@click.option("--anatomy", type=click.Path(exists=True, file_okay=False, path_type=Path), help="CT template folder.")
+@click.option("--slices", type=click.IntRange(8, 400), help="Slices per exam; 30 to 34 of 5 mm if not given.")
+@click.option("--thickness", type=click.FloatRange(0.5, 10), default=5.0, show_default=True, help="In mm.")
+@click.option("--tilt", type=click.FloatRange(-30, 30), default=0.0, show_default=True, help="Gantry tilt in degrees.")
+@click.option("--matrix", type=click.IntRange(64), default=512, show_default=True, help="Rows and columns.")
+@click.option("--masks", is_flag=True, help="Also write the true labels of each exam as study-NNNN.npz.")
+def phantom_command(
+    out: Path,
+    studies: int,
+    seed: int,
+    statuses: tuple[str, ...],
+    reason: str,
+    subtypes: tuple[str, ...],
+    anatomy: Path | None,
+    slices: int | None,
+    thickness: float,
+    tilt: float,
+    matrix: int,
+    masks: bool,
+) -> None:
+    r"""Write SYNTHETIC head CT exams to OUT, with truth.json beside them.
+
+    Without --anatomy the heads are made from formulas alone and need no data.
+
+    \b
+    Example:
+      trainer phantom /tmp/heads --studies 6 --seed 7 --status suspected --status not_suspected
+    """
+    from trainer.phantom.study import PhantomStudy, ScanGeometry  # keeps --help quick
+    from trainer.phantom.writing import StudyPlan, write_studies
+
+    def report(made: PhantomStudy, folder: Path) -> None:
+        blood = ", ".join(f"{subtype} {made.ml[subtype]:.1f} ml" for subtype in made.subtypes) or "no blood"
+        reason_text = f" ({made.reason})" if made.reason else ""
+        click.echo(f"{folder.name}: {made.status}{reason_text}, {len(made.planes)} slices, {blood}")
+
+    try:
+        geometry = ScanGeometry(slice_count=slices, thickness_mm=thickness, tilt_deg=tilt, matrix=matrix)
+        plan = StudyPlan(
+            anatomy=anatomy,
+            subtypes=tuple(Subtype(value) for value in subtypes) or None,
+            reason=ReasonCode(reason),
+            geometry=geometry,
+        )
+        chosen = [WorklistStatus(value) for value in statuses or ("suspected", "not_suspected")]
+        truth = write_studies(out, studies, seed, statuses=chosen, plan=plan, masks=masks, on_written=report)
+    except (ValueError, OSError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(f"Truth: {truth}")

@@ -1,0 +1,231 @@
+"""A whole made exam: one head, one stack of slices, one truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.phantom.acquisition import Acquisition, detected, draw_acquisition, with_artefacts
+from trainer.phantom.bases import anatomy_for
+from trainer.phantom.fields import Floats
+from trainer.phantom.pose import Plane
+from trainer.phantom.scene import Head, cut, draw_head
+from triage.domain.finding import SUBTYPES, ReasonCode, Subtype, WorklistStatus
+
+DEFECTS = (ReasonCode.GAP, ReasonCode.CONTRAST, ReasonCode.TOO_FEW_SLICES, ReasonCode.LOCALIZER)
+"""Why a study with status ``not_analysed`` cannot be analysed."""
+
+_RENDER = 2
+"""Scenes are rendered on pixels this many times as large as the matrix, then enlarged before blur and noise."""
+
+_ATTEMPTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ScanGeometry:
+    """How the scanner cuts the head. ``None`` is drawn: 30 to 34 slices, 0.45 to 0.5 mm pixels.
+
+    With a tilted gantry the slices move along the table and are sheared against each other.
+    """
+
+    slice_count: int | None = None
+    thickness_mm: float = 5.0
+    tilt_deg: float = 0.0
+    matrix: int = 512
+    spacing_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.matrix % 32:
+            raise ValueError(f"the matrix must divide by 32, not {self.matrix}")
+        if not 0.5 <= self.thickness_mm <= 10 or abs(self.tilt_deg) > 30:
+            raise ValueError("slices are 0.5 to 10 mm thick and tilted by at most 30 degrees")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhantomStudy:
+    """A made exam with its truth.
+
+    Attributes
+    ----------
+    hu : ndarray of int16, shape (slice, row, column)
+        -1024..3071, sorted from the feet up.
+    labels : ndarray of uint8, shape (slice, row, column)
+        0 none, i + 1 for SUBTYPES[i].
+    planes : tuple of Plane
+        Where each slice lies.
+    ml : mapping
+        Volume of every subtype from the fractions of the voxels, partial volume included.
+    status, reason
+        What the product should say; ``reason`` only for ``not_analysed``.
+    """
+
+    hu: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    planes: tuple[Plane, ...]
+    ml: Mapping[Subtype, float]
+    status: WorklistStatus
+    reason: ReasonCode | None
+    seed: int
+    anatomy: str
+
+    @property
+    def subtypes(self) -> tuple[Subtype, ...]:
+        """The subtypes that this study shows."""
+        return tuple(subtype for subtype in SUBTYPES if self.ml[subtype] > 0)
+
+
+def study(
+    seed: int,
+    *,
+    status: WorklistStatus = WorklistStatus.SUSPECTED,
+    reason: ReasonCode = ReasonCode.GAP,
+    anatomy: Path | None = None,
+    subtypes: Sequence[Subtype] | None = None,
+    geometry: ScanGeometry | None = None,
+    minimum_ml: float = 1.0,
+) -> PhantomStudy:
+    """Make one exam, the same for the same arguments.
+
+    Parameters
+    ----------
+    status : WorklistStatus
+        ``suspected`` bleeds, ``not_suspected`` does not, ``not_analysed`` has the defect ``reason``.
+    anatomy : Path, optional
+        Folder of the CT template; procedural without it.
+    subtypes : sequence of Subtype, optional
+        Which subtypes bleed, instead of drawn ones.
+    minimum_ml : float
+        Smallest total volume of blood in the slices of a ``suspected`` exam; a third of it for each subtype.
+
+    Raises
+    ------
+    ValueError
+        If the status is ``pending`` or the reason is none of `DEFECTS`.
+    """
+    if status is WorklistStatus.PENDING or reason not in DEFECTS:
+        raise ValueError(f"no study can be made {status} with reason {reason}; reasons are {', '.join(DEFECTS)}")
+    cv2.setNumThreads(1)
+    for_head, for_scan, for_slices = np.random.default_rng(seed).spawn(3)
+    bleeding = status is WorklistStatus.SUSPECTED
+    built = anatomy_for(anatomy, for_head)
+    planes = _planes(for_scan, built.top_mm, geometry or ScanGeometry())
+    for head_rng in for_head.spawn(_ATTEMPTS):
+        head = draw_head(head_rng, built, bleeding=bleeding, subtypes=subtypes, pitch_deg=5.0)
+        if not bleeding or _shows(head, planes, minimum_ml):
+            break
+    else:
+        raise ValueError(f"seed {seed} shows no {minimum_ml} ml of the wanted blood in {_ATTEMPTS} heads")
+    scan = draw_acquisition(for_scan)
+    whole = _acquired(head, planes, scan, for_slices)
+    made = PhantomStudy(
+        hu=whole.hu,
+        labels=whole.labels,
+        planes=planes,
+        ml=whole.ml,
+        status=status,
+        reason=reason if status is WorklistStatus.NOT_ANALYSED else None,
+        seed=seed,
+        anatomy=built.name,
+    )
+    return _with_defect(made)
+
+
+def _planes(rng: np.random.Generator, top_mm: float, geometry: ScanGeometry) -> tuple[Plane, ...]:
+    """The planes from the feet up, the last just above the vertex (``top_mm``)."""
+    spacing = geometry.spacing_mm or rng.uniform(0.45, 0.5)
+    tilt = np.deg2rad(geometry.tilt_deg)
+    step = geometry.thickness_mm / np.cos(tilt)
+    count = geometry.slice_count or round(int(rng.integers(30, 35)) * 5.0 / geometry.thickness_mm)
+    row, column = np.array([1.0, 0.0, 0.0]), np.array([0.0, np.cos(tilt), -np.sin(tilt)])
+    corner = -(geometry.matrix - 1) / 2 * spacing * (row + column)
+    highest = top_mm + rng.uniform(8, 14)
+    return tuple(
+        Plane(
+            origin_mm=corner + np.array([0.0, 0.0, highest - (count - 1 - index) * step]),
+            row=row,
+            column=column,
+            spacing_mm=spacing,
+            rows=geometry.matrix,
+            columns=geometry.matrix,
+            thickness_mm=geometry.thickness_mm,
+        )
+        for index in range(count)
+    )
+
+
+def _shows(head: Head, planes: Sequence[Plane], minimum_ml: float) -> bool:
+    """Whether the blood of every bleed lies within the slices and is not too little; probed on coarse pixels."""
+    ml = dict.fromkeys(SUBTYPES, 0.0)
+    for plane in planes:
+        coarse = _halved(plane).coarser()
+        for subtype, fraction in zip(SUBTYPES, cut(head, coarse).blood, strict=True):
+            ml[subtype] += _ml(fraction, coarse)
+    wanted = {bleed.subtype for bleed in head.bleeds}
+    return sum(ml.values()) >= minimum_ml and all(ml[subtype] >= minimum_ml / 3 for subtype in wanted)
+
+
+def _ml(fraction: Floats, plane: Plane) -> float:
+    return float(fraction.sum(dtype=np.float64)) * plane.spacing_mm**2 * plane.thickness_mm / 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Acquired:
+    hu: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    ml: Mapping[Subtype, float]
+
+
+def _acquired(head: Head, planes: Sequence[Plane], scan: Acquisition, rng: np.random.Generator) -> _Acquired:
+    """Cut and scan every plane."""
+    shape = (len(planes), planes[0].rows, planes[0].columns)
+    hu, labels = np.empty(shape, np.int16), np.zeros(shape, np.uint8)
+    ml = dict.fromkeys(SUBTYPES, 0.0)
+    for index, plane in enumerate(planes):
+        rough = _halved(plane)
+        ideal = cut(head, rough)
+        enlarged = _enlarged(with_artefacts(ideal, scan, rng, rough.spacing_mm), shape[1:])
+        image = detected(enlarged, scan, rng, plane.spacing_mm)
+        hu[index] = np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+        if ideal.blood.any():
+            labels[index] = replace(
+                ideal, blood=np.stack([_enlarged(part, shape[1:]) for part in ideal.blood])
+            ).labels()
+        for subtype, fraction in zip(SUBTYPES, ideal.blood, strict=True):
+            ml[subtype] += _ml(fraction, rough)
+    return _Acquired(hu, labels, ml)
+
+
+def _halved(plane: Plane) -> Plane:
+    """The same field of view on pixels `_RENDER` times as large."""
+    shift = (_RENDER - 1) / 2 * plane.spacing_mm
+    return replace(
+        plane,
+        origin_mm=plane.origin_mm + shift * (plane.row + plane.column),
+        spacing_mm=plane.spacing_mm * _RENDER,
+        rows=plane.rows // _RENDER,
+        columns=plane.columns // _RENDER,
+    )
+
+
+def _enlarged(image: Floats, shape: tuple[int, ...]) -> Floats:
+    """``image`` on the full matrix; linear, because a cubic would draw dark rings beside bone."""
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _with_defect(made: PhantomStudy) -> PhantomStudy:
+    """The study without the slices that its defect leaves out."""
+    count = len(made.planes)
+    if made.reason is ReasonCode.GAP:
+        kept = [index for index in range(count) if not count // 2 - 2 <= index < count // 2 + 2]
+    elif made.reason is ReasonCode.TOO_FEW_SLICES:
+        kept = list(range(count // 2, count // 2 + 4))
+    elif made.reason is ReasonCode.LOCALIZER:
+        kept = [count // 2]
+    else:
+        return made
+    return replace(made, hu=made.hu[kept], labels=made.labels[kept], planes=tuple(made.planes[index] for index in kept))
