@@ -13,6 +13,8 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from triage.net.responses import PromptResponder
+
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -65,6 +67,7 @@ class ConnectionHandler(RequestHandler):
         opened = assoc.dul.socket
         if opened is not None:
             assoc.dul.socket = PromptSocket(opened, self.server.maximum_pdu_bytes)
+        assoc.dimse = PromptResponder(assoc)
         assoc.bind(evt.EVT_CONN_CLOSE, release_waiting_thread)
         self.server.attend(assoc)
 
