@@ -56,7 +56,7 @@ def phantom_command(
     Example:
       trainer phantom /tmp/heads --studies 6 --seed 7 --status suspected --status not_suspected
     """
-    from trainer.phantom.study import PhantomStudy, ScanGeometry  # keeps --help quick
+    from trainer.phantom.exam import PhantomStudy, ScanGeometry  # keeps --help quick
     from trainer.phantom.writing import StudyPlan, write_studies
 
     def report(made: PhantomStudy, folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from trainer.phantom.study import PhantomStudy
+from trainer.phantom.exam import PhantomStudy
 from triage.domain.finding import ReasonCode
 
 _INTERCEPT = -1024

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.phantom.dicom import study_instances, study_uids
-from trainer.phantom.study import PhantomStudy, ScanGeometry, study
+from trainer.phantom.exam import PhantomStudy, ScanGeometry, study
 from triage.domain.finding import ReasonCode, Subtype, WorklistStatus
 
 TRUTH_FILE = "truth.json"
