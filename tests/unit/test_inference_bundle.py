@@ -230,3 +230,19 @@ def test_a_lower_gate_is_always_allowed() -> None:
     manifest = replace(tiny_manifest(), thresholds=Thresholds(gate=0.01, suspected=0.5, emergent=0.9))
     assert manifest.thresholds.gate == 0.01
     assert len(segmenter_model(64)) > 0
+
+
+def test_every_key_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+    keys: set[str] = set()
+
+    def collect(value: object) -> None:
+        if isinstance(value, dict):
+            keys.update(value)
+            for inner in value.values():
+                collect(inner)
+
+    collect(json.loads(format_manifest(tiny_manifest())))
+    keys.update(Figure.__dataclass_fields__)
+    spellings = ("`{}`", ".{}`", "`{}.")
+    assert {key for key in keys if not any(way.format(key) in text for way in spellings)} == set()
