@@ -63,6 +63,8 @@ PLAIN = [
     "HEAD STD C",
     "CTHEAD",
     "Neuro HR",
+    "HEAD 5.0 (enhanced conversion)",
+    "edge enhanced",
 ]
 
 

@@ -154,15 +154,18 @@ def test_missing_geometry_leaves_no_frames() -> None:
     assert not header(RescaleIntercept=None).has_rescale
 
 
+@pytest.mark.parametrize("tilt_degrees", [0, 12])
 @pytest.mark.parametrize("convert", [enhanced_ct, legacy_converted_ct])
-def test_multi_frame_gives_one_geometry_per_frame(convert: Any) -> None:
-    series = ct_series(5, tilt_degrees=12)
+def test_multi_frame_gives_one_geometry_per_frame(convert: Any, tilt_degrees: float) -> None:
+    series = ct_series(5, tilt_degrees=tilt_degrees)
     read = read_header(part10(convert(series)))
     singles = [read_header(part10(ds)).frames[0] for ds in series]
     assert read.number_of_frames == 5
     assert read.pixel_spacing_mm == (4.0, 4.0)
     assert read.has_rescale
-    for one, other in zip(read.frames, singles, strict=True):
+    # highdicom writes frames from cranial to caudal where it can
+    frames = sorted(read.frames, key=lambda frame: frame.position_mm[2])
+    for one, other in zip(frames, singles, strict=True):
         np.testing.assert_allclose(one.position_mm, other.position_mm, atol=1e-4)
         np.testing.assert_allclose(one.orientation, other.orientation, atol=1e-6)
         assert one.thickness_mm == other.thickness_mm

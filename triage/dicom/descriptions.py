@@ -16,7 +16,7 @@ _WITHOUT = re.compile(
 )
 _CONTRAST = re.compile(
     r"\b(cta|ctv|ctp|angio\w*|venogra\w*|perfusion\w*|perf|bolus\w*|arterial\w*|venous|venos\w*|carotids?|cow"
-    r"|contrast(ed|e|o|s)?|postcontrast|kontrast\w*|gado\w*|enhanced|km|w/? ?c|iv c|arch to vertex"
+    r"|contrast(ed|e|o|s)?|postcontrast|kontrast\w*|gado\w*|km|w/? ?c|iv c|arch to vertex"
     r"|premonitoring|monitoring|smartprep|surestart|\d+ ?(cc|ml))\b|\bc ?\+|\+ ?c\b"
 )
 _HEAD = re.compile(
