@@ -64,7 +64,9 @@ def wait_until(ready: Callable[[], bool], what: str, process: subprocess.Popen[b
         time.sleep(0.05)
 
 
-def start_child(arguments: list[str], log: Path, account: str | None = None) -> subprocess.Popen[bytes]:
+def start_child(
+    arguments: list[str], log: Path, account: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a server that gets SIGINT when this process dies, under another account when root asks for one."""
     prefix: list[str] = []
     setpriv = shutil.which("setpriv", path=SEARCH_PATH)
@@ -75,7 +77,14 @@ def start_child(arguments: list[str], log: Path, account: str | None = None) -> 
     elif account is not None:
         raise MissingProgramError("setpriv is not installed. Run: sudo apt-get install -y util-linux")
     with log.open("ab") as output:
-        return subprocess.Popen([*prefix, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd="/")
+        return subprocess.Popen(
+            [*prefix, *arguments],
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            env={**os.environ, **(environment or {})},
+        )
 
 
 def stop_child(process: subprocess.Popen[bytes]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +14,9 @@ from pydicom.uid import generate_uid
 
 from tests.builders import ct_series, part10
 from tests.services import find_program
+
+NAGLE_OFF = {"TCP_NODELAY": "1"}
+"""Read by dcmtk. As shipped it holds small packets back, and then every peer looks slow."""
 
 
 def write_series(folder: Path, instances: int) -> list[Path]:
@@ -37,7 +42,7 @@ def send(groups: list[list[Path]], ae_title: str, port: int, *, nagle: bool = Fa
     ``nagle`` leaves dcmtk as it is shipped, with small packets held back.
     """
     program = find_program("storescu", "dcmtk")
-    environment = {**os.environ, **({} if nagle else {"TCP_NODELAY": "1"})}
+    environment = {**os.environ, **({} if nagle else NAGLE_OFF)}
     target = [program, "-aet", "BENCH", "-aec", ae_title, "-pdu", "131072", "127.0.0.1", str(port)]
     started = time.perf_counter()
     senders = [
@@ -54,12 +59,19 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process and of its children, ended ones included."""
     process = psutil.Process(pid)
     times = process.cpu_times()
-    ended = times.children_user + times.children_system
-    return times.user + times.system + ended + sum(cpu_seconds(c.pid) for c in process.children())
+    total = times.user + times.system + times.children_user + times.children_system
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended just now: the parent's sum has it next time
+            times = child.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def peak_megabytes(pid: int) -> float:
     """Highest resident memory of a process so far, its living children added."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    own = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    return own + sum(peak_megabytes(c.pid) for c in psutil.Process(pid).children())
+    total = 0
+    for process in [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+            total += int(found.group(1)) if found else 0  # a process that has ended holds nothing
+    return total / 1024

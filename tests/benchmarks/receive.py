@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.acceptance.daemon import running_daemon
 from tests.benchmarks.harness import Aim, Contender, Figures
-from tests.benchmarks.load import cpu_seconds, peak_megabytes, send, write_series
+from tests.benchmarks.load import NAGLE_OFF, cpu_seconds, peak_megabytes, send, write_series
 from tests.services import OrthancServer, find_program, free_port, start_child, stop_child, wait_until
 from triage.store.db import upgrade
 
@@ -70,7 +70,7 @@ def pynetdicom(folder: Path) -> Iterator[Running]:
 
 def _child(ae_title: str, port: int, arguments: list[str], folder: Path) -> Iterator[Running]:
     log = folder / "receiver.log"
-    process = start_child(arguments, log)
+    process = start_child(arguments, log, environment=NAGLE_OFF)
     echo = [find_program("echoscu", "dcmtk"), "-aec", ae_title, "127.0.0.1", str(port)]
     try:
         wait_until(lambda: subprocess.run(echo, capture_output=True, check=False).returncode == 0, "it", process, log)
