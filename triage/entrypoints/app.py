@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from triage.domain.audit import AuditAction, AuditEvent
+from triage.inference.manifest import format_manifest
 from triage.inference.predict import Predictor
 from triage.net.scp import ListenerOptions
 from triage.net.scu import RemoteAe
@@ -91,7 +93,7 @@ class App:
                 digest=bundle.digest,
                 name=bundle.name,
                 version=bundle.version,
-                manifest=bundle.manifest,
+                manifest=json.loads(format_manifest(bundle.manifest)),
                 now=self.clock(),
             )
         return Analyst(
