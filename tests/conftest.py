@@ -5,7 +5,6 @@ A missing component skips the test with the command that brings it; with ``CI=tr
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sqlite3
 import uuid
@@ -17,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.services import MissingProgramError, OrthancServer, PostgresCluster, Programs
+from triage.store.db import Database, upgrade
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -100,7 +100,7 @@ def postgres() -> Iterator[PostgresCluster]:
 def postgres_template(postgres: PostgresCluster) -> str:
     """Name of a migrated database that is only ever copied."""
     postgres.create("migrated")
-    _migrate(postgres.url("migrated"))
+    upgrade(postgres.url("migrated"))
     postgres.seal("migrated")
     return "migrated"
 
@@ -109,7 +109,7 @@ def postgres_template(postgres: PostgresCluster) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file that is only ever copied."""
     file = tmp_path_factory.mktemp("sqlite") / "migrated.db"
-    _migrate(f"sqlite:///{file}")
+    upgrade(f"sqlite:///{file}")
     return file
 
 
@@ -122,6 +122,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{file}"
     else:
         yield from _postgres_database(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template"))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The migrated database, opened."""
+    opened = Database(database_url)
+    yield opened
+    opened.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -148,14 +156,6 @@ def copy_sqlite(source: Path, target: Path) -> None:
     finally:
         reading.close()
         writing.close()
-
-
-def _migrate(url: str) -> None:
-    if importlib.util.find_spec("triage.store.db") is None:
-        return
-    from triage.store.db import upgrade
-
-    upgrade(url)
 
 
 def _programs(package: str, *needed: str) -> Programs:

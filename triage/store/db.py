@@ -25,7 +25,14 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from triage.domain.errors import ConfigurationError, StoreUnavailable
@@ -38,6 +45,9 @@ WAIT_SECONDS = 30
 
 CONNECTIONS = 32
 """Most connections of one process: the listener answers many associations at once."""
+
+_OUR_MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""What a driver raises about a statement; everything else it raises is about the database."""
 
 _UPGRADE_LOCK = 0x1C4
 """Key of the PostgreSQL advisory lock under which one machine at a time migrates."""
@@ -168,8 +178,8 @@ def _translated() -> Iterator[None]:
     """Turn what the drivers raise about the database itself into StoreUnavailable."""
     try:
         yield
-    except (OperationalError, InterfaceError, ProgrammingError) as exc:
-        if isinstance(exc, ProgrammingError) and not _lacks_table(exc):
+    except DBAPIError as exc:
+        if isinstance(exc, _OUR_MISTAKES) and not _lacks_table(exc):
             raise
         raise StoreUnavailable(_sentence(exc)) from exc
     except PoolTimeout as exc:
