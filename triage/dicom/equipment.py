@@ -34,8 +34,9 @@ def serial_number(provenance: Provenance) -> str:
 
 def software_versions(provenance: Provenance) -> list[str]:
     """The software, then the bundle, as Software Versions (0018,1020)."""
+    software = f"{OWN_NAME} {provenance.software_version}"
     bundle = f"{provenance.bundle_name} {provenance.bundle_version}"
-    return [plain(f"{OWN_NAME} {provenance.software_version}", 64), plain(bundle, 64)]
+    return [plain(software, 63), plain(bundle, 63)]  # with 64 the padding makes some readers complain
 
 
 def series_description(what: str, provenance: Provenance) -> str:

@@ -25,6 +25,8 @@ from triage.domain.volume import Volume
 
 _TIMEZONE, _SERIES_NUMBER = 0x00080201, 0x00200011
 _BODY_PART = 0x00180015
+_IDENTITY_REMOVED = Tag(0x00120062)
+_DEIDENTIFICATION_METHODS = (Tag(0x00120063), Tag(0x00120064))
 _LOSSY = (0x00282110, 0x00282112, 0x00282114)
 
 # Groups 0010 and 0012 hold the Patient, Patient Study and Clinical Trial modules, but for these of the series.
@@ -71,7 +73,7 @@ class Source:
         Every instance given, each once, by SOP Instance UID.
     copied : mapping of tag to element
         The Patient, General Study, Patient Study and Clinical Trial modules of the first slice, as sent.
-        A missing type 2 element is there, empty.
+        A missing type 2 element is there, empty. Left out is only Patient Identity Removed without a method.
     lossy : mapping of tag to element
         How the source was compressed with loss; empty when it was not.
     body_part : RawDataElement or None
@@ -133,10 +135,14 @@ def read_source(contents: Sequence[bytes], volume: Volume) -> Source:
     if missing:
         raise ValueError(f"{len(missing)} source instances of the volume are not among the given contents")
     first, content = found[volume.sources[0].sop_instance_uid]
-    ds = _header(content)
+    ds = read_dataset(content)
     copied = carry(ds, sorted(tag for tag in ds.keys() if _belongs_to_study(tag)))  # noqa: SIM118
     for tag, vr in _TYPE_2.items():
         copied.setdefault(Tag(tag), raw(tag, vr, b""))
+    if not any(copied[tag].value for tag in _DEIDENTIFICATION_METHODS if tag in copied):
+        # Without a method (type 1C) the statement would make every object of ours invalid (PS3.3 C.7.1.1).
+        for tag in (_IDENTITY_REMOVED, *_DEIDENTIFICATION_METHODS):
+            copied.pop(tag, None)
     lossy = carry(ds, map(Tag, _LOSSY))
     body_part = carry(ds, [Tag(_BODY_PART)]).get(Tag(_BODY_PART))
     number = text_of(carry(ds, [Tag(_SERIES_NUMBER)]).get(Tag(_SERIES_NUMBER)))
@@ -156,8 +162,10 @@ def _belongs_to_study(tag: BaseTag) -> bool:
     return in_group or tag in _STUDY_TAGS
 
 
-def _header(content: bytes) -> Dataset:
+def read_dataset(content: bytes, keywords: Sequence[str] | None = None) -> Dataset:
+    """The header of an instance, or only the named elements of it."""
     # pydicom warns about character sets it does not know; nothing here is decoded with one.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
+        tags = list(keywords) if keywords is not None else None
+        return dcmread(io.BytesIO(content), stop_before_pixels=True, force=True, specific_tags=tags)

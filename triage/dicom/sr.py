@@ -6,7 +6,6 @@ because no person has looked at it.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from highdicom.sr import (
@@ -18,7 +17,6 @@ from highdicom.sr import (
     ObserverContext,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from triage.dicom import codes
@@ -26,7 +24,7 @@ from triage.dicom.equipment import serial_number, series_description, series_num
 from triage.dicom.header import OWN_NAME
 from triage.dicom.part10 import encode_object
 from triage.dicom.seg import tracking
-from triage.dicom.source import Source, read_source
+from triage.dicom.source import Source, read_dataset, read_source
 from triage.dicom.sr_groups import exam_group, segment_group
 from triage.dicom.uids import device_uid
 from triage.domain.encoded import EncodedObject, Predecessor
@@ -113,7 +111,7 @@ def _segments(
     said = [subtype for subtype in SUBTYPES if result.subtypes[subtype].volume_ml > 0]
     found: list[tuple[int, Subtype]] = []
     if segmentation is not None:
-        ds = dcmread(io.BytesIO(segmentation.content), stop_before_pixels=True, specific_tags=["SegmentSequence"])
+        ds = read_dataset(segmentation.content, ["SegmentSequence"])
         subtype_of = {tracking(subtype, source, provenance)[1]: subtype for subtype in SUBTYPES}
         found = [
             (int(segment.SegmentNumber), subtype_of[segment.TrackingUID])
