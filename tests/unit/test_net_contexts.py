@@ -1,7 +1,7 @@
 from copy import deepcopy
 
 from pydicom.uid import UID
-from pynetdicom import AllStoragePresentationContexts, _config, build_context
+from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context
 from pynetdicom.presentation import negotiate_as_acceptor
 
 from triage.net.contexts import (
@@ -9,7 +9,7 @@ from triage.net.contexts import (
     MAXIMUM_PDU_BYTES,
     TRANSFER_SYNTAXES,
     UNCOMPRESSED,
-    application_entity,
+    introduce,
     supported_contexts,
 )
 
@@ -77,7 +77,7 @@ def test_negotiation_leaves_the_shared_list_as_it_is():
 
 
 def test_who_we_say_we_are():
-    entity = application_entity("SOMEONE")
+    entity = introduce(AE("SOMEONE"))
 
     assert entity.ae_title == "SOMEONE"
     assert entity.implementation_class_uid == IMPLEMENTATION_CLASS_UID

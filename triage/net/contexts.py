@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from pydicom.uid import UID
 from pynetdicom import AE, AllStoragePresentationContexts, _config
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -51,10 +52,15 @@ def supported_contexts() -> SupportedContexts:
     return SupportedContexts([*storage, build_context(Verification, list(UNCOMPRESSED))])
 
 
-def application_entity(ae_title: str) -> AE:
-    """Our side of an association, without pynetdicom's log handlers: they format every PDU, read or not."""
+Entity = TypeVar("Entity", bound=AE)
+
+
+def introduce(entity: Entity) -> Entity:
+    """Give our side of an association its identity, and take pynetdicom's log handlers off it.
+
+    They format every PDU, whether anybody reads it or not.
+    """
     _config.LOG_HANDLER_LEVEL = "none"
-    entity = AE(ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     return entity

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from ssl import SSLContext
 from typing import cast
 
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
-from triage.net.contexts import application_entity
+from triage.net.contexts import introduce
 from triage.net.outgoing import OutgoingInstance, RemoteAe
+from triage.net.transport import ClosingSocket
 
 SLOWEST_BYTES_PER_SECOND = 100_000
 """Waiting for an answer begins before the object has left: large objects get more time."""
+
+
+class AnswerBox(DIMSEServiceProvider):
+    """Keeps answers for the one who waits for them.
+
+    pynetdicom's reactor thread polls for requests meanwhile and throws away an answer that it finds first.
+    ``Association.send_c_store`` pauses it, but the pause has a gap when one object follows another.
+    """
+
+    def get_msg(self, block: bool = False) -> tuple[None, None] | tuple[int, DimseServiceType]:
+        """The next message, for a caller that waits; nothing for one that polls."""
+        return super().get_msg(block=True) if block else (None, None)
+
+
+class RequestingEntity(AE):
+    """Connects through sockets that are closed in any case."""
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
+    ) -> AssociationSocket:
+        opened = ClosingSocket(assoc, address=address)
+        opened.tls_args = tls_args
+        return opened
 
 
 @contextmanager
@@ -36,9 +62,10 @@ def associate(remote: RemoteAe, kinds: Sequence[tuple[str, str]], timeout_second
     DeliveryRefused
         If the archive rejects the association for good.
     """
-    entity = application_entity(remote.calling_ae_title)
+    entity = introduce(RequestingEntity(remote.calling_ae_title))
     entity.connection_timeout = entity.acse_timeout = timeout_seconds
-    entity.dimse_timeout = entity.network_timeout = timeout_seconds
+    entity.dimse_timeout = timeout_seconds
+    entity.network_timeout = None  # counts from the last byte received, however much is being sent
     for sop_class_uid, transfer_syntax_uid in kinds:
         entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
     assoc = _connect(remote, entity, timeout_seconds)
@@ -77,7 +104,8 @@ def store(
     request.Priority = 0x0000
     request.DataSet = BytesIO(dataset)
     assoc.dimse_timeout = timeout_seconds + len(dataset) / SLOWEST_BYTES_PER_SECOND
-    answer = _exchange(assoc, request, context_id)
+    assoc.dimse.send_msg(request, context_id)
+    _, answer = assoc.dimse.get_msg(block=True)
     if answer is None:
         assoc.abort()
         raise DeliveryUnconfirmed(f"{remote} gave no answer for this object: it may or may not be there.")
@@ -86,23 +114,6 @@ def store(
         assoc.abort()
         raise DeliveryUnconfirmed(f"{remote} gave an answer without a status for this object.")
     return int(answer.Status)
-
-
-def _exchange(assoc: Association, request: C_STORE, context_id: int) -> C_STORE | None:
-    """Send a request and wait for the next message; None when the association ended or the time is up.
-
-    ``Association.send_c_store`` would encode the data set again, so this does the rest of what it does: its
-    reactor thread is paused meanwhile, or it would take the answer for a request.
-    """
-    assoc._reactor_checkpoint.clear()
-    try:
-        while not assoc._is_paused and assoc.is_alive():
-            time.sleep(0.0001)
-        assoc.dimse.send_msg(request, context_id)
-        _, answer = assoc.dimse.get_msg(block=True)
-    finally:
-        assoc._reactor_checkpoint.set()
-    return cast("C_STORE | None", answer)
 
 
 def _context_id(remote: RemoteAe, assoc: Association, item: OutgoingInstance) -> int:
@@ -118,9 +129,10 @@ def _connect(remote: RemoteAe, entity: AE, timeout_seconds: float) -> Associatio
     """Ask at each address of the host until one takes the connection."""
     connected = False
 
-    def set_options(event: evt.Event) -> None:
+    def on_connected(event: evt.Event) -> None:
         nonlocal connected
         connected = True
+        event.assoc.dimse = AnswerBox(event.assoc)
         opened = event.assoc.dul.socket
         if opened is not None and opened.socket is not None:
             # Without it the second object of an association waits 40 ms for a delayed acknowledgement.
@@ -130,7 +142,7 @@ def _connect(remote: RemoteAe, entity: AE, timeout_seconds: float) -> Associatio
 
     for address in _addresses(remote):
         assoc = entity.associate(
-            address, remote.port, ae_title=remote.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, set_options)]
+            address, remote.port, ae_title=remote.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, on_connected)]
         )
         if connected:
             break

@@ -19,7 +19,7 @@ from pynetdicom.transport import AddressInformation
 from triage.domain.errors import ConfigurationError, OutOfSpace, StoreUnavailable, UnreadableInstance
 from triage.domain.study import AeTitle, is_uid
 from triage.net.callers import CallerList
-from triage.net.contexts import application_entity, supported_contexts
+from triage.net.contexts import introduce, supported_contexts
 from triage.net.incoming import IncomingInstance, ListenerOptions, Peer
 from triage.net.part10 import file_meta
 from triage.net.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, UNEXPECTED_FAILURE
@@ -208,7 +208,7 @@ class StorageScp:
 
 
 def _entity(options: ListenerOptions, connections: int) -> AE:
-    entity = application_entity(options.ae_title)
+    entity = introduce(AE(options.ae_title))
     entity.maximum_pdu_size = options.maximum_pdu_bytes
     entity.acse_timeout = options.request_timeout_seconds
     entity.network_timeout = options.idle_timeout_seconds

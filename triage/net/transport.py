@@ -1,4 +1,4 @@
-"""Below the Storage SCP: accepted sockets that neither stall nor hang, and a thread to see each association end."""
+"""Below the associations: sockets that neither stall, hang nor leak, and a thread to see each association end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from triage.net.responses import PromptResponder
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-class PromptSocket(AssociationSocket):
+class ClosingSocket(AssociationSocket):
+    """Closes its socket also when there is nothing to shut down, as after a refused connection."""
+
+    def _shutdown_socket(self) -> None:
+        opened = self.socket
+        super()._shutdown_socket()
+        if opened is not None:
+            opened.close()
+
+
+class PromptSocket(ClosingSocket):
     """Takes over the socket of an accepted connection, and reads whole PDUs from it.
 
     The kernel delays acknowledgements by 40 ms and a sender with Nagle's algorithm on (dcmtk as shipped)
