@@ -75,8 +75,7 @@ def test_the_plastic_head_is_refused(shared_data: Path) -> None:
     assert caught.value.reason is ReasonCode.OUT_OF_DISTRIBUTION
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("status", [WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED])
+@pytest.mark.parametrize(("seed", "status"), [(1, WorklistStatus.SUSPECTED), (2, WorklistStatus.NOT_SUSPECTED)])
 def test_made_heads_are_heads(seed: int, status: WorklistStatus) -> None:
     pixel_mm = 0.9375
     made = study(seed, status=status, geometry=ScanGeometry(matrix=256, spacing_mm=pixel_mm))
@@ -101,7 +100,7 @@ def test_file_order_changes_no_bit(shared_data: Path, predictor: Predictor) -> N
     results = []
     for order in (files, shuffled):
         volume = read_volume(order)
-        analysis = predictor.segment(volume, predictor.gate(volume), every_slice=True)
+        analysis = predictor.segment(volume, predictor.gate(volume))
         results.append((analysis.result, analysis.labels.tobytes(), analysis.evidence.tobytes()))
     assert results[0] == results[1]
 

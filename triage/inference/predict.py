@@ -192,9 +192,9 @@ class Predictor:
         for index in map(int, np.flatnonzero(kept.any(axis=(1, 2)))):
             alone = isolate(lesions[index], kept[index], limit, reach)
             restored = from_raster(alone, shape, volume.pixel_spacing_mm, spec)
-            named = restored.argmax(axis=0).astype(np.uint8) + np.uint8(1)
+            blood = restored.sum(axis=0) >= limit
             slab = slabs[index]
-            labels[slab.start : slab.stop] = np.where(restored.sum(axis=0) >= limit, named, np.uint8(0))
+            labels[slab.start : slab.stop, blood] = restored[:, blood].argmax(axis=0) + 1
 
     def _decide(
         self,

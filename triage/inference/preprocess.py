@@ -90,9 +90,9 @@ def to_raster(
     image: NDArray[np.float32], pixel_spacing_mm: tuple[float, float], spec: PreprocessSpec
 ) -> NDArray[np.float32]:
     """Mean of an image (row, column) over each raster pixel, shape (size, size); outside the image counts as 0."""
-    rows = axis_weights(image.shape[0], pixel_spacing_mm[0], spec.size, spec.pixel_mm)
-    columns = axis_weights(image.shape[1], pixel_spacing_mm[1], spec.size, spec.pixel_mm)
-    return rows @ (image @ columns.T)
+    rows = _bands(image.shape[0], pixel_spacing_mm[0], spec.size, spec.pixel_mm)
+    columns = _bands(image.shape[1], pixel_spacing_mm[1], spec.size, spec.pixel_mm)
+    return _along_columns(_along_rows(image, rows), columns)
 
 
 def from_raster(
@@ -116,12 +116,12 @@ def from_raster(
     touched = np.asarray(maps.any(axis=0), dtype=np.bool_)
     if not touched.any():
         return restored
-    from_rows, from_columns = _run(touched, axis=1), _run(touched, axis=0)
-    rows = axis_weights(spec.size, spec.pixel_mm, shape[0], pixel_spacing_mm[0])[:, from_rows]
-    columns = axis_weights(spec.size, spec.pixel_mm, shape[1], pixel_spacing_mm[1])[:, from_columns]
-    if rows.any() and columns.any():
-        to_rows, to_columns = _run(rows != 0, axis=1), _run(columns != 0, axis=1)
-        restored[:, to_rows, to_columns] = rows[to_rows] @ (maps[:, from_rows, from_columns] @ columns[to_columns].T)
+    rows = _bands(spec.size, spec.pixel_mm, shape[0], pixel_spacing_mm[0])
+    columns = _bands(spec.size, spec.pixel_mm, shape[1], pixel_spacing_mm[1])
+    to_rows = rows.reached_by(np.asarray(touched.any(axis=1)))
+    to_columns = columns.reached_by(np.asarray(touched.any(axis=0)))
+    part = _along_rows(maps, rows.only(to_rows))
+    restored[:, to_rows, to_columns] = _along_columns(part, columns.only(to_columns))
     return restored
 
 
@@ -154,7 +154,47 @@ def axis_weights(from_count: int, from_mm: float, to_count: int, to_mm: float) -
     return table
 
 
-def _run(touched: NDArray[np.bool_], axis: int) -> slice:
-    """The shortest slice that holds every line of a table with a true entry, looking along ``axis``."""
-    where = np.flatnonzero(touched.any(axis=axis))
-    return slice(int(where[0]), int(where[-1]) + 1)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bands:
+    """The non-zero weights of one axis: target entry ``i`` is the sum over k of weights[k, i] * source[indices[k, i]].
+
+    A target pixel covers a handful of source pixels. Sums over those need no matrix library, whose threads would
+    spin against each other on cores that are shared.
+    """
+
+    indices: NDArray[np.intp]
+    weights: NDArray[np.float32]
+
+    def reached_by(self, touched: NDArray[np.bool_]) -> slice:
+        """The shortest run of target entries that holds everything the touched source entries reach."""
+        where = np.flatnonzero((touched[self.indices] & (self.weights > 0)).any(axis=0))
+        return slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0)
+
+    def only(self, targets: slice) -> _Bands:
+        """These target entries alone."""
+        return _Bands(self.indices[:, targets], self.weights[:, targets])
+
+
+@lru_cache(maxsize=64)
+def _bands(from_count: int, from_mm: float, to_count: int, to_mm: float) -> _Bands:
+    table = axis_weights(from_count, from_mm, to_count, to_mm)
+    first = (table > 0).argmax(axis=1)
+    width = max(1, int((table > 0).sum(axis=1).max()))
+    indices = np.minimum(first + np.arange(width)[:, None], from_count - 1)
+    weights = np.take_along_axis(table.T, indices, axis=0)
+    weights[first + np.arange(width)[:, None] >= from_count] = 0.0
+    return _Bands(indices, weights)
+
+
+def _along_rows(maps: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
+    """Resample the last axis but one."""
+    total = maps[..., bands.indices[0], :] * bands.weights[0][:, None]
+    for indices, weights in zip(bands.indices[1:], bands.weights[1:], strict=True):
+        total += maps[..., indices, :] * weights[:, None]
+    return np.asarray(total)
+
+
+def _along_columns(maps: NDArray[np.float32], bands: _Bands) -> NDArray[np.float32]:
+    """Resample the last axis; on the transposed array, because whole rows are gathered faster than columns."""
+    turned = np.ascontiguousarray(maps.swapaxes(-1, -2))
+    return np.ascontiguousarray(_along_rows(turned, bands).swapaxes(-1, -2))
