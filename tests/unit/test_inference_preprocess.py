@@ -64,6 +64,19 @@ def test_a_slope_stays_a_slope(from_mm: float, to_mm: float) -> None:
     assert np.abs(weights @ source - target)[inside].max(initial=0.0) <= 0.5 * from_mm + 1e-4
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.floats(0.2, 6.0), st.floats(0.2, 6.0))
+def test_sums_over_bands_are_the_product_of_the_weights(
+    rows: int, columns: int, row_mm: float, column_mm: float
+) -> None:
+    spec = PreprocessSpec(size=40, pixel_mm=1.0)
+    image = np.random.default_rng(rows).random((rows, columns), np.float32)
+    down = axis_weights(rows, row_mm, 40, 1.0) @ image @ axis_weights(columns, column_mm, 40, 1.0).T
+    assert np.allclose(to_raster(image, (row_mm, column_mm), spec), down, atol=1e-5)
+    up = axis_weights(40, 1.0, rows, row_mm) @ down @ axis_weights(40, 1.0, columns, column_mm).T
+    assert np.allclose(from_raster(down[None], (rows, columns), (row_mm, column_mm), spec)[0], up, atol=1e-5)
+
+
 def test_same_grid_changes_nothing() -> None:
     image = np.random.default_rng(0).normal(0, 300, (256, 256)).astype(np.float32)
     assert np.array_equal(to_raster(image, (1.0, 1.0), SPEC), image)

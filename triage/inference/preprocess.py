@@ -134,7 +134,6 @@ def window_slices(hu: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.f
     return tensor
 
 
-@lru_cache(maxsize=32)
 def axis_weights(from_count: int, from_mm: float, to_count: int, to_mm: float) -> NDArray[np.float32]:
     """Weights that resample one axis, both grids centred on the same point; shape (to_count, from_count).
 
@@ -149,9 +148,7 @@ def axis_weights(from_count: int, from_mm: float, to_count: int, to_mm: float) -
     else:
         centres = (np.arange(to_count) + 0.5 - to_count / 2) * to_mm / from_mm + from_count / 2 - 0.5
         weights = np.maximum(0.0, 1.0 - np.abs(centres[:, None] - np.arange(from_count)[None, :]))
-    table: NDArray[np.float32] = weights.astype(np.float32)
-    table.flags.writeable = False
-    return table
+    return np.asarray(weights, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
