@@ -54,10 +54,12 @@ def is_gap_free(frames: Sequence[FrameGeometry]) -> bool:
 def complete_at(arrival: Arrival, gap_free: bool, timings: Timings) -> datetime:
     """The instant at which the series counts as complete if nothing more arrives."""
     latest = arrival.first_received_at + timedelta(seconds=timings.max_wait_seconds)
-    if arrival.released_at is not None and gap_free:
-        settled = max(arrival.released_at, arrival.last_received_at) + timedelta(seconds=timings.settle_seconds)
-        return min(settled, latest)
-    return min(arrival.last_received_at + timedelta(seconds=timings.quiet_seconds), latest)
+    quiet = arrival.last_received_at + timedelta(seconds=timings.quiet_seconds)
+    if arrival.released_at is None or not gap_free:
+        return min(quiet, latest)
+    settled = max(arrival.released_at, arrival.last_received_at) + timedelta(seconds=timings.settle_seconds)
+    # A release that comes after the quiet time does not make the series wait again.
+    return min(settled, quiet, latest)
 
 
 def look_at(arrival: Arrival, timings: Timings) -> datetime:
