@@ -396,6 +396,18 @@ def test_connections_that_never_ask_do_not_take_the_place_of_those_that_do(head)
             peer.socket.close()
 
 
+def test_a_flood_of_connections_is_cut_off(head):
+    with listening(Memory(), max_associations=1) as scp:
+        flood = [RawPeer(scp.port) for _ in range(90)]
+        assert flood[-1].read_pdu() == (0, b"")
+        for peer in flood:
+            peer.socket.close()
+        deadline = time.monotonic() + 10
+        while acceptors() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert send(remote(scp), head[:1])[0].error is None
+
+
 def test_a_connection_that_asks_for_nonsense_is_let_go():
     memory = Memory()
     with listening(memory) as scp:

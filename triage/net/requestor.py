@@ -20,7 +20,7 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
 from triage.net.contexts import introduce
 from triage.net.outgoing import OutgoingInstance, RemoteAe
-from triage.net.transport import ClosingSocket
+from triage.net.transport import PromptSocket
 
 SLOWEST_BYTES_PER_SECOND = 100_000
 """Waiting for an answer begins before the object has left: large objects get more time."""
@@ -39,12 +39,12 @@ class AnswerBox(DIMSEServiceProvider):
 
 
 class RequestingEntity(AE):
-    """Connects through sockets that are closed in any case."""
+    """Connects through our own kind of socket."""
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
     ) -> AssociationSocket:
-        opened = ClosingSocket(assoc, address=address)
+        opened = PromptSocket(assoc, address=address)
         opened.tls_args = tls_args
         return opened
 
@@ -135,7 +135,7 @@ def _connect(remote: RemoteAe, entity: AE, timeout_seconds: float) -> Associatio
         event.assoc.dimse = AnswerBox(event.assoc)
         opened = event.assoc.dul.socket
         if opened is not None and opened.socket is not None:
-            # Without it the second object of an association waits 40 ms for a delayed acknowledgement.
+            # With Nagle's algorithm each object would wait 40 ms for a delayed acknowledgement.
             opened.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # An archive that stops reading must not hold us for ever.
             opened.socket.settimeout(timeout_seconds)

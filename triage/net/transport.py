@@ -18,27 +18,25 @@ from triage.net.responses import PromptResponder
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-class ClosingSocket(AssociationSocket):
-    """Closes its socket also when there is nothing to shut down, as after a refused connection."""
+class PromptSocket(AssociationSocket):
+    """Reads whole PDUs, acknowledges at once, and is closed in any case.
 
-    def _shutdown_socket(self) -> None:
-        opened = self.socket
-        super()._shutdown_socket()
-        if opened is not None:
-            opened.close()
-
-
-class PromptSocket(ClosingSocket):
-    """Takes over the socket of an accepted connection, and reads whole PDUs from it.
-
-    The kernel delays acknowledgements by 40 ms and a sender with Nagle's algorithm on (dcmtk as shipped)
-    waits for them with every instance; quick acknowledgement is not sticky, so each read asks for it again.
+    The kernel delays acknowledgements by 40 ms, and a peer with Nagle's algorithm on (dcmtk as shipped) waits
+    for them with every instance that it sends and every response; quick acknowledgement is not sticky, so
+    each read asks for it again.
     """
 
-    def __init__(self, opened: AssociationSocket, maximum_pdu_bytes: int) -> None:
-        # The opened socket has told the state machine of the connection already; saying it again is an error.
-        self.__dict__.update(opened.__dict__)
-        self._limit = maximum_pdu_bytes
+    maximum_pdu_bytes = 1 << 20
+    """Above it a PDU is taken for an attack or another protocol."""
+
+    @classmethod
+    def take_over(cls, opened: AssociationSocket, maximum_pdu_bytes: int) -> PromptSocket:
+        """Continue with the socket of an accepted connection."""
+        # Not by the constructor: the opened one has told the state machine of the connection already.
+        prompt = cls.__new__(cls)
+        prompt.__dict__.update(opened.__dict__)
+        prompt.maximum_pdu_bytes = maximum_pdu_bytes
+        return prompt
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read ``nr_bytes``, or less when the peer closed the connection.
@@ -48,8 +46,8 @@ class PromptSocket(ClosingSocket):
         OSError
             If the peer announces more than any PDU may hold, or falls silent in the middle of one.
         """
-        if nr_bytes > self._limit:
-            raise OSError(f"The peer announced a PDU of {nr_bytes} bytes; the limit is {self._limit}.")
+        if nr_bytes > self.maximum_pdu_bytes:
+            raise OSError(f"The peer announced a PDU of {nr_bytes} bytes; the limit is {self.maximum_pdu_bytes}.")
         connection = self.socket
         if connection is None:
             raise OSError("The connection is closed.")
@@ -65,6 +63,13 @@ class PromptSocket(ClosingSocket):
             read += count
         return buffer
 
+    def _shutdown_socket(self) -> None:
+        """Close also when there is nothing to shut down, as after a refused connection."""
+        opened = self.socket
+        super()._shutdown_socket()
+        if opened is not None:
+            opened.close()
+
 
 class ConnectionHandler(RequestHandler):
     """One accepted connection. Its thread waits for the association to end, so the end is seen in any case."""
@@ -76,7 +81,7 @@ class ConnectionHandler(RequestHandler):
         assoc = self._create_association()
         opened = assoc.dul.socket
         if opened is not None:
-            assoc.dul.socket = PromptSocket(opened, self.server.maximum_pdu_bytes)
+            assoc.dul.socket = PromptSocket.take_over(opened, self.server.maximum_pdu_bytes)
         assoc.dimse = PromptResponder(assoc)
         assoc.bind(evt.EVT_CONN_CLOSE, release_waiting_thread)
         self.server.attend(assoc)
