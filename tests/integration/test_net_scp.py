@@ -455,6 +455,22 @@ def test_stopping_aborts_what_does_not_finish_in_time(head):
     assert acceptors() == []
 
 
+def test_stopping_does_not_wait_for_connections_that_never_asked():
+    with listening(Memory()) as scp:
+        idle = [RawPeer(scp.port) for _ in range(3)]
+        deadline = time.monotonic() + 5
+        while len(acceptors()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        started = time.monotonic()
+        scp.stop(grace_seconds=30)
+        assert time.monotonic() - started < 5
+        for peer in idle:
+            assert peer.read_pdu()[0] == 0
+            peer.socket.close()
+
+    assert acceptors() == []
+
+
 def test_a_port_that_is_taken_is_said(head):
     with listening(Memory()) as scp, pytest.raises(ConfigurationError, match=r"Cannot listen on 127.0.0.1:\d+"):
         StorageScp(ListenerOptions(port=scp.port), lambda i: None, lambda a, p, r: None, lambda p, w: None).start()

@@ -23,7 +23,7 @@ from triage.net.contexts import introduce, supported_contexts
 from triage.net.incoming import IncomingInstance, ListenerOptions, Peer
 from triage.net.part10 import file_meta
 from triage.net.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, UNEXPECTED_FAILURE
-from triage.net.transport import ListeningServer
+from triage.net.transport import ListeningServer, hang_up
 
 __all__ = ["IncomingInstance", "ListenerOptions", "Peer", "StorageScp"]
 
@@ -125,14 +125,19 @@ class StorageScp:
             return
         server, self._server = self._server, None
         server.stop_listening()
+        for visit, assoc in self._running():
+            if visit.peer is None:
+                hang_up(assoc)
         if self._wait_until_empty(grace_seconds):
             return
-        with self._changed:
-            left = list(self._visits.values())
-        for assoc in left:
+        for _, assoc in self._running():
             assoc.abort()
         if not self._wait_until_empty(_ABORT_SECONDS):
-            log.error("listener_stopped_with_associations_running", count=len(self._visits))
+            log.error("listener_stopped_with_associations_running", count=len(self._running()))
+
+    def _running(self) -> list[tuple[_Visit, Association]]:
+        with self._changed:
+            return list(self._visits.items())
 
     def _wait_until_empty(self, seconds: float) -> bool:
         with self._changed:

@@ -149,3 +149,11 @@ def release_waiting_thread(event: evt.Event) -> None:
     assoc = event.assoc
     if assoc.requestor.primitive is None:
         assoc.dul.to_user_queue.put(None)
+
+
+def hang_up(assoc: Association) -> None:
+    """Close a connection on which no association was requested; the state machine knows no abort for it."""
+    opened = assoc.dul.socket
+    if opened is not None and opened.socket is not None:
+        with contextlib.suppress(OSError):
+            opened.socket.shutdown(socket.SHUT_RDWR)
