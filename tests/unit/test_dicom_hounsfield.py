@@ -108,6 +108,15 @@ def test_a_range_of_padding_values() -> None:
     np.testing.assert_array_equal(hu[~OUTSIDE], head_hu()[~OUTSIDE])
 
 
+@pytest.mark.parametrize(("value", "limit"), [(-32768, 100), (0, 32767), (-2000, 50)])
+def test_a_range_of_padding_that_holds_tissue_is_not_believed(value: int, limit: int) -> None:
+    series = series_of(head_hu(), 0.0, bits_stored=12)
+    for ds in series:
+        ds.add(DataElement(0x00280120, "SS", value))
+        ds.add(DataElement(0x00280121, "SS", limit))
+    np.testing.assert_array_equal(read(series)[0], head_hu())
+
+
 @pytest.mark.parametrize("value", [0, 500, 3000])
 def test_an_undeclared_bright_constant_outside_the_scan_field_becomes_air(value: int) -> None:
     hu = read(padded(value, declared=False))[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,10 +74,10 @@ class Padding:
     @classmethod
     def of(cls, raw: RawDataset, pixels: PixelFormat) -> Padding | None:
         """Read in the signedness of the pixels, whichever one the element was written in."""
-        order = "little" if raw.little_endian else "big"
+        order: Literal["little", "big"] = "little" if raw.little_endian else "big"
         said = [raw.elements.get(tag) for tag in (tags.PIXEL_PADDING_VALUE, tags.PIXEL_PADDING_RANGE_LIMIT)]
         values = [
-            int.from_bytes(value[:2], order, signed=pixels.signed)  # type: ignore[arg-type]
+            int.from_bytes(value[:2], order, signed=pixels.signed)
             for value in said
             if isinstance(value, bytes) and len(value) >= 2
         ]
@@ -85,15 +85,14 @@ class Padding:
 
     def mask(self, words: Words, pixels: PixelFormat, rescale: Rescale) -> NDArray[np.bool_] | None:
         """Where a frame is padding; None when rescaling alone makes it air, or the value may be tissue."""
-        highest_hu = self.highest * rescale.slope + rescale.intercept
         storable = 2 ** (pixels.bits_stored - pixels.signed)
-        if self.highest < storable and self.lowest >= (-storable if pixels.signed else 0):
-            if not AIR_HU < highest_hu <= PADDING_BELOW_HU:
-                return None
-            values: NDArray[Any] = pixels.stored(words)
-        else:
+        if self.lowest >= storable or self.highest < (-storable if pixels.signed else 0):
             # A value that the stored bits cannot hold lies in the whole allocated word.
-            values = words.view(words.dtype.str.replace("u", "i")) if pixels.signed else words
+            values: NDArray[Any] = words.view(words.dtype.str.replace("u", "i")) if pixels.signed else words
+        elif AIR_HU < self.highest * rescale.slope + rescale.intercept <= PADDING_BELOW_HU:
+            values = pixels.stored(words)
+        else:
+            return None
         return np.asarray((values >= self.lowest) & (values <= self.highest))
 
 

@@ -45,7 +45,7 @@ _SCREENS = frozenset(
 _LOCALIZER = re.compile(r"LOCALI[SZ]ER|SCOUT|SURVIEW|TOPOGRAM|SCANOGRAM")
 _REWORKED = re.compile(
     r"\b(MIP|MINIP|MAXIMUM|MINIMUM|MPR|CPR|3D|VRT|SSD|VOLREN|SCREEN|REFORMATTED|PROJECTION IMAGE)\b"
-    r"|PERFUSION|SUBTRACT"
+    r"|PERFUSION|SUBTRACT|IODINE|VNC"
 )
 _NO_AGENT = re.compile(
     r"^(no|none|non|nil|n/?a|0|false|without.*|no .*|non.?contrast|w/?o.*|ohne.*|sans.*|-+|\.+)$", re.I

@@ -103,17 +103,19 @@ def preference(headers: Sequence[InstanceHeader]) -> Preference:
     if not kept:
         raise UnusableSeries(ReasonCode.DERIVED, "No instance of the series is an axial slice.")
     stack, first = stack_series(kept), kept[0]
-    thickness_mm = sorted(stack.thickness_mm)[len(stack.order) // 2]
+    thickness_mm = sorted(float(thickness) for thickness in stack.thickness_mm)
+    median_mm = thickness_mm[len(thickness_mm) // 2]
+    span = dict.fromkeys(f"{thickness:.1f}" for thickness in (thickness_mm[0], thickness_mm[-1]))
     kernel = next((header.kernel for header in kept if header.kernel), "")
     said = f"kernel {kernel}" if kernel else "kernel not said"
     return Preference(
         kernel=sharpness(kernel, first.manufacturer, first.series_description),
         whole_head=stack.coverage_mm >= FULL_COVERAGE_MM,
-        thickness_fit=-round(abs(math.log(max(float(thickness_mm), 0.01) / TARGET_THICKNESS_MM)), 1),
+        thickness_fit=-round(abs(math.log(max(median_mm, 0.01) / TARGET_THICKNESS_MM)), 1),
         original=all(header.image_type[:1] != ("DERIVED",) for header in kept),
         coverage_mm=round(stack.coverage_mm, 1),
         slices=len(stack.order),
         series_number=-(first.series_number or 0),
         series_uid=tuple(-int(part) for part in first.series_instance_uid.split(".")),
-        sentence=f"{thickness_mm:.1f} mm, {said}, {len(stack.order)} slices, {stack.coverage_mm:.0f} mm",
+        sentence=f"{'-'.join(span)} mm, {said}, {len(stack.order)} slices, {stack.coverage_mm:.0f} mm",
     )
