@@ -6,6 +6,7 @@ A missing component skips the test with the command that brings it; with ``CI=tr
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -40,6 +41,13 @@ def unavailable(reason: str) -> NoReturn:
     if in_ci():
         pytest.fail(f"{reason} (with CI=true nothing is skipped)")
     pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse test names that differ from process to process: pytest-xdist can run nothing then."""
+    for item in items:
+        if re.search(r" at 0x[0-9a-f]", item.nodeid):
+            raise pytest.UsageError(f"the name of {item.nodeid} holds an address: give the parameter an id")
 
 
 @pytest.fixture(scope="session")
