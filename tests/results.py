@@ -51,8 +51,9 @@ class Analysed:
     def sr(self, predecessor: Predecessor | None = None, **changes: Any) -> EncodedObject:
         """The report, with its segmentation when there is one."""
         given = {name: getattr(self, name) for name in ("contents", "volume", "result", "provenance")}
-        segmentation = self.seg() if self.labels.any() else None
-        return encode_sr(**{**given, "segmentation": segmentation, "predecessor": predecessor, **changes})
+        if "segmentation" not in changes:
+            changes = {**changes, "segmentation": self.seg() if self.labels.any() else None}
+        return encode_sr(**{**given, "predecessor": predecessor, **changes})
 
 
 def analysed(

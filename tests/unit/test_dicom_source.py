@@ -135,7 +135,8 @@ def test_every_given_instance_is_known_once_and_in_order() -> None:
     contents = [part10(ds) for ds in ct_series(4)]
     volume = read_volume(contents)
     source = read_source([*contents, contents[1]], volume)
-    assert list(source.sop_instance_uids) == sorted(s.sop_instance_uid for s in volume.sources)
+    first, *others = (s.sop_instance_uid for s in volume.sources)
+    assert list(source.sop_instance_uids) == [first, *sorted(others)]
     assert read_source(contents[::-1], volume).copied == source.copied
 
 
@@ -147,7 +148,8 @@ def test_a_slice_from_elsewhere_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "hour", "offset_hours"), [("+0900", 12, 9), ("-0530", 21, -5.5), (None, 3, 0), ("junk", 3, 0)]
+    ("declared", "hour", "offset_hours"),
+    [("+0900", 12, 9), ("-0530", 21, -5.5), (None, 3, 0), ("junk", 3, 0), ("+9900", 3, 0)],
 )
 def test_an_instant_is_told_in_the_zone_that_the_source_declares(
     declared: str | None, hour: int, offset_hours: float
@@ -156,6 +158,14 @@ def test_an_instant_is_told_in_the_zone_that_the_source_declares(
     assert local == AT
     assert local.hour == hour
     assert local.utcoffset() == timedelta(hours=offset_hours)
+
+
+def test_a_value_of_odd_length_gets_its_padding() -> None:
+    contents = [part10(ds) for ds in ct_series(3)]
+    name = b"\x10\x00\x10\x00PN"
+    whole, odd = name + b"\x0e\x00SYNTHETIC^HEAD", name + b"\x0d\x00SYNTHETIC^HEA"
+    contents = [content.replace(whole, odd) for content in contents]
+    assert value(read_source(contents, read_volume(contents)), 0x00100010) == b"SYNTHETIC^HEA "
 
 
 @pytest.mark.parametrize(("number", "read"), [(2, 2), (None, 0), ("", 0), ("-3", 0)])

@@ -68,19 +68,14 @@ def references(items: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("score", "presence", "urgency"),
-    [
-        (0.97, "52101004", "RID49480"),
-        (0.9, "52101004", "RID49480"),
-        (0.6, "52101004", "RID49481"),
-        (0.5, "52101004", "RID49481"),
-    ],
+    ("score", "urgency"), [(0.97, "RID49480"), (0.9, "RID49480"), (0.6, "RID49481"), (0.5, "RID49481")]
 )
-def test_a_suspicion_is_present_with_its_urgency(score: float, presence: str, urgency: str) -> None:
-    group = exam_of(analysed(score=score).sr())
-    assert evaluation(group, codes.INTRACRANIAL_HEMORRHAGE) == presence
+def test_a_suspicion_is_present_with_its_urgency(score: float, urgency: str) -> None:
+    group = exam_of(analysed(score=score, subtypes=[Subtype.SDH]).sr())
+    assert evaluation(group, codes.INTRACRANIAL_HEMORRHAGE) == "52101004"
     assert evaluation(group, codes.URGENCY) == urgency
     assert number(group, codes.PROBABILITY) == score
+    assert comments(group)[0] == f"Intracranial hemorrhage suspected: probability {score:.3f}, suspected from 0.5."
 
 
 def test_a_negative_report_says_absent_and_nothing_urgent() -> None:
@@ -90,6 +85,7 @@ def test_a_negative_report_says_absent_and_nothing_urgent() -> None:
     assert evaluation(group, codes.INTRACRANIAL_HEMORRHAGE) == "272519000"
     assert group.get_qualitative_evaluations(name=codes.URGENCY.concept()) == []
     assert number(group, codes.PROBABILITY) == NEGATIVE
+    assert comments(group)[0] == "Intracranial hemorrhage not suspected: probability 0.120, suspected from 0.5."
     assert group.get_measurements(name=codes.VOLUME.concept()) == []
     assert segments_of(encoded) == {}
     assert set(references(dataset(encoded).CurrentRequestedProcedureEvidenceSequence)) == {
@@ -106,9 +102,10 @@ def test_a_suspicion_without_any_segment_is_still_reported() -> None:
 @pytest.mark.parametrize("subtypes", [(s,) for s in SUBTYPES] + [tuple(SUBTYPES)], ids=str)
 def test_each_segment_has_its_group(subtypes: tuple[Subtype, ...]) -> None:
     case = analysed(subtypes=subtypes)
-    groups = segments_of(case.sr())
+    encoded = case.seg()
+    groups, seg = segments_of(case.sr(segmentation=encoded)), dataset(encoded)
     assert set(groups) == set(subtypes)
-    segments = {s.TrackingID: s for s in dataset(case.seg()).SegmentSequence}
+    segments = {s.TrackingID: s for s in seg.SegmentSequence}
     for subtype, group in groups.items():
         names, finding = codes.SUBTYPE_CODES[Subtype(subtype)], case.result.subtypes[Subtype(subtype)]
         assert number(group, codes.VOLUME) == finding.volume_ml
@@ -119,9 +116,9 @@ def test_each_segment_has_its_group(subtypes: tuple[Subtype, ...]) -> None:
         assert group.tracking_uid == segment.TrackingUID
         referenced = group.referenced_segment
         assert referenced.referenced_segment_numbers == [segment.SegmentNumber]
-        assert referenced.referenced_sop_instance_uid == case.seg().sop_instance_uid
+        assert referenced.referenced_sop_instance_uid == encoded.sop_instance_uid
         series = referenced.source_series_for_segmentation
-        assert series.value == dataset(case.seg()).ReferencedSeriesSequence[0].SeriesInstanceUID
+        assert series.value == seg.ReferencedSeriesSequence[0].SeriesInstanceUID
 
 
 @pytest.mark.parametrize("kind", ["plain", "enhanced", "tilted"])
@@ -139,10 +136,11 @@ def test_report_and_segmentation_agree_on_millilitres(kind: str) -> None:
         segment = seg.SegmentSequence[frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
         key = (image.ReferencedSOPInstanceUID, int(image.get("ReferencedFrameNumber", 1)))
         read[Subtype(segment.SegmentLabel[:3])] += int(np.count_nonzero(pixels)) * voxel_ml[key]
-    groups = segments_of(case.sr())
+    encoded = case.sr()
+    groups = segments_of(encoded)
     for subtype in SUBTYPES:
         assert number(groups[subtype], codes.VOLUME) == pytest.approx(read[subtype], rel=1e-9)
-    assert number(exam_of(case.sr()), codes.VOLUME) == pytest.approx(sum(read.values()), rel=1e-9)
+    assert number(exam_of(encoded), codes.VOLUME) == pytest.approx(sum(read.values()), rel=1e-9)
 
 
 def test_numbers_are_readable_beside_exact() -> None:
@@ -192,7 +190,7 @@ def test_every_report_says_what_it_is_not(score: float) -> None:
 
 def test_only_a_demonstration_says_demonstration() -> None:
     encoded = analysed(provenance=REAL).sr()
-    assert len(comments(exam_of(encoded))) == 1
+    assert len(comments(exam_of(encoded))) == 2
     assert b"DEMONSTRATION" not in encoded.content
     assert dataset(encoded).SeriesDescription == "ICH triage: report"
 
@@ -216,6 +214,14 @@ def test_the_evidence_is_every_source_instance_and_the_segmentation() -> None:
     assert set(found) == {s.sop_instance_uid for s in case.volume.sources}
     assert len({s.SeriesInstanceUID for s in study.ReferencedSeriesSequence}) == 2
     assert "PertinentOtherEvidenceSequence" not in ds
+
+
+def test_an_instance_of_a_private_class_is_evidence_too() -> None:
+    case = analysed(subtypes=[])
+    odd = ct_series(1, SOPClassUID="1.2.840.113619.4.26", SOPInstanceUID="1.1")[0]
+    odd.StudyInstanceUID, odd.SeriesInstanceUID = _study(case), "1.2.3.9"
+    ds = dataset(case.sr(contents=[*case.contents, part10(odd)]))
+    assert references(ds.CurrentRequestedProcedureEvidenceSequence)["1.1"] == "1.2.840.113619.4.26"
 
 
 def test_everything_referred_to_is_evidence() -> None:
@@ -305,7 +311,7 @@ def test_every_identifier_inside_is_derived_or_referred_to() -> None:
 
 
 def _study(case: Analysed) -> str:
-    return str(dataset(case.seg()).StudyInstanceUID)
+    return str(dataset(EncodedObject("CT", "", "", "", "", case.contents[0])).StudyInstanceUID)
 
 
 @pytest.mark.parametrize("kind", sorted(NAMES))

@@ -70,7 +70,7 @@ class Source:
     Attributes
     ----------
     instances : tuple of InstanceHeader
-        Every instance given, each once, by SOP Instance UID.
+        Every instance given, each once: that of the first slice, then by SOP Instance UID.
     copied : mapping of tag to element
         The Patient, General Study, Patient Study and Clinical Trial modules of the first slice, as sent.
         A missing type 2 element is there, empty. Left out is only Patient Identity Removed without a method.
@@ -105,7 +105,7 @@ class Source:
         Without a declared zone the instant keeps its own: to declare one (0008,0201) would move the dates and
         times of the copied study as well.
         """
-        declared = re.fullmatch(r"([+-])(\d\d)(\d\d)", text_of(self.copied.get(Tag(_TIMEZONE))))
+        declared = re.fullmatch(r"([+-])(0\d|1[0-4])([0-5]\d)", text_of(self.copied.get(Tag(_TIMEZONE))))
         if declared is None:
             return at
         offset = timedelta(hours=int(declared[2]), minutes=int(declared[3]))
@@ -149,7 +149,7 @@ def read_source(contents: Sequence[bytes], volume: Volume) -> Source:
     return Source(
         study_instance_uid=first.study_instance_uid,
         series_instance_uid=first.series_instance_uid,
-        instances=tuple(found[uid][0] for uid in sorted(found)),
+        instances=(first, *(found[uid][0] for uid in sorted(found) if uid != first.sop_instance_uid)),
         copied=copied,
         lossy=lossy if text_of(lossy.get(Tag(_LOSSY[0]))) == "01" else {},
         body_part=body_part if text_of(body_part) else None,

@@ -54,7 +54,7 @@ def exam_group(
         qualitative_evaluations=evaluations,
         source_images=_key_image(source, result),
     )
-    statements = [NOTICE, DEMONSTRATION_NOTICE] if provenance.demonstration else [NOTICE]
+    statements = [_conclusion(result), NOTICE] + ([DEMONSTRATION_NOTICE] if provenance.demonstration else [])
     group[0].ContentSequence.extend(_comment(statement) for statement in statements)
     return group
 
@@ -94,6 +94,13 @@ def segment_group(
 
 def _presence(result: TriageResult) -> codes.Code:
     return codes.PRESENT if result.status is WorklistStatus.SUSPECTED else codes.ABSENT
+
+
+def _conclusion(result: TriageResult) -> str:
+    """One sentence for viewers that show values without their names."""
+    suspected = "suspected" if result.status is WorklistStatus.SUSPECTED else "not suspected"
+    limit = f"suspected from {result.rule.suspected_at:g}"
+    return f"Intracranial hemorrhage {suspected}: probability {result.score:.3f}, {limit}."
 
 
 def _algorithm(provenance: Provenance, parameters: Sequence[str] | None = None) -> AlgorithmIdentification:

@@ -36,7 +36,7 @@ def _explicit(element: AnyElement, ds: Dataset) -> RawDataElement:
     if isinstance(element, RawDataElement):
         value = element.value or b""
         if vr != "SQ":
-            return raw(element.tag, vr, value if was_little else _swapped(vr, value))
+            return raw(element.tag, vr, _even(vr, value if was_little else _swapped(vr, value)))
         if was_little and not was_implicit:
             return raw(element.tag, vr, value)
         element = convert_raw_data_element(element)
@@ -60,6 +60,11 @@ def _vr(element: AnyElement) -> str:
     except KeyError:
         return "UN"
     return "UN" if known == "UN" and found == "SQ" else found
+
+
+def _even(vr: str, value: bytes) -> bytes:
+    """Some writers forget the padding (PS3.5 7.1.1)."""
+    return value if len(value) % 2 == 0 else value + (b"\0" if vr in ("UI", "OB", "UN") else b" ")
 
 
 def _swapped(vr: str, value: bytes) -> bytes:
