@@ -44,7 +44,11 @@ class FixedPredictor:
     provider: str = "CPUExecutionProvider"
     bundle: Any = field(
         default_factory=lambda: SimpleNamespace(
-            name="fixed", version="1", digest=DIGEST, demonstration=True, manifest={"name": "fixed"}
+            name="fixed",
+            version="1",
+            digest=DIGEST,
+            demonstration=True,
+            preprocessing=SimpleNamespace(field_mm=256.0),
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ def configure_logging(role: str, *, level: str = "info") -> None:
             _named(role),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _where_it_broke,
             structlog.processors.JSONRenderer(sort_keys=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -37,3 +38,14 @@ def _named(role: str) -> Processor:
         return {"role": role, **event}
 
     return add
+
+
+def _where_it_broke(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Replace an exception by its type and the places it passed: a library's message may quote a header."""
+    told = event.pop("exc_info", None)
+    raised = told if isinstance(told, BaseException) else sys.exc_info()[1] if told else None
+    if raised is not None:
+        frames = traceback.extract_tb(raised.__traceback__)
+        event["exception"] = type(raised).__name__
+        event["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return event

@@ -102,7 +102,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         predecessor = results.predecessor(tx, job.series_id, job.revision)
     contents = [analyst.blobs.read(s.blob_key) for s in stored]
     volume = read_volume(contents)
-    check_living_head(volume)
+    check_living_head(volume, analyst.predictor.bundle.preprocessing.field_mm)
     gate = analyst.predictor.gate(volume)
     bundle = analyst.predictor.bundle
     with analyst.db.transaction() as tx:

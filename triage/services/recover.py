@@ -10,7 +10,7 @@ from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState
 from triage.services.analyse import RETRY, end_unusable
-from triage.store import associations, deliveries, instances, jobs, series, studies
+from triage.store import associations, deliveries, instances, jobs, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 
@@ -83,4 +83,6 @@ def retry_study(db: Database, study_instance_uid: str, *, actor: str, now: datet
         studies.lock(tx, study_instance_uid, now=now)
         again = series.retry_failed(tx, study_instance_uid, actor=actor, now=now)
         sent = deliveries.retry_failed(tx, study_instance_uid, actor=actor, now=now)
+        if again:
+            worklist.refresh(tx, study_instance_uid, now)
     return again, sent

@@ -1,0 +1,141 @@
+"""Receiving: what is acknowledged is durable, what is wrong leaves a row, what comes twice changes nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import part10
+from tests.integration.site import Site, head
+from triage.domain.audit import AuditAction
+from triage.domain.errors import OutOfSpace, UnreadableInstance
+from triage.domain.finding import WorklistStatus
+from triage.domain.lifecycle import SeriesState
+from triage.services.receive import Receipt
+from triage.store import instances, results
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    made = Site(database_url, tmp_path / "blobs")
+    yield made
+    made.db.dispose()
+
+
+def actions(site: Site) -> list[AuditAction]:
+    return [record.event.action for record in site.audit()]
+
+
+def test_the_bytes_are_kept_as_sent(site: Site) -> None:
+    ds = head()[0]
+    assert site.keep(ds) is Receipt.STORED
+    with site.db.read() as tx:
+        stored = instances.find(tx, ds.SOPInstanceUID)
+    assert stored is not None
+    assert site.blobs.read(stored.blob_key) == part10(ds)
+
+
+def test_the_first_instance_shows_a_pending_study(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    row = site.row(ds.StudyInstanceUID)
+    assert (row.status, row.received_at) == (WorklistStatus.PENDING, site.now)
+
+
+def test_the_same_again_is_a_success_and_changes_nothing(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    site.wait(5)
+    assert site.keep(ds, "a2") is Receipt.DUPLICATE
+    (record,) = site.series(ds.StudyInstanceUID)
+    assert record.last_received_at == record.first_received_at
+    assert len(list(site.root.rglob("*.dcm"))) == 1
+
+
+def test_other_bytes_under_the_same_uid_are_kept_aside(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    other = copy.deepcopy(ds)
+    other.ImageComments = "SYNTHETIC: another copy"
+    assert site.keep(other) is Receipt.CONFLICT
+    with site.db.read() as tx:
+        stored = instances.find(tx, ds.SOPInstanceUID)
+    assert stored is not None
+    assert site.blobs.read(stored.blob_key) == part10(ds)
+    (row,) = [r for r in site.audit() if r.event.action is AuditAction.INSTANCE_CONFLICT]
+    assert site.blobs.read(str(row.event.detail["other_blob"])) == part10(other)
+    assert site.keep(other) is Receipt.DUPLICATE
+    assert actions(site).count(AuditAction.INSTANCE_CONFLICT) == 1
+
+
+def test_a_full_disk_is_said_before_anything_is_written(site: Site) -> None:
+    site.min_free_bytes = 1 << 62
+    with pytest.raises(OutOfSpace, match=r"storage\.min_free_gb"):
+        site.keep(head()[0])
+    assert not list(site.root.rglob("*.dcm"))
+    assert actions(site) == [AuditAction.INSTANCE_REFUSED]
+
+
+def test_what_cannot_be_filed_is_refused_with_a_row(site: Site) -> None:
+    ds = head()[0]
+    broken = copy.deepcopy(ds)
+    del broken.SeriesInstanceUID
+    with pytest.raises(UnreadableInstance):
+        site.keep(ds, content=part10(broken))
+    (row,) = site.audit()
+    assert (row.event.action, row.event.detail["code"]) == (AuditAction.INSTANCE_REFUSED, "unreadable_instance")
+
+
+def test_no_audit_row_names_the_patient(site: Site) -> None:
+    ds = head(PatientName="SECRET^NAME", PatientID="SECRET-ID")[0]
+    broken = copy.deepcopy(ds)
+    broken.SeriesInstanceUID = ""
+    with pytest.raises(UnreadableInstance) as caught:
+        site.keep(ds, content=part10(broken))
+    site.keep(ds)
+    assert "SECRET" not in str(caught.value)
+    assert not any("SECRET" in str(record) for record in site.audit())
+
+
+def test_one_audit_row_an_association_counts_what_came(site: Site) -> None:
+    series = head()
+    site.send(series)
+    (row,) = [r for r in site.audit() if r.event.action is AuditAction.INSTANCES_RECEIVED]
+    assert row.event.actor == "SCANNER"
+    assert len(series) in row.event.detail.values()
+
+
+def test_a_late_instance_opens_the_next_revision(site: Site) -> None:
+    series = head()
+    site.send(series[:-1])
+    site.settle()
+    (before,) = site.series(series[0].StudyInstanceUID)
+    site.keep(series[-1], "a2")
+    (after,) = site.series(series[0].StudyInstanceUID)
+    assert (before.state, before.revision) == (SeriesState.STABLE, 1)
+    assert (after.state, after.revision) == (SeriesState.RECEIVING, 2)
+    assert [j.state.value for j in site.jobs(series[0].StudyInstanceUID)] == ["cancelled"]
+
+
+def test_an_echo_of_our_own_report_is_ignored(site: Site) -> None:
+    series = head()
+    site.send(series)
+    site.settle()
+    site.analyse()
+    study = series[0].StudyInstanceUID
+    before = site.row(study)
+    with site.db.read() as tx:
+        made = results.objects_of_study(tx, study)
+    import io
+
+    import pydicom
+
+    for one in made:
+        echoed = pydicom.dcmread(io.BytesIO(site.blobs.read(one.blob_key)))
+        assert site.keep(echoed, "a9") is Receipt.IGNORED
+    assert site.row(study) == before
+    assert len(site.series(study)) == 1
+    assert actions(site).count(AuditAction.INSTANCE_IGNORED) == len(made)
