@@ -37,7 +37,7 @@ def head(slices: int = 24, **kwargs: Any) -> list[InstanceHeader]:
 
 def without_addresses(value: object) -> str:
     """A name that is the same in every process, as running in parallel needs."""
-    return re.sub(r"<function .*?>", "...", str(value))
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def reason(found: list[InstanceHeader]) -> ReasonCode | None:
