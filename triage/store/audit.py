@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, select, true
+from sqlalchemy import ColumnElement, Row, Select, Text, select, true, type_coerce
 
-from triage.domain.audit import GENESIS, AuditEvent, AuditRecord, chain_digest
+from triage.domain.audit import GENESIS, AuditAction, AuditEvent, AuditRecord, Outcome, chain_digest
 from triage.domain.errors import AuditBroken
 from triage.store.schema import audit, audit_head
 from triage.store.transaction import Transaction
+
+_UNREAD: list[ColumnElement[Any]] = [
+    type_coerce(column, Text).label(column.name) if column.name in ("at", "action", "outcome") else column
+    for column in audit.columns
+]
+"""The columns as the driver gives them: what a forger wrote there must not stop the reading of the rest."""
 
 
 def records(
@@ -45,20 +51,23 @@ def verify(tx: Transaction) -> int:
         Names the first row that does not follow from the one before.
     """
     # One statement sees one moment, also while others append.
-    chained = select(audit, audit_head.c.sequence.label("head"), audit_head.c.digest.label("head_digest"))
+    chained: Select[Any] = select(
+        *_UNREAD, audit_head.c.sequence.label("head"), audit_head.c.digest.label("head_digest")
+    )
     chained = chained.select_from(audit_head.outerjoin(audit, true())).order_by(audit.c.sequence)
     head, head_digest = None, ""
     sequence, previous = 0, GENESIS
-    for row in tx.connection.execution_options(yield_per=1000).execute(chained):
-        head, head_digest = row.head, row.head_digest
-        if row.sequence is None:
-            break
-        sequence += 1
-        if row.sequence != sequence:
-            raise AuditBroken(f"The audit log is broken at row {sequence}: it is missing.")
-        if row.previous != previous or row.digest != _expected(row, previous):
-            raise AuditBroken(f"The audit log is broken at row {sequence}: it is not the row that was written.")
-        previous = row.digest
+    with tx.connection.execute(chained, execution_options={"yield_per": 1000}) as found:
+        for row in found:
+            head, head_digest = row.head, row.head_digest
+            if row.sequence is None:
+                break
+            sequence += 1
+            if row.sequence != sequence:
+                raise AuditBroken(f"The audit log is broken at row {sequence}: it is missing.")
+            if row.previous != previous or row.digest != _expected(row, previous):
+                raise AuditBroken(f"The audit log is broken at row {sequence}: it is not the row that was written.")
+            previous = row.digest
     if head is None:
         raise AuditBroken("The audit log is broken: its head is missing.")
     if (head, head_digest) != (sequence, previous):
@@ -71,21 +80,26 @@ def verify(tx: Transaction) -> int:
 
 def _expected(row: Row[Any], previous: str) -> str | None:
     try:
-        return chain_digest(previous, row.sequence, _event(row))
-    except ValueError:
+        return chain_digest(previous, row.sequence, _event(row, at=_instant(row.at)))
+    except (ValueError, TypeError, AttributeError):
         return None  # what stands there is no event
 
 
+def _instant(stored: datetime | str) -> datetime:
+    """SQLite gives text in UTC, PostgreSQL an aware instant."""
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC) if isinstance(stored, str) else stored
+
+
 def _record(row: Row[Any]) -> AuditRecord:
-    return AuditRecord(row.sequence, row.previous, row.digest, _event(row))
+    return AuditRecord(row.sequence, row.previous, row.digest, _event(row, at=row.at))
 
 
-def _event(row: Row[Any]) -> AuditEvent:
+def _event(row: Row[Any], at: datetime) -> AuditEvent:
     return AuditEvent(
-        at=row.at,
+        at=at,
         actor=row.actor,
-        action=row.action,
-        outcome=row.outcome,
+        action=AuditAction(row.action),
+        outcome=Outcome(row.outcome),
         study_instance_uid=row.study_instance_uid,
         series_instance_uid=row.series_instance_uid,
         sop_instance_uid=row.sop_instance_uid,

@@ -1,0 +1,171 @@
+"""The file area: on the disk before anything points to it, and nothing lost in a crash that the sweep cannot see."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.stores import receive
+from triage.domain.errors import NotFound, OutOfSpace, StoreUnavailable
+from triage.store import instances
+from triage.store.blobs import BlobStore
+from triage.store.db import Database
+
+LATER = datetime.now(UTC) + timedelta(days=1)
+EARLIER = datetime.now(UTC) - timedelta(days=1)
+
+
+def _opened(descriptor: int) -> Path:
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    """A file area whose folder does not exist yet."""
+    return BlobStore(tmp_path / "new" / "blobs")
+
+
+def test_bytes_come_back_as_they_were(blobs: BlobStore) -> None:
+    for content in (b"", b"DICM", os.urandom(3_000_000)):
+        key = blobs.put(content)
+        assert blobs.read(key) == content
+        assert blobs.path(key).stat().st_mode & 0o777 == 0o640
+
+
+def test_keys_are_ours_and_never_the_same(blobs: BlobStore) -> None:
+    keys = {blobs.put(b"same") for _ in range(50)}
+    assert len(keys) == 50
+    for key in keys:
+        folder, name = key.split("/")
+        assert name.startswith(folder)
+        assert len(name) == len("0" * 32 + ".dcm")
+
+
+@pytest.mark.parametrize("key", ["../etc/passwd", "/etc/passwd", "ab/../../x.dcm", "ab/" + "0" * 32 + ".txt", ""])
+def test_a_key_from_elsewhere_is_no_path(blobs: BlobStore, key: str) -> None:
+    for act in (blobs.path, blobs.read, blobs.remove):
+        with pytest.raises(ValueError, match="no key"):
+            act(key)
+
+
+def test_a_file_that_is_gone_says_so(blobs: BlobStore) -> None:
+    key = blobs.put(b"x")
+    blobs.remove(key)
+    blobs.remove(key)
+    with pytest.raises(NotFound, match=f"{key} is gone"):
+        blobs.read(key)
+
+
+def test_file_name_and_folder_are_synced_before_the_key_is_given(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def traced_sync(descriptor: int) -> None:
+        done.append(f"sync {_opened(descriptor).name[-5:]}")
+        sync(descriptor)
+
+    def traced_rename(source: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", traced_sync)
+    monkeypatch.setattr(Path, "rename", traced_rename)
+    blobs.root.mkdir(parents=True)
+    key = blobs.put(b"x")
+    assert done == ["sync blobs", "sync .part", "rename", f"sync {key[:2]}"]
+
+
+def test_new_folders_are_synced_up_to_one_that_was_there(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def traced(descriptor: int) -> None:
+        synced.append(_opened(descriptor))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", traced)
+    key = blobs.put(b"x")
+    folders = [path for path in synced if path.is_dir()]
+    assert folders == [blobs.root.parent.parent, blobs.root.parent, blobs.root, blobs.root / key[:2]]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.ENOSPC, OutOfSpace), (errno.EDQUOT, OutOfSpace), (errno.EIO, StoreUnavailable)]
+)
+def test_a_disk_that_fails_leaves_nothing_behind(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in range(256):
+        (blobs.root / f"{name:02x}").mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(expected):
+        blobs.put(b"x")
+    monkeypatch.undo()
+    assert not list(blobs.root.rglob("*.part"))
+
+
+def test_a_root_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_bytes(b"")
+    blobs = BlobStore(tmp_path / "blobs")
+    with pytest.raises(StoreUnavailable, match="file area"):
+        blobs.put(b"x")
+
+
+def test_free_space_is_that_of_the_disk(blobs: BlobStore) -> None:
+    assert 0 < blobs.free_bytes() < 1 << 60
+    assert blobs.root.is_dir()
+
+
+def test_the_sweep_sees_old_files_and_unfinished_ones_only(blobs: BlobStore) -> None:
+    assert list(blobs.keys_older_than(LATER)) == []
+    old, new = blobs.put(b"old"), blobs.put(b"new")
+    os.utime(blobs.path(old), (0, 0))
+    unfinished = f"ab/{'0' * 32}.part"
+    blobs.path(unfinished).parent.mkdir(exist_ok=True)
+    blobs.path(unfinished).write_bytes(b"half")
+    (blobs.root / "ab" / "notes.txt").write_text("not ours")
+    (blobs.root / "lost+found").mkdir()
+    assert list(blobs.keys_older_than(EARLIER)) == [old]
+    assert set(blobs.keys_older_than(LATER)) == {old, new, unfinished}
+    blobs.remove(unfinished)
+    assert set(blobs.keys_older_than(LATER)) == {old, new}
+
+
+def test_a_file_without_a_row_is_what_a_crash_leaves_and_the_sweep_finds(database: Database, tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path / "blobs")
+    kept = blobs.put(b"with a row")
+    orphan = blobs.put(b"the process was killed before its commit")
+    with database.transaction() as tx:
+        record = receive(tx, 1)
+        instances.add_conflict(
+            tx, sop_instance_uid="1", digest="d", blob_key=kept, association_id="a1", now=record.received_at
+        )
+    found = list(blobs.keys_older_than(LATER))
+    with database.read() as tx:
+        known = instances.blob_keys_known(tx, found)
+    assert set(found) - known == {orphan}
+
+
+def test_many_may_write_at_once(blobs: BlobStore) -> None:
+    kept: list[str] = []
+
+    def write() -> None:
+        kept.extend(blobs.put(bytes([number])) for number in range(25))
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(kept)) == 100
+    assert all(len(blobs.read(key)) == 1 for key in kept)

@@ -1,0 +1,199 @@
+"""Results: provisional, then full, then for ever; and the objects made from them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stores import DIGEST, NOW, STUDY, analysed, at, claim, encoded, finish, logged, receive, result, running
+from triage.domain.audit import AuditAction
+from triage.domain.encoded import EncodedObject
+from triage.domain.errors import StaleState
+from triage.domain.finding import TriageResult
+from triage.domain.lifecycle import SeriesState
+from triage.domain.work import ClaimedJob
+from triage.store import jobs, results, series
+from triage.store.db import Database
+
+
+def _provisional(db: Database, job: ClaimedJob, given: TriageResult) -> int:
+    with db.transaction() as tx:
+        return results.put_provisional(tx, job, given, bundle_digest=DIGEST, bundle="demo 1", now=at(1))
+
+
+def _record(db: Database, job: ClaimedJob, given: TriageResult, digest: str = DIGEST) -> int:
+    with db.transaction() as tx:
+        return results.record(tx, job, given, bundle_digest=digest, bundle="demo 1", now=at(2))
+
+
+def _next_revision(db: Database, number: int, seconds: float) -> ClaimedJob:
+    with db.transaction() as tx:
+        stable = series.move(
+            tx, receive(tx, number, now=at(seconds)), SeriesState.STABLE, now=at(seconds), actor="clock"
+        )
+        jobs.add(tx, stable, priority=1, deadline_at=at(seconds), now=at(seconds))
+    return claim(db, now=at(seconds))
+
+
+def test_nothing_is_said_before_the_first_result(database: Database) -> None:
+    job = running(database)
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id) is None
+        assert results.objects_of_study(tx, STUDY) == []
+
+
+def test_the_provisional_result_is_there_at_once_and_the_full_one_replaces_it(database: Database) -> None:
+    job = running(database)
+    first = _provisional(database, job, result(0.7, provisional=True))
+    with database.read() as tx:
+        latest = results.latest(tx, job.series_id)
+    assert latest == (result(0.7, provisional=True), 1, "demo 1", True)
+    assert logged(database, AuditAction.RESULT_RECORDED) == []
+    assert _record(database, job, result(0.9)) == first
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id) == (result(0.9), 1, "demo 1", False)
+    (record,) = logged(database, AuditAction.RESULT_RECORDED)
+    assert record.event.detail["score"] == 0.9
+    assert record.event.detail["bundle_digest"] == DIGEST
+    assert record.event.detail["suspected_at"] == 0.5
+
+
+def test_a_worker_that_starts_over_replaces_its_provisional_result(database: Database) -> None:
+    job = running(database)
+    first = _provisional(database, job, result(0.7, provisional=True))
+    assert _provisional(database, job, result(0.6, provisional=True)) == first
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id).result.score == 0.6
+
+
+def test_a_full_result_is_never_replaced(database: Database) -> None:
+    job = running(database)
+    first = _record(database, job, result(0.9))
+    assert _provisional(database, job, result(0.1, provisional=True)) == first
+    assert _record(database, job, result(0.2)) == first
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id).result == result(0.9)
+    assert len(logged(database, AuditAction.RESULT_RECORDED)) == 1
+
+
+def test_another_bundle_gives_another_result(database: Database) -> None:
+    job = running(database)
+    first = _record(database, job, result(0.9))
+    second = _record(database, job, result(0.3), digest="cd" * 32)
+    assert first != second
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id).result == result(0.3)
+
+
+def test_a_result_without_a_key_slice_can_be_kept(database: Database) -> None:
+    job = running(database)
+    plain = result(0.1)
+    _record(database, job, TriageResult(plain.score, plain.rule, plain.subtypes, 0.0, None, False))
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id).result.key_slice is None
+
+
+@pytest.mark.parametrize("act", [_provisional, _record])
+def test_who_lost_the_lease_says_nothing(database: Database, act: object) -> None:
+    job = running(database)
+    with database.transaction() as tx:
+        jobs.requeue_lapsed(tx, STUDY, now=at(60), max_attempts=3)
+    with pytest.raises(StaleState, match="lease"):
+        act(database, job, result())
+    claim(database, now=at(61))
+    with pytest.raises(StaleState, match="lease"):
+        act(database, job, result())
+
+
+def test_a_late_slice_takes_the_word_from_the_worker(database: Database) -> None:
+    job = running(database)
+    with database.transaction() as tx:
+        receive(tx, 2, now=at(3))
+    with pytest.raises(StaleState):
+        _record(database, job, result())
+
+
+def test_the_result_may_be_written_before_or_after_the_job_is_finished(database: Database) -> None:
+    job = running(database)
+    with database.transaction() as tx:
+        jobs.succeed(tx, job, at(2))
+        results.record(tx, job, result(), bundle_digest=DIGEST, bundle="demo 1", now=at(2))
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id) is not None
+
+
+def test_the_same_object_again_keeps_its_first_file(database: Database) -> None:
+    analysed(database, kinds=("SR",))
+    with database.transaction() as tx:
+        (first,) = results.objects_of_study(tx, STUDY)
+        again = encoded("SR", first.sop_instance_uid)
+        assert results.add_object(tx, first.result_id, again, "00/other", at(9)) == first.object_id
+        assert results.objects_of_study(tx, STUDY) == [first]
+
+
+def test_an_object_is_on_record_with_the_digest_of_its_bytes(database: Database) -> None:
+    result_id = analysed(database, kinds=())
+    made = EncodedObject("SEG", "1.1", "1.2", "1.3", "1.4", b"content")
+    with database.transaction() as tx:
+        object_id = results.add_object(tx, result_id, made, "00/x", at(1))
+        (found,) = results.objects_of_study(tx, STUDY)
+    assert (found.object_id, found.result_id, found.revision, found.created_at) == (object_id, result_id, 1, at(1))
+    assert (found.kind, found.sop_class_uid, found.sop_instance_uid) == ("SEG", "1.1", "1.2")
+    assert (found.series_instance_uid, found.transfer_syntax_uid, found.blob_key) == ("1.3", "1.4", "00/x")
+    assert found.digest == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+
+
+def test_our_own_objects_are_known_again(database: Database) -> None:
+    analysed(database)
+    with database.read() as tx:
+        (seg, sr) = results.objects_of_study(tx, STUDY)
+        assert results.owns(tx, seg.sop_instance_uid)
+        assert results.owns(tx, sr.sop_instance_uid)
+        assert not results.owns(tx, "1.2.3")
+
+
+def test_a_report_names_the_report_of_the_revision_before_it(database: Database) -> None:
+    job = running(database)
+    finish(database, job)
+    second = _next_revision(database, 2, 60)
+    with database.read() as tx:
+        assert results.predecessor(tx, job.series_id, 1) is None
+        found = results.predecessor(tx, job.series_id, 2)
+        (_, sr) = results.objects_of_study(tx, STUDY)
+    assert found is not None
+    assert found.study_instance_uid == STUDY
+    assert (found.sop_instance_uid, found.series_instance_uid) == (sr.sop_instance_uid, sr.series_instance_uid)
+    assert found.sop_class_uid == sr.sop_class_uid
+    finish(database, second, now=at(60), kinds=("SEG",))
+    _next_revision(database, 3, 120)
+    with database.read() as tx:
+        assert results.predecessor(tx, job.series_id, 3) == found
+
+
+def test_the_latest_result_is_that_of_the_latest_revision(database: Database) -> None:
+    job = running(database)
+    finish(database, job, score=0.9)
+    finish(database, _next_revision(database, 2, 60), now=at(60), score=0.2)
+    with database.read() as tx:
+        latest = results.latest(tx, job.series_id)
+    assert (latest.revision, latest.result.score) == (2, 0.2)
+
+
+def test_objects_come_with_the_revision_they_were_made_for(database: Database) -> None:
+    finish(database, running(database))
+    finish(database, _next_revision(database, 2, 60), now=at(60))
+    with database.read() as tx:
+        found = results.objects_of_study(tx, STUDY)
+    assert [(o.kind, o.revision) for o in found] == [("SEG", 1), ("SR", 1), ("SEG", 2), ("SR", 2)]
+
+
+def test_results_of_one_revision_are_one_row(database: Database) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    from triage.store.codec import result_columns
+    from triage.store.schema import results as table
+
+    job = running(database)
+    _record(database, job, result())
+    twin = {"series_id": job.series_id, "revision": 1, "bundle_digest": DIGEST, "bundle": "b", "created_at": NOW}
+    with pytest.raises(IntegrityError), database.transaction() as tx:
+        tx.connection.execute(table.insert().values(**twin, **result_columns(result())))
