@@ -61,7 +61,7 @@ def draw_acquisition(rng: np.random.Generator) -> Acquisition:
         blur_mm=rng.uniform(0.35, 1.2),
         sharpen=float(rng.random() < 0.25) * rng.uniform(0.2, 0.9),
         noise=float(np.exp(rng.normal(np.log(3.0), 0.4))),
-        noise_mm=rng.uniform(0.45, 1.1),
+        noise_mm=rng.uniform(0.4, 0.95),
         band_passed=bool(rng.random() < 0.4),
         rest_half_width_mm=float(rng.random() < 0.7) * rng.uniform(75, 110),
         rest_depth_mm=rng.uniform(62, 90),

@@ -50,6 +50,8 @@ class Anatomy:
 
     Attributes
     ----------
+    typical_size : float
+        Factor from head coordinates to a head of average size.
     skull, brain : Lattice
         `SKULL_CHANNELS` and `BRAIN_CHANNELS`.
     surface, interior, ventricular, cisternal : ndarray of float32, shape (point, 3)
@@ -58,6 +60,7 @@ class Anatomy:
     """
 
     name: str
+    typical_size: float
     skull: Lattice
     brain: Lattice
     surface: Floats
@@ -71,7 +74,14 @@ class Anatomy:
         return float(self.surface[:, 2].max())
 
     @classmethod
-    def from_values(cls, name: str, values: dict[str, Floats], origin_mm: tuple[float, ...], step_mm: float) -> Anatomy:
+    def from_values(
+        cls,
+        name: str,
+        values: dict[str, Floats],
+        origin_mm: tuple[float, ...],
+        step_mm: float,
+        typical_size: float = 1.0,
+    ) -> Anatomy:
         """Build from one array (z, y, x) per channel on a common lattice."""
         skull = np.stack([values[channel] for channel in SKULL_CHANNELS]).astype(np.float32)
         brain = np.stack([values[channel] for channel in BRAIN_CHANNELS]).astype(np.float32)
@@ -89,6 +99,7 @@ class Anatomy:
             raise ValueError(f"anatomy {name!r} has no {' and no '.join(empty)} points: it is not a head")
         return cls(
             name=name,
+            typical_size=typical_size,
             skull=Lattice.from_values(skull, origin_mm, step_mm),
             brain=Lattice.from_values(brain, origin_mm, step_mm),
             **points,

@@ -17,8 +17,8 @@ from trainer.phantom.scene import Head, cut, draw_head
 from triage.domain.finding import Subtype
 
 SLICES_PER_HEAD = 4
-_POSITIVE_HEADS = 0.58
-_THROUGH_BLOOD = 0.7
+_POSITIVE_HEADS = 0.55
+_THROUGH_BLOOD = 0.62
 """Share of the slices of a positive head that are laid through one of its bleeds."""
 
 
@@ -97,9 +97,8 @@ def _slice(
 def _height(head: Head, rng: np.random.Generator) -> float:
     """Scanner z of a slice: through a bleed, or anywhere from the face to the vertex."""
     if head.bleeds and rng.random() < _THROUGH_BLOOD:
-        bleed = head.bleeds[int(rng.integers(len(head.bleeds)))]
-        return float(head.pose.to_scanner(np.array(bleed.centre))[2]) + rng.normal(0, 5)
-    part, top = rng.random(), head.anatomy.top_mm
+        return head.height_mm(head.bleeds[int(rng.integers(len(head.bleeds)))].centre) + rng.normal(0, 5)
+    part, top = rng.random(), head.top_mm
     if part < 0.22:
-        return rng.uniform(-70, -25)
+        return rng.uniform(-66, -25)
     return rng.uniform(-25, top - 12) if part < 0.88 else rng.uniform(top - 12, top + 6)

@@ -23,6 +23,9 @@ DEFECTS = (ReasonCode.GAP, ReasonCode.CONTRAST, ReasonCode.TOO_FEW_SLICES, Reaso
 _RENDER = 2
 """Scenes are rendered on pixels this many times as large as the matrix, then enlarged before blur and noise."""
 
+_PROBE_MM = 1.2
+"""Whether blood shows is first tried on pixels four times as large, where they are at most this size."""
+
 _ATTEMPTS = 12
 
 
@@ -113,9 +116,10 @@ def study(
     for_head, for_scan, for_slices = np.random.default_rng(seed).spawn(3)
     bleeding = status is WorklistStatus.SUSPECTED
     built = anatomy_for(anatomy, for_head)
-    planes = _planes(for_scan, built.top_mm, geometry or ScanGeometry())
+    stack = _drawn_geometry(for_scan, geometry or ScanGeometry())
     for head_rng in for_head.spawn(_ATTEMPTS):
         head = draw_head(head_rng, built, bleeding=bleeding, subtypes=subtypes, pitch_deg=5.0)
+        planes = _planes(stack, head.top_mm)
         if not bleeding or _shows(head, planes, minimum_ml):
             break
     else:
@@ -135,26 +139,49 @@ def study(
     return _with_defect(made)
 
 
-def _planes(rng: np.random.Generator, top_mm: float, geometry: ScanGeometry) -> tuple[Plane, ...]:
-    """The planes from the feet up, the last just above the vertex (``top_mm``)."""
-    spacing = geometry.spacing_mm or rng.uniform(0.45, 0.5)
-    tilt = np.deg2rad(geometry.tilt_deg)
-    step = geometry.thickness_mm / np.cos(tilt)
-    count = geometry.slice_count or round(int(rng.integers(30, 35)) * 5.0 / geometry.thickness_mm)
-    row, column = np.array([1.0, 0.0, 0.0]), np.array([0.0, np.cos(tilt), -np.sin(tilt)])
-    corner = -(geometry.matrix - 1) / 2 * spacing * (row + column)
-    highest = top_mm + rng.uniform(8, 14)
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A geometry without open choices; ``above_mm`` is how far the last slice lies above the vertex."""
+
+    count: int
+    thickness_mm: float
+    tilt_rad: float
+    matrix: int
+    spacing_mm: float
+    above_mm: float
+
+
+def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _Stack:
+    """Draw what ``geometry`` leaves open."""
+    covered_mm = int(rng.integers(30, 35)) * 5.0
+    return _Stack(
+        count=geometry.slice_count or round(covered_mm / geometry.thickness_mm),
+        thickness_mm=geometry.thickness_mm,
+        tilt_rad=float(np.deg2rad(geometry.tilt_deg)),
+        matrix=geometry.matrix,
+        spacing_mm=geometry.spacing_mm or rng.uniform(0.45, 0.5),
+        above_mm=rng.uniform(8, 14),
+    )
+
+
+def _planes(stack: _Stack, top_mm: float) -> tuple[Plane, ...]:
+    """The planes from the feet up, the last above the vertex, which lies at ``top_mm``."""
+    row = np.array([1.0, 0.0, 0.0])
+    column = np.array([0.0, np.cos(stack.tilt_rad), -np.sin(stack.tilt_rad)])
+    corner = -(stack.matrix - 1) / 2 * stack.spacing_mm * (row + column)
+    step_mm = stack.thickness_mm / np.cos(stack.tilt_rad)
+    highest_mm = top_mm + stack.above_mm
     return tuple(
         Plane(
-            origin_mm=corner + np.array([0.0, 0.0, highest - (count - 1 - index) * step]),
+            origin_mm=corner + np.array([0.0, 0.0, highest_mm - (stack.count - 1 - index) * step_mm]),
             row=row,
             column=column,
-            spacing_mm=spacing,
-            rows=geometry.matrix,
-            columns=geometry.matrix,
-            thickness_mm=geometry.thickness_mm,
+            spacing_mm=stack.spacing_mm,
+            rows=stack.matrix,
+            columns=stack.matrix,
+            thickness_mm=stack.thickness_mm,
         )
-        for index in range(count)
+        for index in range(stack.count)
     )
 
 
@@ -162,7 +189,9 @@ def _shows(head: Head, planes: Sequence[Plane], minimum_ml: float) -> bool:
     """Whether the blood of every bleed lies within the slices and is not too little; probed on coarse pixels."""
     ml = dict.fromkeys(SUBTYPES, 0.0)
     for plane in planes:
-        coarse = _halved(plane).coarser()
+        coarse = _halved(plane)
+        if coarse.spacing_mm < _PROBE_MM:
+            coarse = coarse.coarser()
         for subtype, fraction in zip(SUBTYPES, cut(head, coarse).blood, strict=True):
             ml[subtype] += _ml(fraction, coarse)
     wanted = {bleed.subtype for bleed in head.bleeds}

@@ -29,8 +29,8 @@ _VOLUME_ML = {
     Subtype.EDH: (5.1, 1.4, 0.8, 60.0),
     Subtype.IPH: (8.0, 1.6, 0.4, 80.0),
     Subtype.IVH: (2.5, 1.5, 0.4, 40.0),
-    Subtype.SAH: (3.0, 1.4, 0.6, 40.0),
-    Subtype.SDH: (7.0, 1.4, 1.0, 90.0),
+    Subtype.SAH: (1.6, 1.4, 0.4, 40.0),
+    Subtype.SDH: (5.0, 1.4, 1.0, 90.0),
 }
 """Median, standard deviation of the logarithm, lowest, highest."""
 
@@ -209,7 +209,7 @@ def _bleed(
         subtype=subtype,
         shape=shape,
         centre=centre,
-        hu=float(np.clip(hu, 30, 92)),
+        hu=float(np.clip(hu, 36, 92)),
         fine_hu=rng.uniform(0.3, 3),
         broad_hu=rng.uniform(0, 3),
         level_drop_hu=rng.uniform(8, 20) if layered else 0.0,
@@ -244,7 +244,7 @@ def _draw_subdural(rng: np.random.Generator, anatomy: Anatomy, volume_ml: float)
     radius = float(np.clip((1500 * volume_ml / (np.pi * flatness)) ** (1 / 3), 20, 95))
     thickness = float(np.clip(1500 * volume_ml / (np.pi * radius**2), 2.5, 22))
     falx = rng.uniform(2, 6) if rng.random() < 0.2 else 0.0
-    hu = rng.normal(57, 8) if rng.random() < 0.82 else rng.normal(38, 4)
+    hu = rng.normal(57, 8) if rng.random() < 0.82 else rng.normal(40, 3)
     shape = Crescent(centre, radius, thickness, falx)
     return _bleed(rng, Subtype.SDH, shape, centre, hu, _inward(rng, centre, volume_ml))
 

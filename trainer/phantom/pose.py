@@ -106,14 +106,14 @@ class Pose:
         return np.asarray(np.linalg.solve(self.matrix, point_mm - self.offset_mm))
 
 
-def draw_pose(rng: np.random.Generator, pitch_deg: float) -> Pose:
+def draw_pose(rng: np.random.Generator, pitch_deg: float, typical_size: float = 1.0) -> Pose:
     """A pose: pitch of standard deviation ``pitch_deg``, some roll and yaw, size, mirror image, individual shape."""
     pitch, roll, yaw = np.deg2rad([rng.normal(0, pitch_deg), rng.normal(0, 3.5), rng.normal(0, 6)])
     turn = _rotation(0, pitch) @ _rotation(1, roll) @ _rotation(2, yaw)
-    size = rng.normal(1, 0.045) * np.array([rng.normal(0.98, 0.03), rng.normal(1, 0.03), rng.normal(1, 0.03)])
+    size = typical_size * rng.normal(1, 0.045) * rng.normal(1, 0.03, 3)
     mirror = np.diag([float(rng.choice([-1.0, 1.0])), 1.0, 1.0])
     lps_to_ras = np.diag([-1.0, -1.0, 1.0])
-    matrix = mirror @ np.diag(1 / np.clip(size, 0.85, 1.15)) @ turn @ lps_to_ras
+    matrix = mirror @ np.diag(1 / np.clip(size, 0.82, 1.15)) @ turn @ lps_to_ras
     centre = np.array([0.0, -18.0, 0.0])
     shift = np.array([rng.normal(0, 4), rng.normal(0, 5), 0.0])
     return Pose(

@@ -1,7 +1,7 @@
 """Anatomy from formulas alone: no data, no SciPy, so that a demonstration can make heads anywhere.
 
 The head is built of ellipsoids, planes and bands whose signed depths are combined, and sampled on a lattice of
-4 mm. It has the parts that matter to a detector of blood: inner table, folded cortex, ventricles, cisterns,
+5 mm. It has the parts that matter to a detector of blood: inner table, folded cortex, ventricles, cisterns,
 skull base with fossae, petrous ridges and air cells, orbits, face and neck.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from trainer.phantom.anatomy import Anatomy
 from trainer.phantom.fields import Floats, noise_lattice
 
-_STEP_MM = 4.0
+_STEP_MM = 5.0
 _ORIGIN_MM = (-96.0, -132.0, -120.0)
-_COUNTS = (49, 60, 58)
+_COUNTS = (40, 48, 47)
 """Nodes along x, y, z."""
 
 

@@ -41,6 +41,15 @@ class Head:
     bleeds: tuple[Bleed, ...]
     wobble_mm: float
 
+    def height_mm(self, point_mm: tuple[float, float, float]) -> float:
+        """Scanner z of a point in head coordinates."""
+        return float(self.pose.to_scanner(np.array(point_mm))[2])
+
+    @property
+    def top_mm(self) -> float:
+        """Scanner z of the vertex of the brain."""
+        return self.height_mm((0.0, -18.0, self.anatomy.top_mm))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
@@ -76,7 +85,7 @@ def draw_head(
     for_pose, for_texture, for_tissue, for_mimics, for_bleeds = rng.spawn(5)
     return Head(
         anatomy=anatomy,
-        pose=draw_pose(for_pose, pitch_deg),
+        pose=draw_pose(for_pose, pitch_deg, anatomy.typical_size),
         texture=draw_texture(for_texture),
         tissue=draw_tissue(for_tissue),
         mimics=draw_mimics(for_mimics, anatomy.surface),

@@ -12,6 +12,9 @@ from trainer.phantom.anatomy import Anatomy
 from trainer.phantom.fields import Floats
 
 _FILES = {"hu": "scct_hu_derived", "grey": "scgrey", "white": "scwhite", "csf": "sccsf"}
+_TYPICAL_SIZE = 0.94
+"""The template has the size of its standard space, which is larger than most heads: 2.0 l inside the skull."""
+
 _FLOOR_MM = 24.0
 """The template is cut at z -72; its lowest slice is continued this far down, as a neck."""
 
@@ -52,7 +55,7 @@ def template_anatomy(folder: Path) -> Anatomy:
         "ventricle": ventricle,
         "cistern": cistern.astype(np.float32),
     }
-    return Anatomy.from_values("template", values, origin, step)
+    return Anatomy.from_values("template", values, origin, step, _TYPICAL_SIZE)
 
 
 def _load(folder: Path) -> tuple[dict[str, Floats], tuple[float, float, float], float]:

@@ -30,7 +30,7 @@ def draw_texture(rng: np.random.Generator) -> Texture:
     return Texture(
         broad=noise_lattice(rng, 14.0),
         fine=noise_lattice(rng, 3.5),
-        folds=noise_lattice(rng, rng.uniform(2.6, 3.6), channels=1),
+        folds=noise_lattice(rng, rng.uniform(2.6, 3.6), channels=1, nodes_per_correlation=0.9),
     )
 
 
@@ -120,7 +120,7 @@ def draw_tissue(rng: np.random.Generator) -> Tissue:
         sharpness=rng.uniform(1, 3),
         inner_offset_mm=rng.uniform(-0.8, 1.0),
         ventricle_offset_mm=rng.normal(-0.3, 1.1),
-        sulcus_mm=float(np.exp(rng.normal(np.log(0.55), 0.5))),
+        sulcus_mm=float(np.exp(rng.normal(np.log(0.62), 0.5))),
         sulcus_depth_mm=rng.uniform(8, 20),
         sulcus_fluid=rng.uniform(0.5, 1),
         ribbon_mm=rng.uniform(2.2, 3.6),
@@ -183,8 +183,8 @@ def paint_brain(sample: Sample, tissue: Tissue, fluid: Fluid) -> Floats:
     inner = np.maximum(sample.skull.inner - np.float32(tissue.inner_offset_mm), 0)
     grey, white = sample.brain.grey, sample.brain.white
     known = grey + white
-    share = np.where(known > 0.1, grey ** np.float32(tissue.sharpness), np.float32(0.6))
-    share /= np.where(known > 0.1, share + white ** np.float32(tissue.sharpness) + np.float32(1e-3), np.float32(1))
+    share = ramp((grey - white) / (known + np.float32(0.1)), 2 / tissue.sharpness)
+    share += (np.float32(0.6) - share) * (known < 0.1)
     along_folds = ramp(tissue.sulcus_mm + tissue.ribbon_mm - np.abs(sample.folds) * np.float32(1 / FOLD_SLOPE), 1.5)
     along_folds *= np.clip((tissue.sulcus_depth_mm + 3 - inner) / 5, 0, 1)
     cortex = np.maximum(along_folds, ramp(tissue.ribbon_mm - inner, 1.5))
