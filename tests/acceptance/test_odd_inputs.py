@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pydicom
 import pytest
 
-from tests.acceptance.daemon import running_daemon
+from tests.acceptance.daemon import Daemon, running_daemon
 from tests.builders import part10
 from triage.domain.errors import TriageError
 from triage.domain.finding import ReasonCode, WorklistStatus
@@ -19,6 +20,18 @@ from triage.store import instances, series
 pytestmark = pytest.mark.slow
 
 
+def _ended(daemon: Daemon, study: str) -> list[series.SeriesRecord]:
+    """The series of a study once none is being received any more."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with daemon.app.db.read() as tx:
+            records = series.of_study(tx, study)
+        if all(r.state not in (SeriesState.RECEIVING, SeriesState.STABLE) for r in records):
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"some series never ended: {records}")
+
+
 def test_a_plastic_head_is_never_negative(tmp_path: Path, sqlite_copies: list[str], shared_data: Path) -> None:
     found, _ = dicom_files([shared_data / "philips_head_phantom"])
     study = found[0].study_instance_uid
@@ -27,8 +40,7 @@ def test_a_plastic_head_is_never_negative(tmp_path: Path, sqlite_copies: list[st
         assert [o for o in outcomes if o.error is not None] == []
         row = daemon.wait_for(study, lambda r: r.reason is ReasonCode.OUT_OF_DISTRIBUTION)
         assert row.status is WorklistStatus.NOT_ANALYSED
-        with daemon.app.db.read() as tx:
-            records = series.of_study(tx, study)
+        records = _ended(daemon, study)
         assert {r.state for r in records} == {SeriesState.UNUSABLE}
         assert {r.reason for r in records} <= {
             ReasonCode.OUT_OF_DISTRIBUTION,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import localizer
 from tests.fakes import FixedPredictor
 from tests.integration.site import Site, head
 from triage.domain.errors import UnusableSeries
@@ -168,3 +169,20 @@ def test_the_next_best_is_taken_up_when_the_chosen_one_fails(site: Site) -> None
     assert row.series_instance_uid == bone[0].SeriesInstanceUID
     assert sorted(states(site, study)) == [SeriesState.ANALYSED, SeriesState.UNUSABLE]
     assert not site.analyse()
+
+
+def test_what_is_no_head_ct_is_not_waited_for(site: Site) -> None:
+    views = [localizer(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4") for _ in range(2)]
+    site.send(views)
+    assert site.settle() == 1
+    (record,) = site.series("1.2.3")
+    assert (record.state, record.reason) == (SeriesState.UNUSABLE, ReasonCode.LOCALIZER)
+
+
+def test_a_localizer_among_the_slices_is_set_aside(site: Site) -> None:
+    series = head()
+    study, uid = str(series[0].StudyInstanceUID), str(series[0].SeriesInstanceUID)
+    site.send([*series, localizer(StudyInstanceUID=study, SeriesInstanceUID=uid)])
+    site.settle()
+    assert site.analyse()
+    assert states(site, study) == [SeriesState.ANALYSED]

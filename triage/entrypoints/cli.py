@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from triage import __version__
-from triage.domain.errors import ConfigurationError, TriageError
+from triage.domain.errors import BundleError, ConfigurationError, ProviderUnavailable, TriageError
 from triage.entrypoints import present
 from triage.entrypoints.look import audit, show, worklist
 from triage.entrypoints.operate import bundle, config, db, retry, send
@@ -84,7 +84,7 @@ def main() -> None:
         sys.exit(exc.exit_code)
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
-    except ConfigurationError as exc:
+    except (BundleError, ConfigurationError, ProviderUnavailable) as exc:
         click.echo(f"triage: {exc}", err=True)
         sys.exit(EXIT_CONFIGURATION)
     except TriageError as exc:

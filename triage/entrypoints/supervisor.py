@@ -41,6 +41,7 @@ class _Child:
     role: str
     process: subprocess.Popen[bytes]
     started_at: float
+    starts: int = 1
     deaths: int = 0
     start_again_at: float | None = None
 
@@ -105,13 +106,14 @@ def _tend(child: _Child, config: Path | None) -> None:
     if child.start_again_at is None:
         ran = now - child.started_at
         child.deaths = 0 if ran > STEADY_SECONDS else child.deaths + 1
-        if code == EXIT_CONFIGURATION and child.deaths == 1:
+        if code == EXIT_CONFIGURATION and child.starts == 1:
             raise ConfigurationError(f"The role {child.role} cannot run with these settings; its own message is above.")
         pause = 0.0 if child.deaths == 0 else min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (child.deaths - 1))
         child.start_again_at = now + pause
         log.error("role_died", child=child.role, code=code, ran_seconds=round(ran, 1), again_in_seconds=pause)
     if now >= child.start_again_at:
         child.process, child.started_at, child.start_again_at = _start(child.role, config).process, now, None
+        child.starts += 1
 
 
 EXIT_CONFIGURATION = 78

@@ -10,6 +10,7 @@ import structlog
 
 from triage import __version__
 from triage.dicom.seg import encode_seg
+from triage.dicom.select import usable
 from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import EncodedObject
@@ -100,7 +101,8 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         record = series.get(tx, job.series_id)
         stored = instances.of_series(tx, job.series_id)
         predecessor = results.predecessor(tx, job.series_id, job.revision)
-    contents = [analyst.blobs.read(s.blob_key) for s in stored]
+    wanted = {header.sop_instance_uid for header in usable([s.header for s in stored])}
+    contents = [analyst.blobs.read(s.blob_key) for s in stored if s.sop_instance_uid in wanted]
     volume = read_volume(contents)
     check_living_head(volume, analyst.predictor.bundle.preprocessing.field_mm)
     gate = analyst.predictor.gate(volume)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from triage.dicom.select import exclusion, preference
+from triage.dicom.select import exclusion, preference, usable
 from triage.domain.completeness import Timings, complete_at, is_gap_free
 from triage.domain.lifecycle import SeriesState
 from triage.services import choose
@@ -33,8 +33,10 @@ def assemble_due(db: Database, timings: Timings, now: datetime) -> int:
 
 def _look(tx: Transaction, record: SeriesRecord, timings: Timings, now: datetime) -> bool:
     headers = [stored.header for stored in instances.of_series(tx, record.id)]
-    frames = [frame for header in headers for frame in header.frames]
-    due = complete_at(series.arrival(tx, record), is_gap_free(frames), timings)
+    frames = [frame for header in usable(headers) for frame in header.frames]
+    # What cannot be a head CT is not waited for: no missing slice would make it one.
+    whole = not record.candidate or is_gap_free(frames)
+    due = complete_at(series.arrival(tx, record), whole, timings)
     if due > now:
         series.look_again(tx, record.id, due)
         return False
