@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,17 @@ Json = dict[str, Any]
 
 def header_json(header: InstanceHeader) -> Json:
     """Every field of the header; numbers that JSON does not know (a position of ``nan``) as text."""
-    return {name: _plain(value) for name, value in asdict(header).items()}
+    json: Json = {name: getattr(header, name) for name in InstanceHeader.__dataclass_fields__}
+    json["pixel_spacing_mm"] = None if header.pixel_spacing_mm is None else _plain(header.pixel_spacing_mm)
+    json["frames"] = [
+        {
+            "position_mm": _plain(frame.position_mm),
+            "orientation": _plain(frame.orientation),
+            "thickness_mm": None if frame.thickness_mm is None else _plain([frame.thickness_mm])[0],
+        }
+        for frame in header.frames
+    ]
+    return json
 
 
 def header_of(json: Mapping[str, Any]) -> InstanceHeader:
@@ -39,14 +49,8 @@ def _frame_of(json: Mapping[str, Any]) -> FrameGeometry:
     )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value
+def _plain(numbers: Iterable[float]) -> list[float | str]:
+    return [number if math.isfinite(number) else str(number) for number in numbers]
 
 
 def subtypes_json(subtypes: Mapping[Subtype, SubtypeFinding]) -> Json:

@@ -167,6 +167,7 @@ def _postgresql_engine(url: URL) -> Engine:
         pool_size=8,
         max_overflow=CONNECTIONS - 8,
         pool_timeout=WAIT_SECONDS,
+        isolation_level="READ COMMITTED",  # each statement of a claim must see what was committed before it
         pool_pre_ping=True,
         connect_args={"options": options, "connect_timeout": 10, "application_name": "ich-triage"},
         hide_parameters=True,
