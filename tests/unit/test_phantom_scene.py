@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from trainer.phantom.acquisition import detected, draw_acquisition, with_artefacts
-from trainer.phantom.lesions import Push
 from trainer.phantom.pose import axial_plane
 from trainer.phantom.procedural import procedural_anatomy
 from trainer.phantom.scene import Cut, Head, cut, draw_head, sub_slices
+from trainer.phantom.shapes import Push
 from triage.domain.finding import SUBTYPES, Subtype
 
 

@@ -52,6 +52,8 @@ def slices(
 ) -> SliceBatch:
     """Make ``count`` slices, the same for the same seed.
 
+    Turns OpenCV to one thread in this process: many slices are made faster by several processes.
+
     Parameters
     ----------
     anatomy : Path, optional

@@ -90,7 +90,7 @@ def study(
     anatomy: Path | None = None,
     subtypes: Sequence[Subtype] | None = None,
     geometry: ScanGeometry | None = None,
-    minimum_ml: float = 1.0,
+    minimum_ml: float = 1.5,
 ) -> PhantomStudy:
     """Make one exam, the same for the same arguments.
 
@@ -103,29 +103,31 @@ def study(
     subtypes : sequence of Subtype, optional
         Which subtypes bleed, instead of drawn ones.
     minimum_ml : float
-        Smallest total volume of blood in the slices of a ``suspected`` exam; a third of it for each subtype.
+        Smallest labelled volume of blood in a ``suspected`` exam, and a third of it for each subtype: heads
+        whose blood hides in partial volume, or beyond the slices, are drawn anew.
 
     Raises
     ------
     ValueError
-        If the status is ``pending`` or the reason is none of `DEFECTS`.
+        If the status is ``pending``, the reason is none of `DEFECTS`, or no drawn head shows enough blood.
     """
     if status is WorklistStatus.PENDING or reason not in DEFECTS:
         raise ValueError(f"no study can be made {status} with reason {reason}; reasons are {', '.join(DEFECTS)}")
-    cv2.setNumThreads(1)
     for_head, for_scan, for_slices = np.random.default_rng(seed).spawn(3)
     bleeding = status is WorklistStatus.SUSPECTED
     built = anatomy_for(anatomy, for_head)
     stack = _drawn_geometry(for_scan, geometry or ScanGeometry())
+    scan = draw_acquisition(for_scan)
     for head_rng in for_head.spawn(_ATTEMPTS):
         head = draw_head(head_rng, built, bleeding=bleeding, subtypes=subtypes, pitch_deg=5.0)
         planes = _planes(stack, head.top_mm)
-        if not bleeding or _shows(head, planes, minimum_ml):
+        if bleeding and not _shows(_probed_ml(head, planes), head, minimum_ml):
+            continue
+        whole = _acquired(head, planes, scan, for_slices)
+        if not bleeding or _shows(_labelled_ml(whole.labels, planes), head, minimum_ml):
             break
     else:
         raise ValueError(f"seed {seed} shows no {minimum_ml} ml of the wanted blood in {_ATTEMPTS} heads")
-    scan = draw_acquisition(for_scan)
-    whole = _acquired(head, planes, scan, for_slices)
     made = PhantomStudy(
         hu=whole.hu,
         labels=whole.labels,
@@ -185,8 +187,14 @@ def _planes(stack: _Stack, top_mm: float) -> tuple[Plane, ...]:
     )
 
 
-def _shows(head: Head, planes: Sequence[Plane], minimum_ml: float) -> bool:
-    """Whether the blood of every bleed lies within the slices and is not too little; probed on coarse pixels."""
+def _shows(ml: Mapping[Subtype, float], head: Head, minimum_ml: float) -> bool:
+    """Whether there is enough blood, and some of every bleed."""
+    wanted = {bleed.subtype for bleed in head.bleeds}
+    return sum(ml.values()) >= minimum_ml and all(ml[subtype] >= minimum_ml / 3 for subtype in wanted)
+
+
+def _probed_ml(head: Head, planes: Sequence[Plane]) -> dict[Subtype, float]:
+    """Volumes from coarse pixels, to drop hopeless heads before they are rendered."""
     ml = dict.fromkeys(SUBTYPES, 0.0)
     for plane in planes:
         coarse = _halved(plane)
@@ -194,8 +202,14 @@ def _shows(head: Head, planes: Sequence[Plane], minimum_ml: float) -> bool:
             coarse = coarse.coarser()
         for subtype, fraction in zip(SUBTYPES, cut(head, coarse).blood, strict=True):
             ml[subtype] += _ml(fraction, coarse)
-    wanted = {bleed.subtype for bleed in head.bleeds}
-    return sum(ml.values()) >= minimum_ml and all(ml[subtype] >= minimum_ml / 3 for subtype in wanted)
+    return ml
+
+
+def _labelled_ml(labels: NDArray[np.uint8], planes: Sequence[Plane]) -> dict[Subtype, float]:
+    """Volumes of the labelled voxels."""
+    counts = np.bincount(labels.ravel(), minlength=len(SUBTYPES) + 1)[1:]
+    voxel_ml = planes[0].spacing_mm ** 2 * planes[0].thickness_mm / 1000
+    return {subtype: float(count) * voxel_ml for subtype, count in zip(SUBTYPES, counts, strict=True)}
 
 
 def _ml(fraction: Floats, plane: Plane) -> float:
