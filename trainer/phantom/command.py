@@ -48,13 +48,11 @@ def phantom_command(
     matrix: int,
     masks: bool,
 ) -> None:
-    r"""Write SYNTHETIC head CT exams to OUT, with truth.json beside them.
+    """Write SYNTHETIC head CT exams to OUT, with truth.json beside them.
 
     Without --anatomy the heads are made from formulas alone and need no data.
 
-    \b
-    Example:
-      trainer phantom /tmp/heads --studies 6 --seed 7 --status suspected --status not_suspected
+    Example: trainer phantom heads --studies 6 --seed 7 --status suspected --status not_suspected
     """
     from trainer.phantom.exam import PhantomStudy, ScanGeometry  # keeps --help quick
     from trainer.phantom.writing import StudyPlan, write_studies
