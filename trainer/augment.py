@@ -66,7 +66,8 @@ def _rescan(
 ) -> NDArray[np.float32]:
     """Another scanner: softer or noisier, soft tissue a little lighter, darker or flatter; air stays air."""
     if rng.random() < spec.blur:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(spec.blur_mm, 0.31)) / pixel_mm)
+        softer = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(spec.blur_mm, 0.31)) / pixel_mm)
+        image = np.asarray(softer, np.float32)
     image = image * np.float32(rng.normal(1.0, spec.hu_scale)) + np.float32(rng.normal(0.0, spec.hu_shift))
     if rng.random() < spec.noise:
         grain = rng.standard_normal(image.shape, dtype=np.float32)

@@ -50,7 +50,8 @@ def export_net(net: nn.Module, architecture: str, inputs: NDArray[np.float32]) -
     """
     if len(inputs) < max(_BATCHES):
         raise ValueError(f"the parity check needs {max(_BATCHES)} slices, not {len(inputs)}")
-    net = net.eval().to(memory_format=torch.contiguous_format)
+    net = net.eval()
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in the stubs of torch
     example = torch.from_numpy(inputs[:2])
     with _quiet():
         program = torch.onnx.export(

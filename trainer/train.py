@@ -38,14 +38,15 @@ class Fitted:
 def fit(
     data: SliceBatch, spec: FitSpec, changes: AugmentSpec, raster: PreprocessSpec, seed: int, tell: Progress
 ) -> Fitted:
-    """Train one net; the same seed and thread count give the same net.
+    """Train one net; the same seed and number of threads give the same net.
 
     The learning rate warms up, then falls along a cosine. The weights that are kept are a running mean of those
     of the last steps, which is calmer than any of them.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = build_net(spec.architecture, spec.options).to(memory_format=torch.channels_last)
+    net = build_net(spec.architecture, spec.options)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs of torch
     calm = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True
     )

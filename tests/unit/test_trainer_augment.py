@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from trainer.augment import augment
+from trainer.protocol import AugmentSpec
+
+SHAPE = (3, 64, 64)
+
+
+def head_like() -> tuple[np.ndarray, np.ndarray]:
+    """A disc of tissue in air with a square of blood left of the middle."""
+    rows, columns = np.mgrid[:64, :64]
+    hu = np.where(np.hypot(rows - 32, columns - 32) < 24, 30, -1024).astype(np.int16)
+    labels = np.zeros((64, 64), np.uint8)
+    labels[28:36, 18:26] = 2
+    hu[labels > 0] = 60
+    return np.repeat(hu[None], 3, axis=0), np.repeat(labels[None], 3, axis=0)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    hu, labels = head_like()
+    changed, truth = augment(hu, labels, AugmentSpec(), np.random.default_rng(1), 1.0)
+    assert changed.dtype == np.float32
+    np.testing.assert_array_equal(changed, hu)
+    np.testing.assert_array_equal(truth, labels)
+
+
+def test_flip_exchanges_left_and_right_of_image_and_mask_alike() -> None:
+    hu, labels = head_like()
+    changed, truth = augment(hu, labels, AugmentSpec(flip=1.0), np.random.default_rng(1), 1.0)
+    np.testing.assert_array_equal(changed, hu[:, :, ::-1])
+    np.testing.assert_array_equal(truth, labels[:, :, ::-1])
+
+
+def test_mask_moves_with_the_blood() -> None:
+    hu, labels = head_like()
+    spec = AugmentSpec(affine=1.0, rotation_deg=25.0, scale=0.1, shift_mm=6.0, shear=0.05)
+    changed, truth = augment(hu, labels, spec, np.random.default_rng(5), 1.0)
+    for image, mask, before in zip(changed, truth, labels, strict=True):
+        assert not np.array_equal(mask, before)
+        assert image[mask > 0].mean() == pytest.approx(60, abs=4)
+        assert set(np.unique(mask)) <= {0, 2}
+
+
+def test_outside_of_a_moved_slice_is_air() -> None:
+    hu, labels = head_like()
+    spec = AugmentSpec(affine=1.0, shift_mm=10.0)
+    changed, _ = augment(hu, labels, spec, np.random.default_rng(2), 1.0)
+    assert (changed[:, [0, 0, -1, -1], [0, -1, 0, -1]] == -1024).all()
+
+
+def test_another_scanner_shifts_tissue_but_keeps_hu_in_range() -> None:
+    hu, labels = head_like()
+    spec = AugmentSpec(hu_shift=5.0, hu_scale=0.05, noise=1.0, noise_hu=4.0, blur=1.0, blur_mm=1.0)
+    changed, truth = augment(hu, labels, spec, np.random.default_rng(3), 1.0)
+    assert changed.min() >= -1024.0
+    assert not np.array_equal(changed[0], changed[1])
+    tissue = [float(image[40:50, 30:40].mean()) for image in changed]
+    assert max(abs(value - 30) for value in tissue) < 20
+    np.testing.assert_array_equal(truth, labels)
+
+
+def test_same_generator_same_slices() -> None:
+    hu, labels = head_like()
+    spec = AugmentSpec(flip=0.5, affine=0.5, rotation_deg=9.0, noise=0.5, noise_hu=2.0)
+    first, _ = augment(hu, labels, spec, np.random.default_rng(4), 1.0)
+    again, _ = augment(hu, labels, spec, np.random.default_rng(4), 1.0)
+    np.testing.assert_array_equal(first, again)

@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from trainer.decide import balanced_limit, decide, logit
+from trainer.exams import ExamRecord
+from trainer.protocol import DecisionPlan
+from triage.inference.manifest import Scoring
+from triage.inference.postprocess import exam_evidence, final_probability, provisional_probability, sigmoid
+
+PLAN = DecisionPlan(
+    gate_sensitivity=0.95,
+    gate_area_mm2=100.0,
+    gate_range=(0.02, 0.5),
+    emergent_sensitivity=0.5,
+    emergent_ml=5.0,
+    mask_probability=0.5,
+    minimum_component_ml=0.1,
+)
+SLICES = 20
+
+
+def exam(seed: int, bleeding: bool, strength: float = 2.5, ml: float = 12.0) -> ExamRecord:
+    """An exam whose slices with blood answer ``strength`` higher in logit than those without."""
+    rng = np.random.default_rng(seed)
+    true = np.zeros((SLICES, 6))
+    if bleeding:
+        true[8:14, [0, 2]] = 300.0
+    probabilities = sigmoid(rng.normal(-2.5, 0.7, (SLICES, 6)) + strength * (true > 0))
+    evidence = sigmoid(rng.normal(-4.0, 0.8, (SLICES, 6)) + 2.5 * strength * (true > 0))
+    volumes = np.where(true.any(axis=0), ml, 0.0)
+    return ExamRecord(
+        seed=seed,
+        bleeding=bleeding,
+        template=True,
+        score=0.0,
+        provisional_score=0.0,
+        suspected=False,
+        slices_segmented=SLICES,
+        probabilities=probabilities,
+        evidence=evidence,
+        true_mm2=true,
+        true_ml=volumes,
+        marked_ml=volumes,
+        overlap_ml=volumes,
+        refused="",
+    )
+
+
+@pytest.fixture(scope="module")
+def records() -> list[ExamRecord]:
+    return [exam(seed, seed % 2 == 0) for seed in range(40)]
+
+
+def test_separable_exams_are_separated_and_the_limit_lies_between_them(records: list[ExamRecord]) -> None:
+    decision = decide(records, PLAN, Scoring())
+    scoring, calibration = Scoring(), decision.calibration
+    for record in records:
+        gated = sigmoid(logit(record.probabilities) / np.array(calibration.classifier_temperature))
+        score = final_probability(
+            exam_evidence(record.evidence, scoring.kernel, scoring.top_k),
+            exam_evidence(gated, scoring.kernel, scoring.top_k),
+            calibration.final,
+        )[0]
+        assert bool(score >= decision.thresholds.suspected) is record.bleeding
+
+
+def test_the_mask_carries_the_final_score(records: list[ExamRecord]) -> None:
+    final = decide(records, PLAN, Scoring()).calibration.final
+    assert final.mask_weight > final.gate_weight
+
+
+def test_no_study_below_the_gate_can_be_suspected(records: list[ExamRecord]) -> None:
+    decision = decide(records, PLAN, Scoring())
+    highest = provisional_probability(np.array([decision.thresholds.gate]), decision.calibration.provisional)
+    assert highest[0] < decision.thresholds.suspected
+
+
+def test_the_gate_lights_the_wanted_share_of_bloody_slices_within_its_range(records: list[ExamRecord]) -> None:
+    decision = decide(records, PLAN, Scoring())
+    temperature = decision.calibration.classifier_temperature[0]
+    any_blood = np.concatenate([sigmoid(logit(r.probabilities[8:14, 0]) / temperature) for r in records if r.bleeding])
+    assert (any_blood >= decision.thresholds.gate).mean() >= 0.94
+    floor = decide(records, replace(PLAN, gate_sensitivity=1.0, gate_range=(0.3, 0.4)), Scoring())
+    assert floor.thresholds.gate <= 0.4
+
+
+def test_half_of_the_large_bleeds_are_emergent(records: list[ExamRecord]) -> None:
+    limits = decide(records, PLAN, Scoring()).thresholds
+    assert limits.suspected < limits.emergent <= 0.995
+
+
+def test_without_large_bleeds_every_suspicion_is_emergent() -> None:
+    small = [exam(seed, seed % 2 == 0, ml=1.0) for seed in range(20)]
+    limits = decide(small, PLAN, Scoring()).thresholds
+    assert limits.emergent == limits.suspected
+
+
+def test_one_class_alone_cannot_calibrate(records: list[ExamRecord]) -> None:
+    with pytest.raises(ValueError, match="with blood and exams without"):
+        decide([r for r in records if r.bleeding], PLAN, Scoring())
+
+
+def test_balanced_limit_lies_half_way_in_the_widest_gap() -> None:
+    scores = np.array([0.1, 0.2, 0.8, 0.9])
+    bleeding = np.array([False, False, True, True])
+    assert balanced_limit(scores, bleeding) == pytest.approx(0.5)
+    assert 0.2 < balanced_limit(np.array([0.1, 0.2, 0.15, 0.9]), bleeding) < 0.9
+
+
+def test_logit_is_finite_at_certainty() -> None:
+    assert np.isfinite(logit(np.array([0.0, 1.0]))).all()
+    np.testing.assert_allclose(sigmoid(logit(np.array([0.2, 0.7]))), [0.2, 0.7])

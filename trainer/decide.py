@@ -1,0 +1,126 @@
+"""From calibration exams to the limits that the daemon decides by, with the daemon's own scoring functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from trainer.exams import ExamRecord
+from trainer.metrics import Flags, Numbers, fit_temperature
+from trainer.protocol import DecisionPlan
+from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
+from triage.inference.postprocess import (
+    exam_evidence,
+    final_probability,
+    lit_slices,
+    sigmoid,
+)
+
+_LOWEST = 1e-4
+_PULL = 1.0
+"""How strongly exam weights are drawn to their defaults, in units of one exam: made exams are nearly separable."""
+
+_HIGHEST_LIMIT = 0.995
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a bundle needs besides its weights."""
+
+    thresholds: Thresholds
+    calibration: Calibration
+
+
+def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) -> Decision:
+    """Fit temperatures and exam calibrations, then choose the limits.
+
+    Parameters
+    ----------
+    records : sequence of ExamRecord
+        Exams with and without blood, run with temperatures of 1 and every slice segmented.
+    """
+    bleeding = np.array([r.bleeding for r in records])
+    if bleeding.all() or not bleeding.any():
+        raise ValueError("calibration needs exams with blood and exams without")
+    temperatures = _temperatures(records)
+    gated = [sigmoid(logit(r.probabilities) / np.array(temperatures)) for r in records]
+    gate = _gate(records, gated, plan)
+    from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    from_mask = np.array(
+        [
+            exam_evidence(r.evidence * lit_slices(g[:, 0], gate)[:, None], scoring.kernel, scoring.top_k)[0]
+            for r, g in zip(records, gated, strict=True)
+        ]
+    )
+    weight, bias = _fit_exam([logit(from_gate)], bleeding, [1.0])
+    provisional = GateCalibration(gate_weight=weight, bias=bias)
+    mask_weight, gate_weight, bias = _fit_exam([logit(from_mask), logit(from_gate)], bleeding, [1.0, 0.0])
+    final = ExamCalibration(mask_weight=mask_weight, gate_weight=gate_weight, bias=bias)
+    scores = final_probability(from_mask, from_gate, final)
+    suspected = balanced_limit(scores, bleeding)
+    large = np.array([r.true_ml[0] >= plan.emergent_ml for r in records])
+    emergent = float(np.quantile(scores[large], 1.0 - plan.emergent_sensitivity)) if large.any() else suspected
+    thresholds = Thresholds(
+        gate=_harmless(gate, provisional, suspected),
+        suspected=suspected,
+        emergent=min(max(emergent, suspected), max(_HIGHEST_LIMIT, suspected)),
+        mask_probability=plan.mask_probability,
+        minimum_component_ml=plan.minimum_component_ml,
+    )
+    return Decision(thresholds, Calibration(temperatures, 1.0, provisional, final))
+
+
+def balanced_limit(scores: Numbers, bleeding: Flags) -> float:
+    """The limit with the highest sum of sensitivity and specificity; half-way between the scores around it."""
+    values = np.unique(scores)
+    edges = np.concatenate([[_LOWEST], values, [1.0 - _LOWEST]])
+    limits = sigmoid((logit(edges[:-1]) + logit(edges[1:])) / 2)
+    balance = np.array([(scores[bleeding] >= x).mean() + (scores[~bleeding] < x).mean() for x in limits])
+    best = np.flatnonzero(np.isclose(balance, balance.max()))
+    widest = best[int(np.argmax(np.diff(logit(edges))[best]))]
+    return float(np.clip(limits[widest], _LOWEST, _HIGHEST_LIMIT))
+
+
+def logit(probabilities: Numbers) -> Numbers:
+    """Inverse of the sigmoid, kept finite."""
+    kept = np.clip(probabilities, _LOWEST, 1.0 - _LOWEST)
+    return np.asarray(np.log(kept / (1.0 - kept)))
+
+
+def _temperatures(records: Sequence[ExamRecord]) -> tuple[float, ...]:
+    logits = np.concatenate([logit(r.probabilities) for r in records])
+    shown = np.concatenate([r.shown for r in records])
+    return tuple(fit_temperature(logits[:, i], shown[:, i]) for i in range(logits.shape[1]))
+
+
+def _gate(records: Sequence[ExamRecord], gated: Sequence[Numbers], plan: DecisionPlan) -> float:
+    """The slice limit that lights the asked-for share of the slices with a fair area of blood."""
+    fair = np.concatenate([r.true_mm2[:, 0] >= plan.gate_area_mm2 for r in records])
+    values = np.concatenate([g[:, 0] for g in gated])[fair]
+    wanted = float(np.quantile(values, 1.0 - plan.gate_sensitivity)) if values.size else plan.gate_range[0]
+    return float(np.clip(wanted, *plan.gate_range))
+
+
+def _harmless(gate: float, provisional: GateCalibration, suspected: float) -> float:
+    """Lower the gate until a study that stays below it cannot score as suspected without being segmented."""
+    highest = (float(logit(np.array(suspected))) - 0.05 - provisional.bias) / provisional.gate_weight
+    return min(gate, float(sigmoid(highest)))
+
+
+def _fit_exam(inputs: Sequence[Numbers], bleeding: Flags, defaults: Sequence[float]) -> tuple[float, ...]:
+    """Logistic weights of 0 or more and a bias, drawn towards the defaults."""
+    table = np.stack(inputs, axis=1)
+    signs = np.where(bleeding, 1.0, -1.0)
+    start = np.array([*defaults, 0.0])
+
+    def cost(x: NDArray[np.float64]) -> float:
+        margin = signs * (table @ x[:-1] + x[-1])
+        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * _PULL * ((x[:-1] - start[:-1]) ** 2).sum())
+
+    bounds = [(0.01 if default else 0.0, None) for default in defaults]
+    found = optimize.minimize(cost, start, bounds=[*bounds, (None, None)], method="L-BFGS-B")
+    return tuple(float(v) for v in found.x)

@@ -1,0 +1,171 @@
+"""What a bundle does on held-out made exams, with intervals; and, apart from that, on real series without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainer.data import Progress
+from trainer.exams import ExamRecord, exam_orders, run_exams
+from trainer.metrics import Interval, auc, bootstrap_interval, exact_interval, mean_dice, pooled_dice
+from trainer.protocol import Protocol
+from triage.dicom.volume import read_volume
+from triage.domain.errors import TriageError, UnusableSeries
+from triage.inference.bundle import Bundle
+from triage.inference.manifest import OUTPUTS, Figure
+from triage.inference.plausible import check_living_head
+from triage.inference.predict import Predictor
+
+FALSE_BLOOD_ML = 1.1
+"""Marked volume from which a slice without blood counts as a false alarm: 225 mm2 at 5 mm."""
+
+CALIBRATION_SEEDS = 1_000_000
+TEST_SEEDS = 2_000_000
+"""Added to the protocol's seed times 10: training slices, calibration and test exams never share a head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures of held-out made exams, and sentences about real series that nobody labelled."""
+
+    held_out: str
+    figures: tuple[Figure, ...]
+    remarks: tuple[str, ...]
+
+
+def measure(
+    bundle: Bundle, plan: Protocol, anatomy: Path | None, workers: int, unlabelled: Sequence[Path], tell: Progress
+) -> Measured:
+    """Run the protocol's test exams exactly as the daemon would run them."""
+    first = TEST_SEEDS + plan.seed * 10
+    tasks = exam_orders(
+        plan.exams.test_template, plan.exams.test_procedural, first, anatomy, bundle.path, every_slice=False
+    )
+    records = run_exams(tasks, workers, tell)
+    bleeding = sum(r.bleeding for r in records)
+    sources = (
+        f"{sum(r.template for r in records)} on the CT template, {sum(not r.template for r in records)} procedural"
+    )
+    held_out = (
+        f"{len(records)} SYNTHETIC exams that no training or calibration has seen ({sources}); {bleeding} with blood; "
+        f"seeds {first} to {first + len(records) - 1}"
+    )
+    remarks = [_refused(records), _false_blood(records)]
+    remarks += [look_at_series(bundle, folder) for folder in unlabelled]
+    return Measured(held_out, figures(records, seed=plan.seed), tuple(r for r in remarks if r))
+
+
+def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
+    """Exam, slice and mask figures with 95 % intervals; the bootstrap draws whole exams."""
+    bleeding = np.array([r.bleeding for r in records])
+    count = len(records)
+    scores = {
+        "exam AUC": np.array([r.score for r in records]),
+        "exam AUC, provisional": np.array([r.provisional_score for r in records]),
+    }
+    found = [
+        _figure(name, bootstrap_interval(lambda i, s=said: auc(s[i], bleeding[i]), count, seed), "exams", _BOOT)  # type: ignore[misc]
+        for name, said in scores.items()
+    ]
+    for name, part in (("", records), (", template", _of(records, True)), (", procedural", _of(records, False))):
+        if (part and len(part) < count) or not name:
+            found += _operating_point(part, name)
+    return (*found, *_slice_figures(records, seed), *_mask_figures(records, seed))
+
+
+def look_at_series(bundle: Bundle, folder: Path) -> str:
+    """One sentence on a real series without labels: what was said, and on how many slices blood was marked."""
+    contents = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix == ".dcm" or not path.suffix]
+    name = f"Real series {folder.name}, without labels"
+    try:
+        volume = read_volume(contents)
+        check_living_head(volume)
+    except UnusableSeries as exc:
+        return f"{name}: not analysed ({exc.reason}). {exc}"
+    except TriageError as exc:
+        return f"{name}: not read. {exc}"
+    predictor = Predictor.load(bundle.path, "cpu", threads=1)
+    gate = predictor.gate(volume)
+    result = predictor.segment(volume, gate).result
+    outlined = predictor.segment(volume, gate, every_slice=True).marked
+    per_slice = np.count_nonzero(outlined, axis=(1, 2)) * volume.voxel_ml
+    return (
+        f"{name}: {len(per_slice)} slices, score {result.score:.3f} ({result.status}), provisional "
+        f"{gate.result.score:.3f}; with every slice segmented the net marks {per_slice.sum():.1f} ml, "
+        f"{FALSE_BLOOD_ML} ml or more on {int((per_slice >= FALSE_BLOOD_ML).sum())} slices."
+    )
+
+
+_BOOT = "percentile bootstrap over exams"
+_EXACT = "Clopper-Pearson"
+
+
+def _operating_point(records: Sequence[ExamRecord], suffix: str) -> list[Figure]:
+    positive = [r.suspected for r in records if r.bleeding]
+    negative = [not r.suspected for r in records if not r.bleeding]
+    return [
+        _figure(f"{name}{suffix}", exact_interval(sum(right), len(right)), "exams", _EXACT)
+        for name, right in (("exam sensitivity", positive), ("exam specificity", negative))
+        if right
+    ]
+
+
+def _slice_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
+    found: list[Figure] = []
+    for column, name in enumerate(OUTPUTS):
+        if not any(r.shown[:, column].any() for r in records):
+            continue
+
+        def area(chosen: np.ndarray, column: int = column) -> float:
+            probabilities = np.concatenate([records[i].probabilities[:, column] for i in chosen])
+            return auc(probabilities, np.concatenate([records[i].shown[:, column] for i in chosen]))
+
+        interval = bootstrap_interval(area, len(records), seed)
+        found.append(_figure(f"slice AUC {name}, classifier", interval, "exams", _BOOT))
+    return found
+
+
+def _mask_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
+    found: list[Figure] = []
+    for column, name in enumerate(OUTPUTS):
+        true = np.array([r.true_ml[column] for r in records])
+        if not true.any():
+            continue
+        overlap = np.array([r.overlap_ml[column] for r in records])
+        size = true + np.array([r.marked_ml[column] for r in records])
+        pooled = bootstrap_interval(lambda i, o=overlap, s=size: pooled_dice(o[i], s[i]), len(records), seed)  # type: ignore[misc]
+        found.append(_figure(f"Dice {name}, pooled over exams", pooled, "exams", _BOOT))
+        held = np.flatnonzero(true > 0)
+        per_exam = bootstrap_interval(
+            lambda i, o=overlap[held], s=size[held], t=true[held]: mean_dice(o[i], s[i], t[i]),  # type: ignore[misc]
+            len(held),
+            seed,
+        )
+        found.append(_figure(f"Dice {name}, mean over exams that hold it", per_exam, "exams", _BOOT))
+    return found
+
+
+def _false_blood(records: Sequence[ExamRecord]) -> str:
+    marked = np.array([r.marked_ml[0] for r in records if not r.bleeding])
+    if not marked.size:
+        return ""
+    return (
+        f"Made exams without blood: the net outlines {np.median(marked):.1f} ml in the median, {marked.max():.1f} ml "
+        f"at most (n = {marked.size}); outlines of exams that are not suspected are not reported."
+    )
+
+
+def _refused(records: Sequence[ExamRecord]) -> str:
+    refused = [r.refused for r in records if r.refused]
+    return f"{len(refused)} made exams did not pass the input check: {refused[0]}" if refused else ""
+
+
+def _of(records: Sequence[ExamRecord], template: bool) -> list[ExamRecord]:
+    return [r for r in records if r.template is template]
+
+
+def _figure(name: str, interval: Interval, unit: str, method: str) -> Figure:
+    return Figure(name, interval.value, interval.low, interval.high, interval.n, unit, method)
