@@ -1,0 +1,44 @@
+"""The loop of workers and senders."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from triage.domain.errors import StoreUnavailable
+from triage.entrypoints import worker
+
+
+def steps(*answers: bool | Exception, stop: threading.Event) -> Callable[[], bool]:
+    """A step that gives these answers in turn and then sets ``stop``."""
+    left = list(answers)
+
+    def step() -> bool:
+        answer = left.pop(0)
+        if not left:
+            stop.set()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return step
+
+
+def test_it_goes_on_while_there_is_work_and_stops_when_told() -> None:
+    stop = threading.Event()
+    worker.repeat(steps(True, True, False, True, stop=stop), stop)
+    assert stop.is_set()
+
+
+def test_a_store_that_does_not_answer_is_waited_for() -> None:
+    stop = threading.Event()
+    loop = threading.Thread(target=worker.repeat, args=(steps(StoreUnavailable("SYNTHETIC"), True, stop=stop), stop))
+    loop.start()
+    loop.join(30)
+    assert not loop.is_alive()
+
+
+def test_it_takes_no_step_after_the_stop() -> None:
+    stop = threading.Event()
+    stop.set()
+    worker.repeat(lambda: 1 / 0 > 0, stop)
