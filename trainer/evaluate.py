@@ -12,8 +12,9 @@ from trainer.data import Progress
 from trainer.exams import ExamRecord, exam_orders, run_exams
 from trainer.metrics import Interval, auc, bootstrap_interval, exact_interval, mean_dice, pooled_dice
 from trainer.protocol import Protocol
+from triage.dicom.header import read_header
 from triage.dicom.volume import read_volume
-from triage.domain.errors import TriageError, UnusableSeries
+from triage.domain.errors import TriageError, UnreadableInstance, UnusableSeries
 from triage.inference.bundle import Bundle
 from triage.inference.manifest import OUTPUTS, Figure
 from triage.inference.plausible import check_living_head
@@ -78,10 +79,9 @@ def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
 
 def look_at_series(bundle: Bundle, folder: Path) -> str:
     """One sentence on a real series without labels: what was said, and on how many slices blood was marked."""
-    contents = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix == ".dcm" or not path.suffix]
     name = f"Real series {folder.name}, without labels"
     try:
-        volume = read_volume(contents)
+        volume = read_volume(_instances(folder))
         check_living_head(volume)
     except UnusableSeries as exc:
         return f"{name}: not analysed ({exc.reason}). {exc}"
@@ -97,6 +97,19 @@ def look_at_series(bundle: Bundle, folder: Path) -> str:
         f"{gate.result.score:.3f}; with every slice segmented the net marks {per_slice.sum():.1f} ml, "
         f"{FALSE_BLOOD_ML} ml or more on {int((per_slice >= FALSE_BLOOD_ML).sum())} slices."
     )
+
+
+def _instances(folder: Path) -> list[bytes]:
+    """The DICOM instances of a folder; licences and index files beside them are passed over."""
+    contents: list[bytes] = []
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        try:
+            read_header(content)
+        except UnreadableInstance:
+            continue
+        contents.append(content)
+    return contents
 
 
 _BOOT = "percentile bootstrap over exams"

@@ -1,0 +1,118 @@
+"""A whole protocol in miniature: heads, nets, ONNX, limits, figures; then the daemon's own loader and predictor."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from trainer.build import build_bundle, export_saved, load_net
+from trainer.cli import main
+from trainer.exams import ExamOrder, run_exam, volume_of
+from trainer.phantom.exam import study
+from trainer.protocol import DataPlan, ExamPlan, Protocol, load_protocol
+from triage.domain.finding import SUBTYPES, WorklistStatus
+from triage.inference.bundle import Bundle, load_bundle
+from triage.inference.plausible import check_living_head
+from triage.inference.predict import Predictor
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def miniature() -> Protocol:
+    """The demo protocol with two steps and four exams."""
+    plan = load_protocol("demo")
+    quick = {"steps": 2, "batch": 4, "crop": (128, 128)}
+    return replace(
+        plan,
+        data=DataPlan(template_slices=0, procedural_slices=32, slices_per_seed=16),
+        slice_classifier=replace(plan.slice_classifier, **quick),
+        munet=replace(plan.munet, **quick),
+        exams=ExamPlan(0, 2, 0, 2),
+    )
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def built(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, list[str]]:
+    out = tmp_path_factory.mktemp("trained")
+    lines: list[str] = []
+    return build_bundle(miniature(), out, None, 0, (), NOW, lines.append), out, lines
+
+
+@pytest.mark.slow
+def test_a_protocol_becomes_a_bundle_that_the_daemon_loads(built: tuple[Bundle, Path, list[str]]) -> None:
+    bundle, out, lines = built
+    assert load_bundle(out / "bundle").digest == bundle.digest
+    assert bundle.demonstration
+    manifest = bundle.manifest
+    assert manifest.created_at == NOW
+    assert manifest.munet.parameters == 1_768_398
+    assert 0.0 <= (manifest.munet.parity or 1.0) < 1e-3
+    assert 0.0 <= (manifest.slice_classifier.parity or 1.0) < 1e-3
+    assert "2 SYNTHETIC exams" in manifest.card.held_out
+    assert {"exam AUC", "exam sensitivity", "exam specificity"} <= {f.name for f in manifest.card.figures}
+    assert "SYNTHETIC" in (out / "bundle" / "card.md").read_text(encoding="utf-8")
+    assert any(line.startswith("ran 2 of 2 exams") for line in lines)
+    assert sum(path.stat().st_size for path in (out / "bundle").iterdir()) < 12e6
+
+
+@pytest.mark.slow
+def test_onnx_files_name_no_folder_of_the_machine_that_built_them(built: tuple[Bundle, Path, list[str]]) -> None:
+    for path in (built[1] / "bundle").glob("*.onnx"):
+        assert b".py" not in path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_kept_net_is_exported_again_with_its_parity_check(built: tuple[Bundle, Path, list[str]]) -> None:
+    kept = built[1] / "nets" / "slice_classifier.pt"
+    exported = export_saved(kept, miniature(), None, 0)
+    assert exported.parity < 1e-3
+    net, architecture = load_net(kept)
+    assert architecture == "slice_classifier"
+    assert not net.training
+
+
+@pytest.mark.slow
+def test_an_exam_is_measured_by_what_the_predictor_says(built: tuple[Bundle, Path, list[str]]) -> None:
+    bundle = built[0]
+    record = run_exam(ExamOrder(77, bleeding=True, anatomy=None, bundle=bundle.path, every_slice=True))
+    made = study(77, status=WorklistStatus.SUSPECTED)
+    volume = volume_of(made)
+    check_living_head(volume)
+    predictor = Predictor.load(bundle.path, "cpu", threads=1)
+    gate = predictor.gate(volume)
+    said = predictor.segment(volume, gate, every_slice=True)
+    assert record.refused == ""
+    assert record.score == said.result.score
+    np.testing.assert_array_equal(record.probabilities, gate.slice_probabilities)
+    assert record.slices_segmented == len(volume.sources)
+    assert (record.overlap_ml <= np.minimum(record.true_ml, record.marked_ml) + 1e-9).all()
+    for column, subtype in enumerate(SUBTYPES, start=1):
+        assert record.true_ml[column] == pytest.approx(made.ml[subtype], rel=0.35, abs=1.0)
+
+
+def test_commands_explain_themselves_with_an_example() -> None:
+    for command in ([], ["train"], ["evaluate"], ["export"], ["phantom"]):
+        shown = CliRunner().invoke(main, [*command, "--help"])
+        assert shown.exit_code == 0
+        assert "Example:" in shown.output
+
+
+def test_a_wrong_protocol_ends_with_one_sentence(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(main, ["train", str(tmp_path), "--protocol", "nothing"])
+    assert ended.exit_code == 1
+    assert ended.stderr.strip() == (
+        "Error: there is no protocol 'nothing': give a shipped name or the path of a TOML file"
+    )
