@@ -149,6 +149,12 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
         yield from _postgres_database(request.getfixturevalue("postgres"), "template0")
 
 
+@pytest.fixture(scope="session")
+def kill_rounds() -> int:
+    """Rounds for each death; ``KILL_ROUNDS=50 make test`` asks for more than the usual five."""
+    return int(os.environ.get("KILL_ROUNDS", "5"))
+
+
 def _postgres_database(cluster: PostgresCluster, template: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex}"
     cluster.create(name, template)

@@ -18,3 +18,9 @@ def sqlite_copies(sqlite_template: Path, tmp_path: Path) -> list[str]:
         copy_sqlite(sqlite_template, file)
         urls.append(f"sqlite:///{file}")
     return urls
+
+
+@pytest.fixture
+def worker_seed(request: pytest.FixtureRequest) -> int:
+    """A seed that differs from test to test, and is the same every time."""
+    return sum(map(ord, request.node.name))

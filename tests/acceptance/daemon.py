@@ -76,7 +76,10 @@ class Daemon:
         """The process of each role."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            words = child.cmdline()
+            try:
+                words = child.cmdline()
+            except psutil.NoSuchProcess:  # dead already, also while its parent has not noticed
+                continue
             if "--role" in words:
                 found[words[words.index("--role") + 1]] = child
         return found
@@ -102,8 +105,12 @@ def running_daemon(
     *,
     extra: str = "",
     environment: dict[str, str] | None = None,
+    ends_with: int = 0,
 ) -> Iterator[Daemon]:
-    """Run the daemon on a migrated database until the block ends; it must then stop cleanly on SIGTERM."""
+    """Run the daemon on a migrated database until the block ends; it must then stop cleanly on SIGTERM.
+
+    ``ends_with`` is the exit status to expect where the block itself kills it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "triage.toml"
@@ -124,7 +131,7 @@ def running_daemon(
         app.db.dispose()
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)
-    assert code == 0, f"the daemon ended with {code}: {log.read_text()[-3000:]}"
+    assert code == ends_with, f"the daemon ended with {code}: {log.read_text()[-3000:]}"
 
 
 def _wait_ready(process: subprocess.Popen[bytes], remote: RemoteAe, log: Path) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import create_mock_engine, inspect, text
 from sqlalchemy.schema import CheckConstraint
 
 from tests.stores import analysed
-from triage.domain.errors import StoreUnavailable
+from triage.domain.errors import ConfigurationError
 from triage.store.db import Database, current, migrations_path, require_current, upgrade
 from triage.store.schema import metadata
 
@@ -30,7 +30,7 @@ def empty(empty_database_url: str):
 
 def test_an_empty_database_says_which_command_helps(empty: Database) -> None:
     assert current(empty) is None
-    with pytest.raises(StoreUnavailable, match="no tables yet: run triage db upgrade"):
+    with pytest.raises(ConfigurationError, match="no tables yet: run triage db upgrade"):
         require_current(empty)
 
 

@@ -239,14 +239,14 @@ def require_current(database: Database) -> None:
 
     Raises
     ------
-    StoreUnavailable
+    ConfigurationError
         The schema is missing or of an earlier release; the sentence names the command that helps.
     """
     found = current(database)
     head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
     if found != head and not _is_newer(found):
         said = "has no tables yet" if found is None else f"has the schema {found}, and this release needs {head}"
-        raise StoreUnavailable(f"The database {said}: run triage db upgrade.")
+        raise ConfigurationError(f"The database {said}: run triage db upgrade.")
 
 
 def _alembic_config() -> Config:
