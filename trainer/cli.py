@@ -58,7 +58,9 @@ def train(out: Path, protocol: str, anatomy: Path | None, workers: int, unlabell
     from trainer.build import build_bundle
 
     plan = _checked(_load, protocol)
-    bundle = _checked(build_bundle, plan, out, anatomy, workers, unlabelled, datetime.now(UTC), _tell)
+    bundle = _checked(
+        build_bundle, plan, out, anatomy, workers, unlabelled, datetime.now(UTC).replace(microsecond=0), _tell
+    )
     click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")
 
 

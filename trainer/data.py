@@ -17,6 +17,9 @@ from triage.inference.preprocess import PreprocessSpec, window_slices
 
 Progress = Callable[[str], None]
 
+SHOWN_FROM_MM2 = 12
+"""A slice shows a subtype from this area on; a few pixels are no evidence in either direction."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

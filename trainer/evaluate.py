@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.data import Progress
 from trainer.exams import ExamRecord, exam_orders, run_exams
@@ -62,18 +65,16 @@ def measure(
 def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
     """Exam, slice and mask figures with 95 % intervals; the bootstrap draws whole exams."""
     bleeding = np.array([r.bleeding for r in records])
-    count = len(records)
-    scores = {
-        "exam AUC": np.array([r.score for r in records]),
-        "exam AUC, provisional": np.array([r.provisional_score for r in records]),
-    }
+    final = np.array([r.score for r in records])
+    early = np.array([r.provisional_score for r in records])
     found = [
-        _figure(name, bootstrap_interval(lambda i, s=said: auc(s[i], bleeding[i]), count, seed), "exams", _BOOT)  # type: ignore[misc]
-        for name, said in scores.items()
+        _bootstrapped("exam AUC", seed, auc, final, bleeding),
+        _bootstrapped("exam AUC, provisional", seed, auc, early, bleeding),
+        *_operating_point(records, ""),
     ]
-    for name, part in (("", records), (", template", _of(records, True)), (", procedural", _of(records, False))):
-        if (part and len(part) < count) or not name:
-            found += _operating_point(part, name)
+    template, procedural = _of(records, True), _of(records, False)
+    if template and procedural:
+        found += [*_operating_point(template, ", template"), *_operating_point(procedural, ", procedural")]
     return (*found, *_slice_figures(records, seed), *_mask_figures(records, seed))
 
 
@@ -112,52 +113,43 @@ def _instances(folder: Path) -> list[bytes]:
     return contents
 
 
-_BOOT = "percentile bootstrap over exams"
-_EXACT = "Clopper-Pearson"
-
-
 def _operating_point(records: Sequence[ExamRecord], suffix: str) -> list[Figure]:
     positive = [r.suspected for r in records if r.bleeding]
     negative = [not r.suspected for r in records if not r.bleeding]
     return [
-        _figure(f"{name}{suffix}", exact_interval(sum(right), len(right)), "exams", _EXACT)
+        _figure(f"{name}{suffix}", exact_interval(sum(right), len(right)), "Clopper-Pearson")
         for name, right in (("exam sensitivity", positive), ("exam specificity", negative))
         if right
     ]
 
 
 def _slice_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
+    exams = np.arange(len(records))
     found: list[Figure] = []
     for column, name in enumerate(OUTPUTS):
-        if not any(r.shown[:, column].any() for r in records):
-            continue
-
-        def area(chosen: np.ndarray, column: int = column) -> float:
-            probabilities = np.concatenate([records[i].probabilities[:, column] for i in chosen])
-            return auc(probabilities, np.concatenate([records[i].shown[:, column] for i in chosen]))
-
-        interval = bootstrap_interval(area, len(records), seed)
-        found.append(_figure(f"slice AUC {name}, classifier", interval, "exams", _BOOT))
+        if any(r.shown[:, column].any() for r in records):
+            area = partial(_slice_auc, records, column)
+            found.append(_bootstrapped(f"slice AUC {name}, classifier", seed, area, exams))
     return found
 
 
+def _slice_auc(records: Sequence[ExamRecord], column: int, exams: NDArray[np.intp]) -> float:
+    probabilities = np.concatenate([records[i].probabilities[:, column] for i in exams])
+    return auc(probabilities, np.concatenate([records[i].shown[:, column] for i in exams]))
+
+
 def _mask_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
+    true = np.array([r.true_ml for r in records])
+    overlap = np.array([r.overlap_ml for r in records])
+    size = true + np.array([r.marked_ml for r in records])
     found: list[Figure] = []
     for column, name in enumerate(OUTPUTS):
-        true = np.array([r.true_ml[column] for r in records])
-        if not true.any():
-            continue
-        overlap = np.array([r.overlap_ml[column] for r in records])
-        size = true + np.array([r.marked_ml[column] for r in records])
-        pooled = bootstrap_interval(lambda i, o=overlap, s=size: pooled_dice(o[i], s[i]), len(records), seed)  # type: ignore[misc]
-        found.append(_figure(f"Dice {name}, pooled over exams", pooled, "exams", _BOOT))
-        held = np.flatnonzero(true > 0)
-        per_exam = bootstrap_interval(
-            lambda i, o=overlap[held], s=size[held], t=true[held]: mean_dice(o[i], s[i], t[i]),  # type: ignore[misc]
-            len(held),
-            seed,
-        )
-        found.append(_figure(f"Dice {name}, mean over exams that hold it", per_exam, "exams", _BOOT))
+        held = true[:, column] > 0
+        if held.any():
+            columns = [values[:, column] for values in (overlap, size, true)]
+            found.append(_bootstrapped(f"Dice {name}, pooled over exams", seed, pooled_dice, *columns[:2]))
+            inside = [values[held] for values in columns]
+            found.append(_bootstrapped(f"Dice {name}, mean over exams that hold it", seed, mean_dice, *inside))
     return found
 
 
@@ -180,5 +172,11 @@ def _of(records: Sequence[ExamRecord], template: bool) -> list[ExamRecord]:
     return [r for r in records if r.template is template]
 
 
-def _figure(name: str, interval: Interval, unit: str, method: str) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, interval.n, unit, method)
+def _bootstrapped(name: str, seed: int, figure: Callable[..., float], *columns: NDArray[Any]) -> Figure:
+    """A figure of columns with one entry per exam."""
+    interval = bootstrap_interval(lambda drawn: figure(*(c[drawn] for c in columns)), len(columns[0]), seed)
+    return _figure(name, interval, "percentile bootstrap over exams")
+
+
+def _figure(name: str, interval: Interval, method: str) -> Figure:
+    return Figure(name, interval.value, interval.low, interval.high, interval.n, "exams", method)

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import Progress
-from trainer.losses import MINIMUM_PIXELS
+from trainer.data import SHOWN_FROM_MM2, Progress
 from trainer.metrics import Flags, Numbers
 from trainer.phantom.exam import PhantomStudy, study
 from triage.domain.errors import UnusableSeries
@@ -72,7 +71,7 @@ class ExamRecord:
     @property
     def shown(self) -> Flags:
         """Which slices truly show what, shape (slice, 6); an area too small to be seen counts as absent."""
-        return np.asarray(self.true_mm2 >= MINIMUM_PIXELS)
+        return np.asarray(self.true_mm2 >= SHOWN_FROM_MM2)
 
 
 def exam_orders(

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader expects
 
+from trainer.data import SHOWN_FROM_MM2
 from trainer.nets.munet import MUNet, combine_levels
 from trainer.nets.slice_classifier import SliceClassifier
-
-MINIMUM_PIXELS = 12
-"""A slice counts as showing a subtype from this many pixels on; a few pixels are no evidence in either direction."""
 
 _CLASS_WEIGHTS = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
 _WHOLE = 1.0
@@ -21,10 +19,13 @@ _FINEST = 0.5
 
 
 def slice_targets(labels: Tensor) -> Tensor:
-    """Which of any, EDH, IPH, IVH, SAH, SDH a slice shows: int64 (slice, row, column) -> float32 (slice, 6)."""
+    """Which of any, EDH, IPH, IVH, SAH, SDH a slice of 1 mm pixels shows.
+
+    int64 (slice, row, column) -> float32 (slice, 6).
+    """
     counts = torch.stack([(labels == index).sum(dim=(1, 2)) for index in range(1, 6)], dim=1)
-    shown = counts >= MINIMUM_PIXELS
-    some = counts.sum(dim=1, keepdim=True) >= MINIMUM_PIXELS
+    shown = counts >= SHOWN_FROM_MM2
+    some = counts.sum(dim=1, keepdim=True) >= SHOWN_FROM_MM2
     return torch.cat([some, shown], dim=1).float()
 
 

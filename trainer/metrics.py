@@ -99,11 +99,11 @@ def bootstrap_interval(figure: Callable[[NDArray[np.intp]], float], n: int, seed
 
 
 def fit_temperature(logits: Numbers, positive: Flags) -> float:
-    """The temperature that makes ``sigmoid(logits / t)`` most likely, within 0.25..4.
+    """The temperature that makes ``sigmoid(logits / t)`` most likely, within 0.1..10.
 
     Kept in bounds because made heads can be told apart almost perfectly, which would push it to zero.
     """
-    candidates = np.geomspace(0.25, 4.0, 81)
+    candidates = np.geomspace(0.1, 10.0, 121)
     signs = np.where(positive, 1.0, -1.0)
     costs = [float(np.mean(np.logaddexp(0.0, -signs * logits / t))) for t in candidates]
     return float(candidates[int(np.argmin(costs))])

@@ -1,0 +1,24 @@
+import subprocess
+import sys
+
+import pytest
+
+from trainer.cli import main
+
+
+def test_the_command_line_itself_needs_no_torch() -> None:
+    """``trainer phantom`` serves the demo of an installation that cannot train."""
+    code = "import sys, trainer.cli; print(sorted({'torch', 'scipy', 'nibabel', 'onnxruntime'} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_exams_run_without_torch() -> None:
+    code = "import sys, trainer.evaluate; print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert shown.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["phantom", "train", "evaluate", "export"])
+def test_every_command_is_there(name: str) -> None:
+    assert name in main.commands
