@@ -12,7 +12,7 @@ import pytest
 from tests.fakes import FixedPredictor
 from tests.integration.site import Site, head
 from triage.domain.audit import AuditAction
-from triage.domain.errors import NotFound, UnusableSeries
+from triage.domain.errors import NotFound, ProviderUnavailable, UnusableSeries
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, remove_orphans, requeue_lapsed, retry_study
@@ -102,6 +102,19 @@ def test_a_crash_is_tried_again_then_shown_then_retried_by_a_person(site: Site, 
 
     assert retry_study(site.db, study, actor="person", now=site.now) == (1, 0)
     assert site.row(study).status is WorklistStatus.PENDING
+    site.predictor = FixedPredictor()
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+def test_a_job_whose_gpu_is_lost_is_queued_again(site: Site, study: str) -> None:
+    def lose() -> None:
+        raise ProviderUnavailable("SYNTHETIC: the GPU is gone.")
+
+    site.predictor = FixedPredictor(at_segment=lose)
+    with pytest.raises(ProviderUnavailable):
+        site.analyse()
+    site.wait(5)
     site.predictor = FixedPredictor()
     assert site.analyse()
     assert site.row(study).status is WorklistStatus.SUSPECTED

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from triage.domain.errors import StoreUnavailable
+import pytest
+
+from triage.domain.errors import ProviderUnavailable, StoreUnavailable
 from triage.entrypoints import worker
 
 
@@ -42,3 +44,10 @@ def test_it_takes_no_step_after_the_stop() -> None:
     stop = threading.Event()
     stop.set()
     worker.repeat(lambda: 1 / 0 > 0, stop)
+
+
+def test_a_lost_gpu_ends_the_process() -> None:
+    """The next process of this role takes the CPU, where ``inference.device`` is auto."""
+    stop = threading.Event()
+    with pytest.raises(ProviderUnavailable):
+        worker.repeat(steps(ProviderUnavailable("SYNTHETIC: no GPU"), True, stop=stop), stop)

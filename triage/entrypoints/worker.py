@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from triage.domain.errors import TriageError
+from triage.domain.errors import ProviderUnavailable, TriageError
 from triage.entrypoints.app import App
 from triage.services.analyse import analyse_next
 from triage.services.deliver import deliver_next
@@ -19,10 +19,18 @@ TROUBLE_SECONDS = 2.0
 
 
 def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
-    """Take steps until ``stop`` is set; a store that does not answer is waited for."""
+    """Take steps until ``stop`` is set; a store that does not answer is waited for.
+
+    Raises
+    ------
+    ProviderUnavailable
+        The GPU was lost. The process ends, and the one that follows takes what is there then.
+    """
     while not stop.is_set():
         try:
             busy = step()
+        except ProviderUnavailable:
+            raise
         except TriageError as exc:
             log.error("step_failed", code=exc.code, why=str(exc))
             stop.wait(TROUBLE_SECONDS)

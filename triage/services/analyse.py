@@ -14,7 +14,7 @@ from triage.dicom.select import usable
 from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import EncodedObject
-from triage.domain.errors import StaleState, TriageError, UnusableSeries
+from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.provenance import Provenance
@@ -60,7 +60,13 @@ class Analyst:
 
 
 def analyse_next(analyst: Analyst) -> bool:
-    """Claim the most urgent job and bring it to an end; False when there is none."""
+    """Claim the most urgent job and bring it to an end; False when there is none.
+
+    Raises
+    ------
+    ProviderUnavailable
+        The GPU was lost; the job is queued again, and this process cannot do another one.
+    """
     job = _claim(analyst)
     if job is None:
         return False
@@ -76,6 +82,9 @@ def analyse_next(analyst: Analyst) -> bool:
             except StaleState:
                 # A late slice or a lapsed lease: another job has this series now.
                 log.info("job_superseded")
+            except ProviderUnavailable as exc:
+                _give_back(analyst, job, exc)
+                raise
             except Exception as exc:  # noqa: BLE001 - the worker loop: whatever a model or a file does, go on
                 _give_back(analyst, job, exc)
     return True
