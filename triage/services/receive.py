@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -86,16 +87,8 @@ def _admit(door: Door, incoming: IncomingInstance, now: datetime) -> InstanceHea
             raise UnreadableInstance("The SOP Instance UID of the data set is not the one of the C-STORE request.")
     except (OutOfSpace, UnreadableInstance) as exc:
         with door.db.transaction() as tx:
-            tx.audit(
-                AuditEvent(
-                    at=now,
-                    actor=incoming.peer.calling_ae_title,
-                    action=AuditAction.INSTANCE_REFUSED,
-                    outcome=Outcome.MINOR_FAILURE,
-                    sop_instance_uid=incoming.sop_instance_uid,
-                    detail={"code": exc.code, "why": str(exc), "address": incoming.peer.address},
-                )
-            )
+            detail = {"code": exc.code, "why": str(exc), "address": incoming.peer.address}
+            tx.audit(_event(incoming, AuditAction.INSTANCE_REFUSED, now, detail, Outcome.MINOR_FAILURE))
         raise
     return header
 
@@ -164,35 +157,37 @@ def _again(
     )
     if not new:
         return Receipt.DUPLICATE
-    tx.audit(
-        AuditEvent(
-            at=now,
-            actor=incoming.peer.calling_ae_title,
-            action=AuditAction.INSTANCE_CONFLICT,
-            outcome=Outcome.MINOR_FAILURE,
-            study_instance_uid=header.study_instance_uid,
-            series_instance_uid=header.series_instance_uid,
-            sop_instance_uid=header.sop_instance_uid,
-            detail={"first_digest": known_digest, "other_digest": digest, "other_blob": blob_key},
-        )
-    )
+    detail = {"first_digest": known_digest, "other_digest": digest, "other_blob": blob_key}
+    tx.audit(_event(incoming, AuditAction.INSTANCE_CONFLICT, now, detail, Outcome.MINOR_FAILURE, header))
     return Receipt.CONFLICT
 
 
 def _ignore(door: Door, incoming: IncomingInstance, header: InstanceHeader, now: datetime) -> Receipt:
     with door.db.transaction() as tx:
-        tx.audit(
-            AuditEvent(
-                at=now,
-                actor=incoming.peer.calling_ae_title,
-                action=AuditAction.INSTANCE_IGNORED,
-                study_instance_uid=header.study_instance_uid,
-                series_instance_uid=header.series_instance_uid,
-                sop_instance_uid=header.sop_instance_uid,
-                detail={"why": "one of our own result objects came back"},
-            )
-        )
+        detail = {"why": "one of our own result objects came back"}
+        tx.audit(_event(incoming, AuditAction.INSTANCE_IGNORED, now, detail, header=header))
     return Receipt.IGNORED
+
+
+def _event(
+    incoming: IncomingInstance,
+    action: AuditAction,
+    now: datetime,
+    detail: Mapping[str, str],
+    outcome: Outcome = Outcome.SUCCESS,
+    header: InstanceHeader | None = None,
+) -> AuditEvent:
+    """What is recorded of one instance; ``header`` is None when it could not be read."""
+    return AuditEvent(
+        at=now,
+        actor=incoming.peer.calling_ae_title,
+        action=action,
+        outcome=outcome,
+        study_instance_uid=header.study_instance_uid if header else None,
+        series_instance_uid=header.series_instance_uid if header else None,
+        sop_instance_uid=incoming.sop_instance_uid,
+        detail=detail,
+    )
 
 
 def association_ended(door: Door, association_id: str, *, released: bool, now: datetime) -> None:
