@@ -123,8 +123,10 @@ def test_no_server_outlives_its_parent(tmp_path: Path) -> None:
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "from tests.services import start_child\n"
-        "print(start_child(['/bin/sleep', '60'], Path(sys.argv[1])).pid, flush=True)\n"
-        "time.sleep(0.5)\n"  # until setpriv has asked for the signal
+        "pid = start_child(['/bin/sleep', '60'], Path(sys.argv[1])).pid\n"
+        "while Path(f'/proc/{pid}/comm').read_text().strip() != 'sleep':\n"  # setpriv has asked for the signal
+        "    time.sleep(0.01)\n"
+        "print(pid, flush=True)\n"
         "os._exit(0)\n"
     )
     ran = subprocess.run(
