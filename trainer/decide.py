@@ -22,7 +22,7 @@ from triage.inference.postprocess import (
 
 _LOWEST = 1e-4
 _PULL = 1.0
-"""How strongly exam weights are drawn to their defaults, in units of one exam: made exams are nearly separable."""
+"""How strongly exam weights are drawn to 1, in units of one exam: made exams are nearly separable."""
 
 _HIGHEST_LIMIT = 0.995
 
@@ -37,6 +37,10 @@ class Decision:
 
 def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) -> Decision:
     """Fit temperatures and exam calibrations, then choose the limits.
+
+    How much the classifier adds to the mask is given, not fitted: a fit on few made heads gives the classifier nearly
+    all of the weight, while the one real head at hand lights it up more than the mask. Since half of the calibration
+    exams bleed, a suspected limit of one half on the fitted curve weighs misses and false alarms alike.
 
     Parameters
     ----------
@@ -56,33 +60,21 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
             for r, g in zip(records, gated, strict=True)
         ]
     )
-    weight, bias = _fit_exam([logit(from_gate)], bleeding, [1.0])
+    weight, bias = _fit_exam(logit(from_gate), bleeding)
     provisional = GateCalibration(gate_weight=weight, bias=bias)
-    mask_weight, gate_weight, bias = _fit_exam([logit(from_mask), logit(from_gate)], bleeding, [1.0, 0.0])
-    final = ExamCalibration(mask_weight=mask_weight, gate_weight=gate_weight, bias=bias)
+    weight, bias = _fit_exam(logit(from_mask) + plan.gate_share * logit(from_gate), bleeding)
+    final = ExamCalibration(mask_weight=weight, gate_weight=plan.gate_share * weight, bias=bias)
     scores = final_probability(from_mask, from_gate, final)
-    suspected = balanced_limit(scores, bleeding)
     large = np.array([r.true_ml[0] >= plan.emergent_ml for r in records])
-    emergent = float(np.quantile(scores[large], 1.0 - plan.emergent_sensitivity)) if large.any() else suspected
+    emergent = float(np.quantile(scores[large], 1.0 - plan.emergent_sensitivity)) if large.any() else plan.suspected
     thresholds = Thresholds(
-        gate=_harmless(gate, provisional, suspected),
-        suspected=suspected,
-        emergent=min(max(emergent, suspected), max(_HIGHEST_LIMIT, suspected)),
+        gate=_harmless(gate, provisional, plan.suspected),
+        suspected=plan.suspected,
+        emergent=float(np.clip(emergent, plan.suspected, max(_HIGHEST_LIMIT, plan.suspected))),
         mask_probability=plan.mask_probability,
         minimum_component_ml=plan.minimum_component_ml,
     )
     return Decision(thresholds, Calibration(temperatures, 1.0, provisional, final))
-
-
-def balanced_limit(scores: Numbers, bleeding: Flags) -> float:
-    """The limit with the highest sum of sensitivity and specificity; half-way between the scores around it."""
-    values = np.unique(scores)
-    edges = np.concatenate([[_LOWEST], values, [1.0 - _LOWEST]])
-    limits = sigmoid((logit(edges[:-1]) + logit(edges[1:])) / 2)
-    balance = np.array([(scores[bleeding] >= x).mean() + (scores[~bleeding] < x).mean() for x in limits])
-    best = np.flatnonzero(np.isclose(balance, balance.max()))
-    widest = best[int(np.argmax(np.diff(logit(edges))[best]))]
-    return float(np.clip(limits[widest], _LOWEST, _HIGHEST_LIMIT))
 
 
 def logit(probabilities: Numbers) -> Numbers:
@@ -111,16 +103,13 @@ def _harmless(gate: float, provisional: GateCalibration, suspected: float) -> fl
     return min(gate, float(sigmoid(highest)))
 
 
-def _fit_exam(inputs: Sequence[Numbers], bleeding: Flags, defaults: Sequence[float]) -> tuple[float, ...]:
-    """Logistic weights of 0 or more and a bias, drawn towards the defaults."""
-    table = np.stack(inputs, axis=1)
+def _fit_exam(evidence: Numbers, bleeding: Flags) -> tuple[float, float]:
+    """Weight above 0 and bias of a logistic curve, the weight drawn towards 1."""
     signs = np.where(bleeding, 1.0, -1.0)
-    start = np.array([*defaults, 0.0])
 
     def cost(x: NDArray[np.float64]) -> float:
-        margin = signs * (table @ x[:-1] + x[-1])
-        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * _PULL * ((x[:-1] - start[:-1]) ** 2).sum())
+        margin = signs * (x[0] * evidence + x[1])
+        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * _PULL * (x[0] - 1.0) ** 2)
 
-    bounds = [(0.01 if default else 0.0, None) for default in defaults]
-    found = optimize.minimize(cost, start, bounds=[*bounds, (None, None)], method="L-BFGS-B")
-    return tuple(float(v) for v in found.x)
+    found = optimize.minimize(cost, np.array([1.0, 0.0]), bounds=[(0.01, None), (None, None)], method="L-BFGS-B")
+    return float(found.x[0]), float(found.x[1])

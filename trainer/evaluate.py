@@ -27,7 +27,7 @@ FALSE_BLOOD_ML = 1.1
 """Marked volume from which a slice without blood counts as a false alarm: 225 mm2 at 5 mm."""
 
 CALIBRATION_SEEDS = 1_000_000
-TEST_SEEDS = 2_000_000
+TEST_SEEDS = 4_000_000
 """Added to the protocol's seed times 10: training slices, calibration and test exams never share a head."""
 
 

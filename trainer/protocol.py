@@ -73,11 +73,16 @@ class FitSpec:
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class DecisionPlan:
-    """How limits are chosen on the calibration exams."""
+    """How limits are chosen on the calibration exams.
+
+    ``gate_share`` is the weight of the classifier beside a weight of 1 for the mask in the exam score.
+    """
 
     gate_sensitivity: float
     gate_area_mm2: float
     gate_range: tuple[float, float]
+    gate_share: float
+    suspected: float
     emergent_sensitivity: float
     emergent_ml: float
     mask_probability: float

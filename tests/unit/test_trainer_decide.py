@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.decide import balanced_limit, decide, logit
+from trainer.decide import decide, logit
 from trainer.exams import ExamRecord
 from trainer.protocol import DecisionPlan
 from triage.inference.manifest import Scoring
@@ -13,6 +13,8 @@ PLAN = DecisionPlan(
     gate_sensitivity=0.95,
     gate_area_mm2=100.0,
     gate_range=(0.02, 0.5),
+    gate_share=0.25,
+    suspected=0.5,
     emergent_sensitivity=0.5,
     emergent_ml=5.0,
     mask_probability=0.5,
@@ -53,7 +55,7 @@ def records() -> list[ExamRecord]:
     return [exam(seed, seed % 2 == 0) for seed in range(40)]
 
 
-def test_separable_exams_are_separated_and_the_limit_lies_between_them(records: list[ExamRecord]) -> None:
+def test_separable_exams_are_separated_by_the_limit(records: list[ExamRecord]) -> None:
     decision = decide(records, PLAN, Scoring())
     scoring, calibration = Scoring(), decision.calibration
     for record in records:
@@ -68,7 +70,13 @@ def test_separable_exams_are_separated_and_the_limit_lies_between_them(records: 
 
 def test_the_mask_carries_the_final_score(records: list[ExamRecord]) -> None:
     final = decide(records, PLAN, Scoring()).calibration.final
-    assert final.mask_weight > final.gate_weight
+    assert final.gate_weight == pytest.approx(0.25 * final.mask_weight)
+
+
+def test_a_classifier_that_knows_made_heads_too_well_does_not_outweigh_the_mask() -> None:
+    sure = [replace(exam(i, i % 2 == 0), evidence=exam(i, i % 2 == 0, strength=0.6).evidence) for i in range(40)]
+    final = decide(sure, PLAN, Scoring()).calibration.final
+    assert final.gate_weight < final.mask_weight
 
 
 def test_no_study_below_the_gate_can_be_suspected(records: list[ExamRecord]) -> None:
@@ -100,13 +108,6 @@ def test_without_large_bleeds_every_suspicion_is_emergent() -> None:
 def test_one_class_alone_cannot_calibrate(records: list[ExamRecord]) -> None:
     with pytest.raises(ValueError, match="with blood and exams without"):
         decide([r for r in records if r.bleeding], PLAN, Scoring())
-
-
-def test_balanced_limit_lies_half_way_in_the_widest_gap() -> None:
-    scores = np.array([0.1, 0.2, 0.8, 0.9])
-    bleeding = np.array([False, False, True, True])
-    assert balanced_limit(scores, bleeding) == pytest.approx(0.5)
-    assert 0.2 < balanced_limit(np.array([0.1, 0.2, 0.15, 0.9]), bleeding) < 0.9
 
 
 def test_logit_is_finite_at_certainty() -> None:
