@@ -45,6 +45,8 @@ def _analyse(
     tmp_path: Path, url: str, orthanc: OrthancServer, dcmtk: Programs, files: list[Path], seed: int
 ) -> WorklistRow:
     study = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    # Another site would write the same UIDs at another time, and the archive keeps what came first.
+    orthanc.empty()
     destination = Destination(orthanc.ae_title, orthanc.dicom_port)
     with running_daemon(tmp_path, url, [destination]) as daemon:
         _send_over_two_associations(dcmtk, daemon, files, seed)

@@ -16,6 +16,7 @@ import pytest
 from tests.acceptance.daemon import Daemon, Destination, running_daemon
 from tests.fakes import counting_archive
 from tests.integration.killed import SLICES, archived_once, head_series
+from tests.services import free_port
 from triage.domain.errors import DeliveryUnconfirmed
 from triage.domain.finding import WorklistStatus
 from triage.entrypoints.operate import dicom_files
@@ -112,6 +113,20 @@ def test_roles_do_not_outlive_a_supervisor_that_is_killed(sqlite_copies: list[st
         daemon.process.kill()
         _, alive = psutil.wait_procs(list(roles.values()), timeout=20)
         assert alive == []
+
+
+def test_roles_end_when_their_supervisor_dies_before_they_are_up(sqlite_copies: list[str], tmp_path: Path) -> None:
+    config = tmp_path / "triage.toml"
+    config.write_text(f'[database]\nurl = "{sqlite_copies[0]}"\n[listener]\nport = {free_port()}\n')
+    command = [sys.executable, "-m", "triage", "--config", str(config), "run"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    children: list[psutil.Process] = []
+    while len(children) < len(ROLES):
+        children = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait(10)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
 
 
 def start(config: Path, role: str) -> subprocess.CompletedProcess[str]:

@@ -34,16 +34,16 @@ def triage(context: click.Context, config: Path | None) -> None:
 
 @triage.command(epilog="Example: triage run --role listen --role clock")
 @click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Only these roles; default all.")
-@click.option("--supervised", is_flag=True, hidden=True)
+@click.option("--supervisor", type=int, hidden=True)
 @click.pass_obj
-def run(config: Path | None, roles: tuple[str, ...], supervised: bool) -> None:
+def run(config: Path | None, roles: tuple[str, ...], supervisor: int | None) -> None:
     """Run the daemon: receive, analyse, send, and keep time.
 
     Every role is a process of its own and is started again when it dies. SIGTERM stops all of them cleanly.
     """
     settings = read_settings(config)
-    if supervised:
-        run_role(roles[0], settings, supervised=True)
+    if supervisor is not None:
+        run_role(roles[0], settings, supervisor)
     else:
         supervise(roles or tuple(ROLES), config)
 

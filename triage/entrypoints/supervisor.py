@@ -46,12 +46,11 @@ class _Child:
     start_again_at: float | None = None
 
 
-def run_role(role: str, settings: Settings, *, supervised: bool) -> None:
-    """Run one role in this process until SIGTERM or SIGINT, or until its supervisor is gone."""
+def run_role(role: str, settings: Settings, supervisor: int) -> None:
+    """Run one role in this process until SIGTERM or SIGINT, or until its supervisor (a process id) is gone."""
     configure_logging(role)
     stop = stop_on_signals()
-    if supervised:
-        threading.Thread(target=_stop_without_parent, args=(os.getppid(), stop), daemon=True).start()
+    threading.Thread(target=_stop_without_parent, args=(supervisor, stop), daemon=True).start()
     app = wiring.build(settings)
     app.record_start(role)
     ROLES[role](app, stop)
@@ -90,7 +89,7 @@ def stop_on_signals() -> threading.Event:
 
 def _command(role: str, config: Path | None) -> list[str]:
     chosen = ["--config", str(config)] if config else []
-    return [sys.executable, "-m", "triage", *chosen, "run", "--role", role, "--supervised"]
+    return [sys.executable, "-m", "triage", *chosen, "run", "--role", role, "--supervisor", str(os.getpid())]
 
 
 def _start(role: str, config: Path | None) -> _Child:
