@@ -10,6 +10,7 @@ import pytest
 from tests.builders import localizer
 from tests.fakes import FixedPredictor
 from tests.integration.site import Site, head
+from triage.domain.audit import AuditAction
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
@@ -169,6 +170,9 @@ def test_the_next_best_is_taken_up_when_the_chosen_one_fails(site: Site) -> None
     assert row.series_instance_uid == bone[0].SeriesInstanceUID
     assert sorted(states(site, study)) == [SeriesState.ANALYSED, SeriesState.UNUSABLE]
     assert not site.analyse()
+    moves = [r.event for r in site.audit() if r.event.action is AuditAction.SERIES_MOVED]
+    (taken_up,) = [e for e in moves if e.detail["from"] == SeriesState.PASSED_OVER.value]
+    assert taken_up.actor == "worker"  # the one that refused the better series
 
 
 def test_what_is_no_head_ct_is_not_waited_for(site: Site) -> None:

@@ -30,6 +30,7 @@ from triage.store.db import Database, Transaction
 
 log = structlog.get_logger()
 
+ACTOR = "worker"
 LEASE_SECONDS = 15.0
 JOB_LIMIT_SECONDS = 300.0
 RETRY = RetryPolicy(base_seconds=1.0, cap_seconds=30.0, max_attempts=3)
@@ -52,11 +53,6 @@ class Analyst:
     def bundle_label(self) -> str:
         """Name and version of the bundle, as the worklist shows it."""
         return f"{self.predictor.bundle.name} {self.predictor.bundle.version}"
-
-    @property
-    def actor(self) -> str:
-        """Named in the audit rows of this worker."""
-        return "worker"
 
 
 def analyse_next(analyst: Analyst) -> bool:
@@ -173,7 +169,7 @@ def _record(
     studies.lock(tx, job.study_instance_uid, now=now)
     jobs.succeed(tx, job, now)
     record = series.get(tx, job.series_id)
-    series.move(tx, record, SeriesState.ANALYSED, now=now, actor=analyst.actor)
+    series.move(tx, record, SeriesState.ANALYSED, now=now, actor=ACTOR)
     result_id = results.record(
         tx, job, analysis.result, bundle_digest=bundle.digest, bundle=analyst.bundle_label, now=now
     )
@@ -191,7 +187,7 @@ def _refuse(analyst: Analyst, job: ClaimedJob, reason: ReasonCode, sentence: str
         with analyst.db.transaction() as tx:
             studies.lock(tx, job.study_instance_uid, now=now)
             jobs.succeed(tx, job, now)
-            end_unusable(tx, job.series_id, reason, sentence, actor=analyst.actor, now=now)
+            end_unusable(tx, job.series_id, reason, sentence, actor=ACTOR, now=now)
     except StaleState:
         log.info("job_superseded")
         return
@@ -215,7 +211,7 @@ def _give_back(analyst: Analyst, job: ClaimedJob, exc: Exception) -> None:
                 max_attempts=RETRY.max_attempts,
             )
             if state is JobState.FAILED:
-                end_unusable(tx, job.series_id, ReasonCode.FAILED, error, actor=analyst.actor, now=now)
+                end_unusable(tx, job.series_id, ReasonCode.FAILED, error, actor=ACTOR, now=now)
     except StaleState:
         log.info("job_superseded")
 
@@ -229,5 +225,5 @@ def end_unusable(
     """
     record = series.get(tx, series_id)
     series.move(tx, record, SeriesState.UNUSABLE, now=now, actor=actor, reason=reason, detail=sentence)
-    choose.reconsider(tx, record.study_instance_uid, now)
+    choose.reconsider(tx, record.study_instance_uid, now=now, actor=actor)
     worklist.refresh(tx, record.study_instance_uid, now)

@@ -16,6 +16,8 @@ from triage.store.series import SeriesRecord
 
 log = structlog.get_logger()
 
+ACTOR = "clock"
+
 
 def assemble_due(db: Database, timings: Timings, now: datetime) -> int:
     """Look at every series that is due, one transaction each; return how many reached a new state."""
@@ -47,13 +49,13 @@ def _look(tx: Transaction, record: SeriesRecord, timings: Timings, now: datetime
             record,
             SeriesState.UNUSABLE,
             now=now,
-            actor=choose.ACTOR,
+            actor=ACTOR,
             reason=refused.reason,
             detail=refused.sentence,
         )
-        choose.reconsider(tx, record.study_instance_uid, now)
+        choose.reconsider(tx, record.study_instance_uid, now=now, actor=ACTOR)
     else:
-        choose.enter(tx, record, preference(headers), now)
+        choose.enter(tx, record, preference(headers), now=now, actor=ACTOR)
     worklist.refresh(tx, record.study_instance_uid, now)
     log.info(
         "series_assembled",

@@ -10,12 +10,11 @@ from triage.store import instances, jobs, series
 from triage.store.db import Transaction
 from triage.store.series import SeriesRecord
 
-ACTOR = "clock"
 ROUTINE = 1
 """Priority of a job; lower numbers are claimed first."""
 
 
-def enter(tx: Transaction, record: SeriesRecord, mine: Preference, now: datetime) -> None:
+def enter(tx: Transaction, record: SeriesRecord, mine: Preference, *, now: datetime, actor: str) -> None:
     """Queue a series for analysis, unless a series of its study that is at least as good stands for it.
 
     The caller holds the study's lock. A worse series that is still queued steps back; one that is already
@@ -28,17 +27,17 @@ def enter(tx: Transaction, record: SeriesRecord, mine: Preference, now: datetime
     ]
     better = max((r for r in rivals if r[1] >= mine), key=lambda r: r[1], default=None)
     if better is not None:
-        series.move(tx, record, SeriesState.PASSED_OVER, now=now, actor=ACTOR, detail=_why(better[1], mine))
+        series.move(tx, record, SeriesState.PASSED_OVER, now=now, actor=actor, detail=_why(better[1], mine))
         return
     for other, theirs in rivals:
         if other.state is SeriesState.STABLE and jobs.cancel_queued(
-            tx, other.id, why="a better series of the study arrived", now=now, actor=ACTOR
+            tx, other.id, why="a better series of the study arrived", now=now, actor=actor
         ):
-            series.move(tx, other, SeriesState.PASSED_OVER, now=now, actor=ACTOR, detail=_why(mine, theirs))
-    _queue(tx, record, mine, now)
+            series.move(tx, other, SeriesState.PASSED_OVER, now=now, actor=actor, detail=_why(mine, theirs))
+    _queue(tx, record, mine, now=now, actor=actor)
 
 
-def reconsider(tx: Transaction, study_instance_uid: str, now: datetime) -> None:
+def reconsider(tx: Transaction, study_instance_uid: str, *, now: datetime, actor: str) -> None:
     """After a series turned out unusable: take up the best one that was passed over, if none is left.
 
     The caller holds the study's lock.
@@ -49,11 +48,11 @@ def reconsider(tx: Transaction, study_instance_uid: str, now: datetime) -> None:
     waiting = [(r, _preference(tx, r)) for r in records if r.state is SeriesState.PASSED_OVER]
     if waiting:
         record, theirs = max(waiting, key=lambda w: w[1])
-        _queue(tx, record, theirs, now)
+        _queue(tx, record, theirs, now=now, actor=actor)
 
 
-def _queue(tx: Transaction, record: SeriesRecord, chosen: Preference, now: datetime) -> None:
-    moved = series.move(tx, record, SeriesState.STABLE, now=now, actor=ACTOR, detail=f"Chosen: {chosen.sentence}.")
+def _queue(tx: Transaction, record: SeriesRecord, chosen: Preference, *, now: datetime, actor: str) -> None:
+    moved = series.move(tx, record, SeriesState.STABLE, now=now, actor=actor, detail=f"Chosen: {chosen.sentence}.")
     jobs.add(tx, moved, priority=ROUTINE, deadline_at=record.received_at, now=now)
 
 
