@@ -13,9 +13,9 @@ from triage.dicom.seg import encode_seg
 from triage.dicom.select import usable
 from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, Predecessor
 from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
-from triage.domain.finding import ReasonCode
+from triage.domain.finding import ReasonCode, TriageResult
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
@@ -111,37 +111,9 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     volume = read_volume(contents)
     check_living_head(volume, analyst.predictor.bundle.preprocessing.field_mm)
     gate = analyst.predictor.gate(volume)
-    bundle = analyst.predictor.bundle
-    with analyst.db.transaction() as tx:
-        studies.lock(tx, job.study_instance_uid, now=analyst.clock())
-        results.put_provisional(
-            tx, job, gate.result, bundle_digest=bundle.digest, bundle=analyst.bundle_label, now=analyst.clock()
-        )
-        worklist.refresh(tx, job.study_instance_uid, analyst.clock())
-    log.info("gate_passed", score=round(gate.result.score, 4), status=gate.result.status.value)
-
+    _show_provisional(analyst, job, gate.result)
     analysis = analyst.predictor.segment(volume, gate, every_slice=analyst.every_slice)
-    provenance = Provenance(
-        bundle_name=bundle.name,
-        bundle_version=bundle.version,
-        bundle_digest=bundle.digest,
-        software_version=__version__,
-        demonstration=bundle.demonstration,
-        content_at=record.last_received_at,
-    )
-    objects: list[EncodedObject] = []
-    if analysis.labels.any():
-        objects.append(encode_seg(contents, volume, analysis.labels, analysis.result, provenance))
-    objects.append(
-        encode_sr(
-            contents,
-            volume,
-            analysis.result,
-            provenance,
-            segmentation=objects[0] if objects else None,
-            predecessor=predecessor,
-        )
-    )
+    objects = _encode(analyst, contents, volume, analysis, record.last_received_at, predecessor)
     placed = [(encoded, analyst.blobs.put(encoded.content)) for encoded in objects]
     with analyst.db.transaction() as tx:
         _record(tx, analyst, job, volume, analysis, placed)
@@ -153,6 +125,41 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         slices=len(volume.sources),
         seconds=round((analyst.clock() - started_at).total_seconds(), 3),
     )
+
+
+def _show_provisional(analyst: Analyst, job: ClaimedJob, result: TriageResult) -> None:
+    """Put what the gate says on the worklist at once."""
+    now = analyst.clock()
+    digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
+    with analyst.db.transaction() as tx:
+        studies.lock(tx, job.study_instance_uid, now=now)
+        results.put_provisional(tx, job, result, bundle_digest=digest, bundle=label, now=now)
+        worklist.refresh(tx, job.study_instance_uid, now)
+    log.info("gate_passed", score=round(result.score, 4), status=result.status.value)
+
+
+def _encode(
+    analyst: Analyst,
+    contents: Sequence[bytes],
+    volume: Volume,
+    analysis: Analysis,
+    content_at: datetime,
+    predecessor: Predecessor | None,
+) -> list[EncodedObject]:
+    """The SEG, when something was outlined, and the SR that refers to it."""
+    bundle = analyst.predictor.bundle
+    provenance = Provenance(
+        bundle_name=bundle.name,
+        bundle_version=bundle.version,
+        bundle_digest=bundle.digest,
+        software_version=__version__,
+        demonstration=bundle.demonstration,
+        content_at=content_at,
+    )
+    result = analysis.result
+    seg = encode_seg(contents, volume, analysis.labels, result, provenance) if analysis.labels.any() else None
+    sr = encode_sr(contents, volume, result, provenance, segmentation=seg, predecessor=predecessor)
+    return [seg, sr] if seg is not None else [sr]
 
 
 def _record(
