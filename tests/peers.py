@@ -75,12 +75,19 @@ def remote(scp: StorageScp, **changes: Any) -> RemoteAe:
     return RemoteAe(**{"ae_title": "ICHTRIAGE", "host": "127.0.0.1", "port": scp.port, **changes})
 
 
+def acceptors() -> list[threading.Thread]:
+    """Threads of this process that serve an association."""
+    return [t for t in threading.enumerate() if "AcceptorThread" in t.name]
+
+
 def outgoing(datasets: Sequence[Dataset]) -> list[OutgoingInstance]:
     """Datasets from the builders as objects to send."""
-    return [
-        OutgoingInstance(ds.SOPClassUID, ds.SOPInstanceUID, ds.file_meta.TransferSyntaxUID, part10(ds))
-        for ds in datasets
-    ]
+    return [in_memory(ds.SOPClassUID, ds.SOPInstanceUID, ds.file_meta.TransferSyntaxUID, part10(ds)) for ds in datasets]
+
+
+def in_memory(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, content: bytes) -> OutgoingInstance:
+    """An object to send whose bytes are at hand; they need not fit what is said of them."""
+    return OutgoingInstance(sop_class_uid, sop_instance_uid, transfer_syntax_uid, lambda: content)
 
 
 class RawPeer:

@@ -13,13 +13,13 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.acceptance.daemon import Destination, is_final, running_daemon
-from tests.builders import part10
 from tests.fakes import counting_archive
 from tests.integration.killed import archived_once
+from tests.peers import outgoing
 from tests.services import free_port
 from triage.domain.audit import AuditAction
 from triage.domain.finding import WorklistStatus
-from triage.net.scu import OutgoingInstance, send
+from triage.net.scu import send
 from triage.store import audit, instances, results, series
 
 pytestmark = pytest.mark.slow
@@ -31,17 +31,13 @@ def head(shared_data: Path) -> list[Dataset]:
     return [pydicom.dcmread(f) for f in sorted((shared_data / "ge_head_tilt").glob("*.dcm"))]
 
 
-def outgoing(ds: Dataset) -> OutgoingInstance:
-    return OutgoingInstance(ds.SOPClassUID, ds.SOPInstanceUID, ds.file_meta.TransferSyntaxUID, part10(ds))
-
-
 def test_a_late_slice_makes_a_second_revision(tmp_path: Path, database_url: str, head: list[Dataset]) -> None:
     study = str(head[0].StudyInstanceUID)
     with counting_archive() as archive:
         with running_daemon(tmp_path, database_url, [Destination("ARCHIVE", archive.remote.port)]) as daemon:
-            send(daemon.remote, [outgoing(ds) for ds in head[:-1]])
+            send(daemon.remote, outgoing(head[:-1]))
             daemon.wait_until_final(study)
-            send(daemon.remote, [outgoing(head[-1])])
+            send(daemon.remote, outgoing(head[-1:]))
             daemon.wait_for(study, lambda r: r.provisional or not is_final(r), 10)
             daemon.wait_until_final(study)
             with daemon.app.db.read() as tx:
@@ -68,7 +64,7 @@ def test_four_senders_at_once_one_of_them_with_other_bytes(
     failures: list[object] = []
 
     def deliver(batch: list[Dataset]) -> None:
-        failures.extend(o for o in send(daemon.remote, [outgoing(ds) for ds in batch]) if o.error is not None)
+        failures.extend(o for o in send(daemon.remote, outgoing(batch)) if o.error is not None)
 
     with running_daemon(tmp_path, database_url) as daemon:
         senders = [threading.Thread(target=deliver, args=(batch,)) for batch in batches]
@@ -95,9 +91,9 @@ def test_four_senders_at_once_one_of_them_with_other_bytes(
 def test_sending_again_changes_nothing(tmp_path: Path, sqlite_copies: list[str], head: list[Dataset]) -> None:
     study = str(head[0].StudyInstanceUID)
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
-        send(daemon.remote, [outgoing(ds) for ds in head])
+        send(daemon.remote, outgoing(head))
         before = daemon.wait_until_final(study)
-        send(daemon.remote, [outgoing(ds) for ds in head])
+        send(daemon.remote, outgoing(head))
         time.sleep(3)
         after = daemon.wait_until_final(study)
         with daemon.app.db.read() as tx:
@@ -109,12 +105,12 @@ def test_sending_again_changes_nothing(tmp_path: Path, sqlite_copies: list[str],
 def test_our_own_objects_are_ignored(tmp_path: Path, sqlite_copies: list[str], head: list[Dataset]) -> None:
     study = str(head[0].StudyInstanceUID)
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
-        send(daemon.remote, [outgoing(ds) for ds in head])
+        send(daemon.remote, outgoing(head))
         before = daemon.wait_until_final(study)
         with daemon.app.db.read() as tx:
             echoes = results.objects_of_study(tx, study)
         made = [pydicom.dcmread(io.BytesIO(daemon.app.blobs.read(o.blob_key))) for o in echoes]
-        outcomes = send(daemon.remote, [outgoing(ds) for ds in made])
+        outcomes = send(daemon.remote, outgoing(made))
         assert [o for o in outcomes if o.error is not None] == []
         time.sleep(2)
         with daemon.app.db.read() as tx:
@@ -134,7 +130,7 @@ def test_an_archive_that_is_down_gets_everything_once_it_is_up(
     port = free_port()
     with running_daemon(tmp_path, sqlite_copies[0], [Destination("ARCHIVE", port)]) as daemon:
         started = time.monotonic()
-        send(daemon.remote, [outgoing(ds) for ds in head])
+        send(daemon.remote, outgoing(head))
         row = daemon.wait_for(study, lambda r: r.status is not WorklistStatus.PENDING and not r.provisional)
         assert {o.state for o in row.objects} <= {"pending", "sending"}
         time.sleep(max(0.0, 60 - (time.monotonic() - started)))

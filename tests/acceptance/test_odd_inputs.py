@@ -10,11 +10,12 @@ import pytest
 
 from tests.acceptance.daemon import Daemon, running_daemon
 from tests.builders import part10
+from tests.peers import in_memory
 from triage.domain.errors import TriageError
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.entrypoints.operate import dicom_files
-from triage.net.scu import OutgoingInstance, echo, send
+from triage.net.scu import echo, send
 from triage.store import instances, series
 
 pytestmark = pytest.mark.slow
@@ -85,7 +86,7 @@ def test_odd_files_end_with_a_reason_or_a_clean_refusal(
 def test_a_lie_about_the_uid_is_refused(tmp_path: Path, sqlite_copies: list[str], shared_data: Path) -> None:
     ds = pydicom.dcmread(shared_data / "odd_files" / "CT_small.dcm")
     with running_daemon(tmp_path, sqlite_copies[0]) as daemon:
-        lie = OutgoingInstance(ds.SOPClassUID, "1.2.3.4.5", ds.file_meta.TransferSyntaxUID, part10(ds))
+        lie = in_memory(ds.SOPClassUID, "1.2.3.4.5", ds.file_meta.TransferSyntaxUID, part10(ds))
         (outcome,) = send(daemon.remote, [lie])
         assert isinstance(outcome.error, TriageError)
         assert outcome.status is not None

@@ -46,7 +46,7 @@ def send_until_acknowledged(daemon: Daemon, batch: list[OutgoingInstance], secon
 
 def study_of(batch: list[OutgoingInstance], folder: Path) -> str:
     file = folder / f"{batch[0].sop_instance_uid}.dcm"
-    file.write_bytes(batch[0].content)
+    file.write_bytes(batch[0].read())
     (found,), _ = dicom_files([file])
     return found.study_instance_uid
 
@@ -86,7 +86,7 @@ def _check(daemon: Daemon, study: str, batch: list[OutgoingInstance]) -> None:
     assert len(stored) == SLICES
     for instance in batch:
         kept = daemon.app.blobs.read(stored[instance.sop_instance_uid])
-        assert kept.endswith(instance.content[-64 * 64 * 2 :])
+        assert kept.endswith(instance.read()[-64 * 64 * 2 :])
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -81,14 +81,16 @@ class Limit:
         return f"{mark}: {self.figure} of {self.contender} is {middle:.2f}; limit {self.at_most:g}"
 
 
-def table(comparison: Comparison, against: str) -> list[list[str]]:
-    """Header and rows of text: each figure of each contender, with its ratio to ``against``."""
+def table(comparison: Comparison, against: str | None) -> list[list[str]]:
+    """Header and rows of text: each figure of each contender, with its ratio to ``against`` if there is a peer."""
     first = comparison.rounds[0]
-    figures = list(first[against])
-    rows = [["", *(column for figure in figures for column in (figure, f"x {against}"))]]
+    figures = list(next(iter(first.values())))
+    rows = [["", *(column for figure in figures for column in (figure, *([f"x {against}"] if against else [])))]]
     for name in first:
         cells = [name]
         for figure in figures:
-            cells += [f"{comparison.median(name, figure):.2f}", f"{comparison.ratio(name, against, figure)[0]:.2f}"]
+            cells.append(f"{comparison.median(name, figure):.2f}")
+            if against:
+                cells.append(f"{comparison.ratio(name, against, figure)[0]:.2f}")
         rows.append(cells)
     return rows

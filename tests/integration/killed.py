@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.builders import ct_series, ellipse_head, part10
+from tests.builders import ct_series, ellipse_head
 from tests.fakes import (
     CountingArchive,
     FixedPredictor,
@@ -19,6 +19,7 @@ from tests.fakes import (
     die,
     dying_send,
 )
+from tests.peers import outgoing
 from triage.domain.completeness import Timings
 from triage.domain.work import RetryPolicy
 from triage.entrypoints.app import utc_now
@@ -44,11 +45,7 @@ CHILDREN.set_forkserver_preload(["tests.integration.killed"])
 def head_series(seed: int = 0, slices: int = SLICES) -> list[OutgoingInstance]:
     """One analysable series, in an order that is not the scan order."""
     datasets = ct_series(slices, hu=lambda k: ellipse_head(64, 64, height=(k / (slices - 1) - 0.5)))
-    outgoing = [
-        OutgoingInstance(ds.SOPClassUID, ds.SOPInstanceUID, ds.file_meta.TransferSyntaxUID, part10(ds))
-        for ds in datasets
-    ]
-    return [outgoing[(i * 7 + seed) % slices] for i in range(slices)]
+    return outgoing([datasets[(i * 7 + seed) % slices] for i in range(slices)])
 
 
 @dataclass

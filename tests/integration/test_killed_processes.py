@@ -82,7 +82,7 @@ def _send_again(site: Site, sent: list[OutgoingInstance], acknowledged: set[str]
 def _check(
     site: Site, archive: CountingArchive, sent: list[OutgoingInstance], acknowledged: set[str], death: Death
 ) -> None:
-    study = pydicom.dcmread(io.BytesIO(sent[0].content), stop_before_pixels=True).StudyInstanceUID
+    study = pydicom.dcmread(io.BytesIO(sent[0].read()), stop_before_pixels=True).StudyInstanceUID
     with site.db.read() as tx:
         (record,) = series.of_study(tx, study)
         stored = instances.of_series(tx, record.id)
@@ -91,7 +91,7 @@ def _check(
         done = jobs.of_study(tx, study)
     assert acknowledged <= {s.sop_instance_uid for s in stored}
     assert len(stored) == SLICES
-    by_uid = {instance.sop_instance_uid: instance.content for instance in sent}
+    by_uid = {instance.sop_instance_uid: instance.read() for instance in sent}
     for s in stored:
         kept, original = site.blobs.read(s.blob_key), by_uid[s.sop_instance_uid]
         assert _pixels_digest(kept) == _pixels_digest(original)

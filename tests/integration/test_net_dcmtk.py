@@ -10,11 +10,11 @@ import pydicom
 import pytest
 
 from tests.builders import ct_series, part10
-from tests.peers import Memory, listening, outgoing
+from tests.peers import Memory, in_memory, listening, outgoing
 from tests.services import free_port, start_child, stop_child, wait_until
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, OutOfSpace, UnreadableInstance
 from triage.net.part10 import dataset_offset
-from triage.net.scu import OutgoingInstance, RemoteAe, echo, send
+from triage.net.scu import RemoteAe, echo, send
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +185,14 @@ def test_storescp_keeps_our_bytes(storescp, head):
 
     assert [o.error for o in outcomes] == [None] * 12
     written = {data_of(path.read_bytes()) for path in kept.iterdir()}
-    assert written == {data_of(item.content) for item in items}
+    assert written == {data_of(item.read()) for item in items}
 
 
 @pytest.mark.parametrize("storescp", ["-B"], indirect=True)
 def test_storescp_refuses_what_it_cannot_file(storescp, head):
     there, _ = storescp
     item = outgoing(head[:1])[0]
-    mismatch = OutgoingInstance(item.sop_class_uid, "2.25.4711", item.transfer_syntax_uid, item.content)
+    mismatch = in_memory(item.sop_class_uid, "2.25.4711", item.transfer_syntax_uid, item.read())
 
     (outcome,) = send(there, [mismatch])
 
@@ -205,9 +205,7 @@ def test_what_arrived_by_storescu_can_be_sent_on(dcmtk, folder, storescp):
     memory = Memory()
     with listening(memory) as scp:
         dcmtk.run("storescu", "-aec", "ICHTRIAGE", "+sd", "127.0.0.1", str(scp.port), folder)
-    onward = [
-        OutgoingInstance(i.sop_class_uid, i.sop_instance_uid, i.transfer_syntax_uid, i.content) for i in memory.received
-    ]
+    onward = [in_memory(i.sop_class_uid, i.sop_instance_uid, i.transfer_syntax_uid, i.content) for i in memory.received]
 
     assert all(o.error is None for o in send(there, onward))
     assert len(list(kept.iterdir())) == 12

@@ -1,21 +1,18 @@
-"""The Storage SCU against archives that accept, refuse, break off, answer nonsense, or are not there."""
+"""The Storage SCU against archives that accept, refuse, break off, hang, or are not there."""
 
-import socket
-import struct
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification
 
 from tests.builders import ct_series, segmentation, structured_report
-from tests.peers import CT, EXPLICIT, Memory, RawPeer, listening, outgoing, remote
+from tests.peers import CT, EXPLICIT, Memory, in_memory, listening, outgoing, remote
 from tests.services import free_port
-from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, UnreadableInstance
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound, UnreadableInstance
 from triage.net.part10 import dataset_offset
 from triage.net.scu import OutgoingInstance, RemoteAe, echo, send
 
@@ -51,7 +48,7 @@ def test_the_archive_gets_the_data_set_byte_for_byte(head):
         outcomes = send(there, head)
 
     assert [(o.sop_instance_uid, o.error, o.status) for o in outcomes] == [(i.sop_instance_uid, None, 0) for i in head]
-    assert seen == [(i.sop_instance_uid, i.content[dataset_offset(i.content) :]) for i in head]
+    assert seen == [(i.sop_instance_uid, i.read()[dataset_offset(i.read()) :]) for i in head]
 
 
 def test_different_objects_go_over_one_association():
@@ -147,7 +144,7 @@ def test_each_failure_is_that_object_s_own(head, status, error, words):
 
 
 def test_a_transfer_syntax_that_is_not_accepted_refuses_that_object_only(head):
-    other = OutgoingInstance(CT, "2.25.5", "1.2.840.10008.1.2.5", head[0].content)
+    other = in_memory(CT, "2.25.5", "1.2.840.10008.1.2.5", head[0].read())
     with archive(contexts=[build_context(CT, [EXPLICIT])]) as (there, _):
         outcomes = send(there, [other, head[0]])
 
@@ -173,12 +170,39 @@ def test_bytes_are_never_encoded_again_to_fit(head):
 
 
 def test_content_that_is_no_file_is_that_object_s_own_error(head):
-    broken = OutgoingInstance(CT, "2.25.5", EXPLICIT, b"no DICOM at all")
+    broken = in_memory(CT, "2.25.5", EXPLICIT, b"no DICOM at all")
     with archive() as (there, _):
         outcomes = send(there, [broken, head[0]])
 
     assert isinstance(outcomes[0].error, UnreadableInstance)
     assert outcomes[1].error is None
+
+
+def test_a_file_that_is_gone_is_that_object_s_own_error(head):
+    def read():
+        raise NotFound("The file is gone.")
+
+    with archive() as (there, seen):
+        outcomes = send(there, [OutgoingInstance(CT, "2.25.5", EXPLICIT, read), head[0]])
+
+    assert isinstance(outcomes[0].error, NotFound)
+    assert [uid for uid, _ in seen] == [head[0].sop_instance_uid]
+
+
+def test_each_object_is_read_when_its_turn_has_come(head):
+    order = []
+
+    def reading(item):
+        def read():
+            order.append(f"read {item.sop_instance_uid}")
+            return item.read()
+
+        return replace(item, read=read)
+
+    with archive() as (there, _):
+        send(there, [reading(item) for item in head], on_sent=lambda o: order.append(f"sent {o.sop_instance_uid}"))
+
+    assert order == [f"{step} {item.sop_instance_uid}" for item in head for step in ("read", "sent")]
 
 
 def test_an_abort_in_the_middle_leaves_what_was_acknowledged(head):
@@ -251,170 +275,6 @@ def test_an_archive_of_another_name_says_what_to_configure(head):
         send(RemoteAe("PACS", there.host, there.port), head)
 
 
-class Script:
-    """An archive of bare sockets: one connection, one chosen misbehaviour."""
-
-    def __init__(self, behave):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.there = RemoteAe("ARCHIVE", "127.0.0.1", self.listener.getsockname()[1])
-        self.thread = threading.Thread(target=self._serve, args=(behave,))
-
-    def __enter__(self):
-        self.thread.start()
-        return self.there
-
-    def __exit__(self, *exc):
-        self.listener.close()
-        self.thread.join(20)
-        assert not self.thread.is_alive()
-
-    def _serve(self, behave):
-        connection, _ = self.listener.accept()
-        connection.settimeout(10)
-        peer = RawPeer.__new__(RawPeer)
-        peer.socket = connection
-        with connection:
-            kind, body = peer.read_pdu()
-            assert kind == 1
-            request = A_ASSOCIATE_RQ()
-            request.decode(struct.pack(">BBL", 1, 0, len(body)) + body)
-            behave(peer, request.to_primitive())
-
-
-def accept(peer, request):
-    for context in request.presentation_context_definition_list:
-        context.result = 0
-        context.transfer_syntax = [context.transfer_syntax[0]]
-    answer = A_ASSOCIATE()
-    answer.application_context_name = request.application_context_name
-    answer.calling_ae_title, answer.called_ae_title = request.calling_ae_title, request.called_ae_title
-    answer.result, answer.result_source = 0, 1
-    answer.presentation_context_definition_results_list = request.presentation_context_definition_list
-    answer.user_information = request.user_information
-    peer.socket.sendall(A_ASSOCIATE_AC(answer).encode())
-
-
-def read_request(peer):
-    """Read up to the last fragment of a data set."""
-    while True:
-        kind, body = peer.read_pdu()
-        if kind != 4 or body[5] == 2:
-            return kind
-
-
-def response(**elements):
-    """A C-STORE-RSP command set with chosen US elements."""
-    numbers = {0x0100: 0x8001, 0x0120: 1, 0x0800: 0x0101, 0x0900: 0x0000}
-    numbers.update({int(name[1:], 16): value for name, value in elements.items()})
-    body = b"".join(struct.pack("<HHIH", 0, e, 2, v) for e, v in sorted(numbers.items()) if v is not None)
-    return struct.pack("<HHII", 0, 0, 4, len(body)) + body
-
-
-@pytest.mark.parametrize(
-    "elements", [{"_0900": None}, {"_0120": 99}, {"_0100": 0x8030}], ids=["no status", "wrong id", "echo"]
-)
-def test_an_answer_that_does_not_fit_confirms_nothing(head, elements):
-    def behave(peer, request):
-        accept(peer, request)
-        read_request(peer)
-        peer.send_data(response(**elements), command=True)
-        peer.read_pdu()
-
-    with Script(behave) as there:
-        outcomes = send(there, head[:2], timeout_seconds=3)
-
-    assert [type(o.error) for o in outcomes] == [DeliveryUnconfirmed] * 2
-    assert [o.status for o in outcomes] == [None, None]
-
-
-def test_a_fitting_answer_from_the_same_script_is_accepted(head):
-    def behave(peer, request):
-        accept(peer, request)
-        read_request(peer)
-        peer.send_data(response(), command=True)
-        assert peer.read_pdu()[0] == 5
-        peer.socket.sendall(b"\x06\x00\x00\x00\x00\x04\x00\x00\x00\x00")
-
-    with Script(behave) as there:
-        (outcome,) = send(there, head[:1])
-
-    assert (outcome.error, outcome.status) == (None, 0x0000)
-
-
-def test_an_answer_counts_although_the_archive_never_releases(head):
-    def behave(peer, request):
-        accept(peer, request)
-        read_request(peer)
-        peer.send_data(response(), command=True)
-        while peer.read_pdu()[0] not in (0, 7):
-            pass
-
-    with Script(behave) as there:
-        (outcome,) = send(there, head[:1], timeout_seconds=0.5)
-
-    assert outcome.error is None
-
-
-def test_an_archive_that_dies_while_answering(head):
-    def behave(peer, request):
-        accept(peer, request)
-        read_request(peer)
-        peer.socket.sendall(b"\x04\x00\x00")
-        peer.reset()
-
-    with Script(behave) as there:
-        outcomes = send(there, head[:2], timeout_seconds=3)
-
-    assert [type(o.error) for o in outcomes] == [DeliveryUnconfirmed] * 2
-
-
-def test_an_archive_that_stops_reading_does_not_hold_us(head):
-    done = threading.Event()
-
-    def behave(peer, request):
-        accept(peer, request)
-        done.wait(20)
-
-    large = OutgoingInstance(CT, "2.25.5", EXPLICIT, head[0].content + bytes(20_000_000))
-    started = time.monotonic()
-    with Script(behave) as there:
-        (outcome,) = send(there, [large], timeout_seconds=0.5)
-        taken = time.monotonic() - started
-        done.set()
-
-    assert isinstance(outcome.error, DeliveryUnconfirmed)
-    assert taken < 10
-
-
-def test_an_archive_that_never_answers_the_request(head):
-    with (
-        Script(lambda peer, request: peer.read_pdu()) as there,
-        pytest.raises(DeliveryUnconfirmed, match="did not answer the association request"),
-    ):
-        send(there, head, timeout_seconds=0.5)
-
-
-@pytest.mark.parametrize(
-    ("code", "error", "words"),
-    [
-        ((2, 3, 2), DeliveryUnconfirmed, "busy"),
-        ((2, 3, 1), DeliveryUnconfirmed, "busy"),
-        ((1, 1, 1), DeliveryRefused, "rejects associations from 'ICHTRIAGE'"),
-        ((1, 1, 3), DeliveryRefused, "does not know our AE title"),
-        ((1, 1, 7), DeliveryRefused, "is not called 'ARCHIVE'"),
-    ],
-)
-def test_each_rejection(head, code, error, words):
-    def behave(peer, request):
-        rejection = A_ASSOCIATE()
-        rejection.result, rejection.result_source, rejection.diagnostic = code
-        peer.socket.sendall(A_ASSOCIATE_RJ(rejection).encode())
-        peer.read_pdu()
-
-    with Script(behave) as there, pytest.raises(error, match=words):
-        send(there, head)
-
-
 def test_an_echo_to_an_archive_that_answers(head):
     with archive() as (there, _):
         echo(there)
@@ -423,7 +283,7 @@ def test_an_echo_to_an_archive_that_answers(head):
 def test_two_hundred_objects_over_one_association_each_with_its_own_answer():
     """pynetdicom's own way of sending loses an answer now and then on a busy machine."""
     one = outgoing(ct_series(1, rows=8, columns=8))[0]
-    items = [OutgoingInstance(CT, f"2.25.{n}", EXPLICIT, one.content) for n in range(1, 201)]
+    items = [in_memory(CT, f"2.25.{n}", EXPLICIT, one.read()) for n in range(1, 201)]
     with archive(lambda event, number: 0xB000 + number) as (there, _):
         outcomes = send(there, items)
 

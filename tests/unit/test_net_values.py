@@ -49,7 +49,7 @@ def test_pixels_and_names_stay_out_of_the_representation():
     incoming = IncomingInstance("a", Peer("A", "B", "127.0.0.1", 1), "1.2", "1.3", "1.2.3", b"SYNTHETIC^NAME", 0)
 
     assert "SYNTHETIC" not in repr(incoming)
-    assert "SYNTHETIC" not in repr(OutgoingInstance("1.2", "1.3", "1.2.3", b"SYNTHETIC^NAME"))
+    assert "SYNTHETIC" not in repr(OutgoingInstance("1.2", "1.3", "1.2.3", lambda: b"SYNTHETIC^NAME"))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_nothing_to_send_needs_no_association():
 
 
 def test_more_kinds_than_an_association_holds():
-    kinds = [OutgoingInstance(f"1.2.{n}", "1.3", "1.2.840.10008.1.2", b"") for n in range(129)]
+    kinds = [OutgoingInstance(f"1.2.{n}", "1.3", "1.2.840.10008.1.2", bytes) for n in range(129)]
 
     with pytest.raises(ValueError, match="do not fit one association"):
         send(RemoteAe("PACS", "127.0.0.1", 1), kinds)

@@ -126,12 +126,13 @@ def dicom_files(paths: Sequence[Path]) -> tuple[list[FoundInstance], int]:
     skipped = 0
     files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
     for file in files:
-        content = file.read_bytes()
         try:
-            header = read_header(content)
+            header = read_header(file.read_bytes())
         except UnreadableInstance:
             skipped += 1
             continue
-        outgoing = OutgoingInstance(header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid, content)
+        outgoing = OutgoingInstance(
+            header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid, file.read_bytes
+        )
         found.append(FoundInstance(header.study_instance_uid, outgoing))
     return found, skipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from triage.domain.errors import ConfigurationError, TriageError
@@ -32,12 +33,16 @@ class RemoteAe:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingInstance:
-    """One object to send. ``content`` is a whole Part 10 file whose data set is in ``transfer_syntax_uid``."""
+    """One object to send.
+
+    ``read`` fetches the whole Part 10 file, whose data set is in ``transfer_syntax_uid``, when its turn has come,
+    so that a long series is never in memory as a whole.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    content: bytes = field(repr=False)
+    read: Callable[[], bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError, UnreadableInstance
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
 from triage.net.contexts import UNCOMPRESSED
 from triage.net.outgoing import OutgoingInstance, RemoteAe, SendOutcome
 from triage.net.part10 import dataset_offset
@@ -80,10 +80,11 @@ def _send_one(
     status = None
     error: TriageError | None
     try:
-        dataset = memoryview(item.content)[dataset_offset(item.content) :]
+        content = item.read()
+        dataset = memoryview(content)[dataset_offset(content) :]
         status = store(remote, assoc, item, dataset, message_id, timeout_seconds)
         error = _error(remote, status)
-    except (DeliveryRefused, DeliveryUnconfirmed, UnreadableInstance) as exc:
+    except TriageError as exc:
         error = exc
     return SendOutcome(item.sop_instance_uid, error, status)
 

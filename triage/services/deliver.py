@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -81,11 +82,13 @@ def _renew(courier: Courier, batch: ClaimedBatch) -> None:
 
 def _send(courier: Courier, batch: ClaimedBatch) -> dict[str, SendOutcome]:
     """Answer for every object of the batch, by SOP Instance UID."""
+    outgoing = [
+        OutgoingInstance(
+            o.sop_class_uid, o.sop_instance_uid, o.transfer_syntax_uid, partial(courier.blobs.read, o.blob_key)
+        )
+        for o in batch.objects
+    ]
     try:
-        outgoing = [
-            OutgoingInstance(o.sop_class_uid, o.sop_instance_uid, o.transfer_syntax_uid, courier.blobs.read(o.blob_key))
-            for o in batch.objects
-        ]
         outcomes = courier.send(courier.remote, outgoing)
     except TriageError as exc:
         return {o.sop_instance_uid: SendOutcome(o.sop_instance_uid, exc, None) for o in batch.objects}
