@@ -17,7 +17,7 @@ from tests.builders import ct_series, part10
 from triage.dicom.seg import encode_seg
 from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import EncodedObject, Predecessor
+from triage.domain.encoded import EncodedObject, ObjectReference
 from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
@@ -48,7 +48,7 @@ class Analysed:
         arguments = {name: getattr(self, name) for name in ("contents", "volume", "labels", "result", "provenance")}
         return encode_seg(**{**arguments, **changes})
 
-    def sr(self, predecessor: Predecessor | None = None, **changes: Any) -> EncodedObject:
+    def sr(self, predecessor: ObjectReference | None = None, **changes: Any) -> EncodedObject:
         """The report, with its segmentation when there is one."""
         given = {name: getattr(self, name) for name in ("contents", "volume", "result", "provenance")}
         if "segmentation" not in changes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from triage.domain.audit import AuditAction, AuditRecord
 from triage.domain.completeness import Timings
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, SubtypeFinding, TriageResult
 from triage.domain.lifecycle import SeriesState
 from triage.domain.study import FrameGeometry, InstanceHeader
@@ -101,9 +101,11 @@ def result(score: float = 0.9, *, provisional: bool = False) -> TriageResult:
     return TriageResult(score, DecisionRule(0.5, 0.8), subtypes, 12.25, KeySlice(f"{SERIES}.1", 1, 0), provisional)
 
 
-def encoded(kind: str = "SR", uid: str = "2.25.77") -> EncodedObject:
+def encoded(kind: str = ObjectKind.SR, uid: str = "2.25.77") -> EncodedObject:
     """An object that only has a name."""
-    return EncodedObject(kind, "1.2.840.10008.5.1.4.1.1.88.34", uid, f"{uid}.9", "1.2.840.10008.1.2.1", uid.encode())
+    return EncodedObject(
+        ObjectKind(kind), "1.2.840.10008.5.1.4.1.1.88.34", uid, f"{uid}.9", "1.2.840.10008.1.2.1", uid.encode()
+    )
 
 
 def finish(

@@ -12,10 +12,10 @@ from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRBigEndian, ImplicitV
 from tests.builders import ct_series, enhanced_ct, legacy_converted_ct, part10, part10_named
 from tests.results import REAL, Analysed, analysed
 from tests.services import Programs
-from triage.domain.encoded import Predecessor
+from triage.domain.encoded import ObjectReference
 from triage.domain.finding import SUBTYPES, Subtype
 
-EARLIER = Predecessor("1.2.3.1", "1.2.3.2", str(Comprehensive3DSRStorage), "1.2.3.4")
+EARLIER = ObjectReference("1.2.3.1", "1.2.3.2", str(Comprehensive3DSRStorage), "1.2.3.4")
 UNEVEN_MM = [0, 4.2, 8.4, 12.6, 13.8, 21.2, 28.6, 36.0, 43.4]
 
 Written = tuple[Analysed, list[Path]]
@@ -64,7 +64,7 @@ def written(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -
     return case, write(case, tmp_path)
 
 
-def write(case: Analysed, folder: Path, predecessor: Predecessor | None = None) -> list[Path]:
+def write(case: Analysed, folder: Path, predecessor: ObjectReference | None = None) -> list[Path]:
     objects = [case.seg()] if case.labels.any() else []
     objects.append(case.sr(predecessor=predecessor))
     contents = [*case.contents, *(one.content for one in objects)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.site import Site, head
-from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound, TriageError
 from triage.domain.lifecycle import DeliveryState
 from triage.domain.work import RetryPolicy
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome

@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_ui
 from tests.builders import NAMES, ct_series, enhanced_ct, legacy_converted_ct, part10, part10_named
 from tests.results import PROVENANCE, REAL, Analysed, analysed, blobs, dataset
 from triage.dicom.codes import SUBTYPE_CODES
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.errors import UnreadableInstance
 from triage.domain.finding import SUBTYPES, Subtype, SubtypeFinding
 from triage.domain.volume import SliceSource
@@ -153,7 +153,7 @@ def test_frames_lie_where_their_sources_lie() -> None:
 
 
 def _read(content: bytes) -> Dataset:
-    return dataset(EncodedObject("CT", "", "", "", "", content))
+    return dataset(EncodedObject(ObjectKind.SEG, "", "", "", "", content))
 
 
 def test_multi_frame_sources_are_named_with_their_frame() -> None:

@@ -17,11 +17,11 @@ from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 from tests.builders import NAMES, ct_series, enhanced_ct, part10, part10_named
 from tests.results import PROVENANCE, REAL, Analysed, analysed, dataset
 from triage.dicom import codes
-from triage.domain.encoded import EncodedObject, Predecessor
+from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.finding import SUBTYPES, KeySlice, Subtype
 
 NEGATIVE = 0.12
-EARLIER = Predecessor("1.2.3.1", "1.2.3.2", str(Comprehensive3DSRStorage), "1.2.3.4")
+EARLIER = ObjectReference("1.2.3.1", "1.2.3.2", str(Comprehensive3DSRStorage), "1.2.3.4")
 
 
 def report_of(encoded: EncodedObject) -> hd.sr.MeasurementReport:
@@ -267,7 +267,7 @@ def test_a_new_revision_names_the_report_that_it_supersedes() -> None:
 def test_a_report_does_not_supersede_itself() -> None:
     case = analysed()
     first = case.sr()
-    own = Predecessor("1.2.3.1", first.series_instance_uid, first.sop_class_uid, first.sop_instance_uid)
+    own = ObjectReference("1.2.3.1", first.series_instance_uid, first.sop_class_uid, first.sop_instance_uid)
     with pytest.raises(ValueError, match="does not supersede itself"):
         case.sr(predecessor=own)
 
@@ -311,7 +311,7 @@ def test_every_identifier_inside_is_derived_or_referred_to() -> None:
 
 
 def _study(case: Analysed) -> str:
-    return str(dataset(EncodedObject("CT", "", "", "", "", case.contents[0])).StudyInstanceUID)
+    return str(dataset(EncodedObject(ObjectKind.SR, "", "", "", "", case.contents[0])).StudyInstanceUID)
 
 
 @pytest.mark.parametrize("kind", sorted(NAMES))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.stores import DIGEST, NOW, STUDY, analysed, at, claim, encoded, finish, logged, receive, result, running
 from triage.domain.audit import AuditAction
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.errors import StaleState
 from triage.domain.finding import TriageResult
 from triage.domain.lifecycle import SeriesState
@@ -132,7 +132,7 @@ def test_the_same_object_again_keeps_its_first_file(database: Database) -> None:
 
 def test_an_object_is_on_record_with_the_digest_of_its_bytes(database: Database) -> None:
     result_id = analysed(database, kinds=())
-    made = EncodedObject("SEG", "1.1", "1.2", "1.3", "1.4", b"content")
+    made = EncodedObject(ObjectKind.SEG, "1.1", "1.2", "1.3", "1.4", b"content")
     with database.transaction() as tx:
         object_id = results.add_object(tx, result_id, made, "00/x", at(1))
         (found,) = results.objects_of_study(tx, STUDY)

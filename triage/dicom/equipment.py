@@ -10,6 +10,7 @@ from pydicom.valuerep import DT
 from triage.dicom.codes import ARTIFICIAL_INTELLIGENCE, PROCESSING_EQUIPMENT
 from triage.dicom.header import OWN_NAME
 from triage.dicom.uids import device_uid
+from triage.domain.encoded import ObjectKind
 from triage.domain.provenance import Provenance
 
 NOTICE = (
@@ -19,7 +20,20 @@ NOTICE = (
 DEMONSTRATION_NOTICE = (
     "DEMONSTRATION: the model was trained on synthetic heads only. Its result says nothing about this patient."
 )
-_SERIES_NUMBER_BASE = {"SEG": 9_100_000, "SR": 9_200_000}
+_SERIES_NUMBER_BASE = {
+    ObjectKind.SEG: 9_100_000,
+    ObjectKind.SR: 9_200_000,
+    ObjectKind.KOS: 9_300_000,
+    ObjectKind.SC: 9_400_000,
+    ObjectKind.GSPS: 9_500_000,
+    ObjectKind.SEG_LABELMAP: 9_600_000,
+    ObjectKind.SEG_FRACTIONAL: 9_700_000,
+    ObjectKind.SR_COMPREHENSIVE: 9_800_000,
+    ObjectKind.SR_ENHANCED: 9_900_000,
+    ObjectKind.SR_TEXT: 10_000_000,
+    ObjectKind.KOS_REJECTED: 10_100_000,
+}
+"""Hundred thousand apart, for source numbers of up to five digits."""
 
 
 def plain(text: str, limit: int) -> str:
@@ -44,7 +58,7 @@ def series_description(what: str, provenance: Provenance) -> str:
     return f"ICH triage: {what}" + (", DEMONSTRATION, SYNTHETIC TRAINING" if provenance.demonstration else "")
 
 
-def series_number(kind: str, source_series_number: int) -> int:
+def series_number(kind: ObjectKind, source_series_number: int) -> int:
     """A number far above those of scanners, that still tells which series was analysed."""
     return _SERIES_NUMBER_BASE[kind] + source_series_number
 

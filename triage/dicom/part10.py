@@ -13,11 +13,11 @@ from triage.dicom.equipment import contributing_equipment
 from triage.dicom.explicit import buffer, elements_of, encoded
 from triage.dicom.source import Source
 from triage.dicom.uids import IMPLEMENTATION_VERSION_NAME, implementation_class_uid
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.provenance import Provenance
 
 
-def encode_object(kind: str, ds: Dataset, source: Source, provenance: Provenance) -> EncodedObject:
+def encode_object(kind: ObjectKind, ds: Dataset, source: Source, provenance: Provenance) -> EncodedObject:
     """Make a Dataset of highdicom ours and write it: explicit VR little endian, the same bytes every time.
 
     Our own text is ASCII, so the character set of the source holds for the whole object.

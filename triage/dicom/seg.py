@@ -19,12 +19,10 @@ from triage.dicom.header import OWN_NAME
 from triage.dicom.part10 import encode_object
 from triage.dicom.seg_frames import slice_headers, write_frames
 from triage.dicom.source import Source, read_source
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, Subtype, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
-
-KIND = "SEG"
 
 
 def encode_seg(
@@ -72,7 +70,7 @@ def encode_seg(
         ds[source.body_part.tag] = source.body_part
     else:
         ds.BodyPartExamined = "HEAD"  # nothing else is analysed; without it Laterality would be required
-    return encode_object(KIND, ds, source, provenance)
+    return encode_object(ObjectKind.SEG, ds, source, provenance)
 
 
 def tracking(subtype: Subtype, source: Source, provenance: Provenance) -> tuple[str, str]:
@@ -129,8 +127,8 @@ def _segmentation(
             _description(number, subtype, source, provenance) for number, subtype in enumerate(found, start=1)
         ],
         series_instance_uid=source.result_uid("SEG series", provenance),
-        series_number=series_number(KIND, source.series_number),
-        sop_instance_uid=source.result_uid(KIND, provenance),
+        series_number=series_number(ObjectKind.SEG, source.series_number),
+        sop_instance_uid=source.result_uid(ObjectKind.SEG, provenance),
         instance_number=1,
         manufacturer=OWN_NAME,
         manufacturer_model_name=OWN_NAME,

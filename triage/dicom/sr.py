@@ -27,12 +27,10 @@ from triage.dicom.seg import tracking
 from triage.dicom.source import Source, read_dataset, read_source
 from triage.dicom.sr_groups import exam_group, segment_group
 from triage.dicom.uids import device_uid
-from triage.domain.encoded import EncodedObject, Predecessor
+from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.finding import SUBTYPES, Subtype, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
-
-KIND = "SR"
 
 
 def encode_sr(
@@ -42,7 +40,7 @@ def encode_sr(
     provenance: Provenance,
     *,
     segmentation: EncodedObject | None,
-    predecessor: Predecessor | None,
+    predecessor: ObjectReference | None,
 ) -> EncodedObject:
     """Encode the report of one series revision as Comprehensive 3D SR.
 
@@ -58,7 +56,7 @@ def encode_sr(
         Software, bundle and content time.
     segmentation : EncodedObject or None
         What `encode_seg` made of the same contents and result; None when no subtype was segmented.
-    predecessor : Predecessor or None
+    predecessor : ObjectReference or None
         The report of the revision that this one supersedes.
 
     Raises
@@ -69,7 +67,7 @@ def encode_sr(
         When the segmentation is not that of this result, or the predecessor is the report itself.
     """
     source = read_source(contents, volume)
-    uid = source.result_uid(KIND, provenance)
+    uid = source.result_uid(ObjectKind.SR, provenance)
     if predecessor is not None and predecessor.sop_instance_uid == uid:
         raise ValueError("a report does not supersede itself: the same instances and bundle make the same report")
     groups: list[MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations]
@@ -88,7 +86,7 @@ def encode_sr(
         evidence=_evidence(source, segmentation),
         content=report,
         series_instance_uid=source.result_uid("SR series", provenance),
-        series_number=series_number(KIND, source.series_number),
+        series_number=series_number(ObjectKind.SR, source.series_number),
         sop_instance_uid=uid,
         instance_number=1,
         manufacturer=OWN_NAME,
@@ -101,7 +99,7 @@ def encode_sr(
         is_verified=False,
         previous_versions=[_reference(predecessor)] if predecessor is not None else None,
     )
-    return encode_object(KIND, ds, source, provenance)
+    return encode_object(ObjectKind.SR, ds, source, provenance)
 
 
 def _segments(
@@ -154,7 +152,7 @@ def _evidence(source: Source, segmentation: EncodedObject | None) -> list[Datase
     return evidence
 
 
-def _reference(predecessor: Predecessor) -> Dataset:
+def _reference(predecessor: ObjectReference) -> Dataset:
     ds = Dataset()
     ds.StudyInstanceUID, ds.SeriesInstanceUID = predecessor.study_instance_uid, predecessor.series_instance_uid
     ds.SOPClassUID, ds.SOPInstanceUID = predecessor.sop_class_uid, predecessor.sop_instance_uid

@@ -1,15 +1,45 @@
-"""Result objects as bytes, ready for the file area and the archive."""
+"""Result objects and messages as bytes, ready for the file area and the way out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ObjectKind(StrEnum):
+    """What can be made of a result. A destination names the kinds that it is sent; a notifier has one."""
+
+    SEG = "SEG"  # Segmentation, BINARY
+    SEG_LABELMAP = "SEG_LABELMAP"  # Label Map Segmentation, without a background segment
+    SEG_FRACTIONAL = "SEG_FRACTIONAL"  # Segmentation, FRACTIONAL of type PROBABILITY
+    SR = "SR"  # Comprehensive 3D SR
+    SR_COMPREHENSIVE = "SR_COMPREHENSIVE"  # Comprehensive SR
+    SR_ENHANCED = "SR_ENHANCED"  # Enhanced SR
+    SR_TEXT = "SR_TEXT"  # Basic Text SR, for archives that know nothing else
+    KOS = "KOS"  # Key Object Selection "Of Interest"
+    SC = "SC"  # Secondary Capture: overlays of the key slices and a summary page
+    GSPS = "GSPS"  # Grayscale Softcopy Presentation State: outlines over the source slices
+    KOS_REJECTED = "KOS_REJECTED"  # Key Object Selection "Rejected for Quality Reasons": a superseded set
+    ORU = "ORU"  # HL7 v2.5.1 ORU^R01 message
+    UPS = "UPS"  # Unified Procedure Step of high priority
+    IAN = "IAN"  # Instance Availability Notification
+    WEBHOOK = "WEBHOOK"  # JSON body of a webhook
+
+
+SEG_KINDS = frozenset({ObjectKind.SEG, ObjectKind.SEG_LABELMAP, ObjectKind.SEG_FRACTIONAL})
+SR_KINDS = frozenset({ObjectKind.SR, ObjectKind.SR_COMPREHENSIVE, ObjectKind.SR_ENHANCED, ObjectKind.SR_TEXT})
+MESSAGE_KINDS = frozenset({ObjectKind.ORU, ObjectKind.UPS, ObjectKind.IAN, ObjectKind.WEBHOOK})
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedObject:
-    """One result object; ``content`` is the whole Part 10 file, ``kind`` is ``SEG`` or ``SR``."""
+    """One result object or message.
 
-    kind: str
+    ``content`` is the whole Part 10 file, or the body of an HL7 or webhook message: those have no SOP class and
+    no transfer syntax (empty), and ``sop_instance_uid`` is then the identifier of the message.
+    """
+
+    kind: ObjectKind
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
@@ -18,8 +48,8 @@ class EncodedObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Predecessor:
-    """The structured report of the revision that a new report supersedes (PS3.3 C.17.2)."""
+class ObjectReference:
+    """Where a result object is found (PS3.3 C.17.2): the study, its series, its class and itself."""
 
     study_instance_uid: str
     series_instance_uid: str

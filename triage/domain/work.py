@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from triage.domain.encoded import ObjectKind
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
@@ -25,7 +27,7 @@ class OutboundObject:
     """One encoded result object of a claimed delivery."""
 
     delivery_id: int
-    kind: str
+    kind: ObjectKind
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from triage.domain.encoded import ObjectKind
 from triage.domain.finding import (
     KeySlice,
     ReasonCode,
@@ -25,7 +26,7 @@ PENDING_RISES_AFTER = timedelta(minutes=10)
 class ObjectState:
     """One result object at one destination."""
 
-    kind: str
+    kind: ObjectKind
     sop_instance_uid: str
     destination: str
     state: str

@@ -13,7 +13,7 @@ from triage.dicom.seg import encode_seg
 from triage.dicom.select import usable
 from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import EncodedObject, Predecessor
+from triage.domain.encoded import EncodedObject, ObjectReference
 from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode, TriageResult
 from triage.domain.lifecycle import JobState, SeriesState
@@ -144,7 +144,7 @@ def _encode(
     volume: Volume,
     analysis: Analysis,
     content_at: datetime,
-    predecessor: Predecessor | None,
+    predecessor: ObjectReference | None,
 ) -> list[EncodedObject]:
     """The SEG, when something was outlined, and the SR that refers to it."""
     bundle = analyst.predictor.bundle

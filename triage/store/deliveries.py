@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
+from triage.domain.encoded import ObjectKind
 from triage.domain.errors import StaleState
 from triage.domain.lifecycle import DELIVERY_MOVES, DeliveryState
 from triage.domain.work import ClaimedBatch, OutboundObject
@@ -25,7 +26,7 @@ class DeliveryRecord:
 
     delivery_id: int
     object_id: int
-    kind: str
+    kind: ObjectKind
     sop_instance_uid: str
     destination: str
     state: DeliveryState
@@ -253,7 +254,7 @@ def _move(
             sop_instance_uid=row.sop_instance_uid,
             detail={
                 "destination": row.destination,
-                "kind": row.kind,
+                "kind": row.kind.value,
                 "from": row.state.value,
                 "to": to.value,
                 "attempt": moved.attempt,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import select, update
 
 from triage.domain.audit import AuditAction, AuditEvent
-from triage.domain.encoded import EncodedObject, Predecessor
+from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.errors import StaleState
 from triage.domain.finding import TriageResult
 from triage.domain.lifecycle import JobState
@@ -36,7 +36,7 @@ class ResultObjectRecord:
     object_id: int
     result_id: int
     revision: int
-    kind: str
+    kind: ObjectKind
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
@@ -132,7 +132,7 @@ def add_object(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key
     return int(object_id)
 
 
-def predecessor(tx: Transaction, series_id: int, before_revision: int) -> Predecessor | None:
+def predecessor(tx: Transaction, series_id: int, before_revision: int) -> ObjectReference | None:
     """The structured report that a report on this revision supersedes; None when there is none before it."""
     row = tx.connection.execute(
         select(
@@ -145,12 +145,12 @@ def predecessor(tx: Transaction, series_id: int, before_revision: int) -> Predec
         .where(
             results.c.series_id == series_id,
             results.c.revision < before_revision,
-            result_objects.c.kind == "SR",
+            result_objects.c.kind == ObjectKind.SR,
         )
         .order_by(results.c.revision.desc(), results.c.id.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else Predecessor(**row._asdict())
+    return None if row is None else ObjectReference(**row._asdict())
 
 
 def owns(tx: Transaction, sop_instance_uid: str) -> bool:

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from triage.domain.audit import AuditAction, Outcome
+from triage.domain.encoded import ObjectKind
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
 from triage.store.types import CleanText, Identifier, Named, UtcDateTime
@@ -194,7 +195,7 @@ result_objects = Table(
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("result_id", Identifier, ForeignKey("results.id"), nullable=False),
-    Column("kind", Text, nullable=False),
+    Column("kind", Named(ObjectKind), nullable=False),
     Column("sop_class_uid", Text, nullable=False),
     Column("sop_instance_uid", Text, nullable=False, unique=True),
     Column("series_instance_uid", Text, nullable=False),
