@@ -1,7 +1,8 @@
 from copy import deepcopy
 
+import pytest
 from pydicom.uid import UID
-from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context
+from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context, evt
 from pynetdicom.presentation import negotiate_as_acceptor
 
 from triage.net.contexts import (
@@ -9,6 +10,7 @@ from triage.net.contexts import (
     MAXIMUM_PDU_BYTES,
     TRANSFER_SYNTAXES,
     UNCOMPRESSED,
+    ListenerService,
     introduce,
     supported_contexts,
 )
@@ -87,3 +89,18 @@ def test_who_we_say_we_are():
 
 def test_the_pdu_holds_what_dcmtk_sends_at_once():
     assert MAXIMUM_PDU_BYTES >= 128 * 1024
+
+
+def test_a_service_of_the_listener_is_offered_beside_storage():
+    service = ListenerService((build_context("1.2.840.10008.1.20.1"),), ((evt.EVT_N_EVENT_REPORT, lambda event: 0),))
+    offered = [str(cx.abstract_syntax) for cx in supported_contexts([service])]
+
+    assert offered[-1] == "1.2.840.10008.1.20.1"
+    assert len(offered) == len(supported_contexts()) + 1
+
+
+def test_two_services_cannot_answer_the_same_request():
+    service = ListenerService((), ((evt.EVT_N_EVENT_REPORT, lambda event: 0),))
+
+    with pytest.raises(ValueError, match="two services of the listener answer EVT_N_EVENT_REPORT"):
+        supported_contexts([service, service])

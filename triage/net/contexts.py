@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydicom.uid import UID
-from pynetdicom import AE, AllStoragePresentationContexts, _config
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -46,10 +48,32 @@ class SupportedContexts(list[PresentationContext]):
         return self
 
 
-def supported_contexts() -> SupportedContexts:
-    """Every storage SOP class, so that forwarding a whole study never fails in part; and Verification."""
+@dataclass(frozen=True, slots=True)
+class ListenerService:
+    """A service that the listener offers besides storage: its contexts, and what answers its requests.
+
+    A handler runs in the thread of its association and returns what pynetdicom's documentation asks for its event.
+    """
+
+    contexts: tuple[PresentationContext, ...]
+    handlers: tuple[tuple[evt.InterventionEvent, Callable[[evt.Event], Any]], ...]
+
+
+def supported_contexts(services: Sequence[ListenerService] = ()) -> SupportedContexts:
+    """Every storage SOP class, so that forwarding a whole study never fails in part; Verification; the services.
+
+    Raises
+    ------
+    ValueError
+        If two services answer the same kind of request: the second would silently take it from the first.
+    """
+    events = [event for service in services for event, _ in service.handlers]
+    twice = sorted({event.name for event in events if events.count(event) > 1})
+    if twice:
+        raise ValueError(f"two services of the listener answer {', '.join(twice)}")
     storage = [build_context(str(cx.abstract_syntax), list(TRANSFER_SYNTAXES)) for cx in AllStoragePresentationContexts]
-    return SupportedContexts([*storage, build_context(Verification, list(UNCOMPRESSED))])
+    extra = [context for service in services for context in service.contexts]
+    return SupportedContexts([*storage, build_context(Verification, list(UNCOMPRESSED)), *extra])
 
 
 Entity = TypeVar("Entity", bound=AE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,13 +19,13 @@ from pynetdicom.transport import AddressInformation
 from triage.domain.errors import ConfigurationError, OutOfSpace, StoreUnavailable, UnreadableInstance
 from triage.domain.study import AeTitle, is_uid
 from triage.net.callers import CallerList
-from triage.net.contexts import introduce, supported_contexts
+from triage.net.contexts import ListenerService, introduce, supported_contexts
 from triage.net.incoming import IncomingInstance, ListenerOptions, Peer
 from triage.net.part10 import file_meta
 from triage.net.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, UNEXPECTED_FAILURE
 from triage.net.transport import ListeningServer, hang_up
 
-__all__ = ["IncomingInstance", "ListenerOptions", "Peer", "StorageScp"]
+__all__ = ["IncomingInstance", "ListenerOptions", "ListenerService", "Peer", "StorageScp"]
 
 log = structlog.get_logger()
 
@@ -62,6 +62,8 @@ class StorageScp:
         returned: association id, peer, and whether the peer released it properly.
     on_refused
         Called with a peer that was not let in, and the reason in a sentence.
+    services
+        What else is offered to the same callers on the same port.
     """
 
     def __init__(
@@ -70,8 +72,11 @@ class StorageScp:
         on_instance: Callable[[IncomingInstance], None],
         on_ended: Callable[[str, Peer, bool], None],
         on_refused: Callable[[Peer, str], None],
+        services: Sequence[ListenerService] = (),
     ) -> None:
         self._options = options
+        self._services = tuple(services)
+        self._contexts = supported_contexts(self._services)
         self._callers = CallerList.parse(options.allowed_callers, options.host)
         self._on_instance = on_instance
         self._on_ended = on_ended
@@ -102,7 +107,7 @@ class StorageScp:
                 _entity(options, connections),
                 (options.bind_address, options.port),
                 options.ae_title,
-                supported_contexts(),
+                self._contexts,
                 attend=self._attend,
                 silence_seconds=options.idle_timeout_seconds,
                 maximum_pdu_bytes=max(4 * options.maximum_pdu_bytes, 1 << 20),
@@ -148,6 +153,9 @@ class StorageScp:
         visit = _Visit()
         assoc.bind(evt.EVT_REQUESTED, self._on_requested, [visit])
         assoc.bind(evt.EVT_C_STORE, self._on_store, [visit])
+        for service in self._services:
+            for event, handler in service.handlers:
+                assoc.bind(event, handler)
         with self._changed:
             self._visits[visit] = assoc
         try:
