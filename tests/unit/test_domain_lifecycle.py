@@ -45,7 +45,7 @@ ALLOWED = {
     DeliveryState: {
         "pending": "sending",
         "sending": "delivered pending failed",
-        "delivered": "committed",
+        "delivered": "committed pending failed",
         "committed": "",
         "failed": "pending",
     },

@@ -36,7 +36,7 @@ class DeliveryState(StrEnum):
 
     PENDING = "pending"  # crash: nobody holds it
     SENDING = "sending"  # crash: the lease runs out; sending again stores the same SOP Instance UID
-    DELIVERED = "delivered"  # the archive answered success (or a coercion warning)
+    DELIVERED = "delivered"  # the archive answered success (or a coercion warning); crash: commit_at is a column
     COMMITTED = "committed"  # the archive took responsibility (storage commitment)
     FAILED = "failed"  # refused for good; waits for a person (triage retry)
 
@@ -69,7 +69,8 @@ DELIVERY_MOVES: Mapping[DeliveryState, frozenset[DeliveryState]] = MappingProxyT
     {
         DeliveryState.PENDING: frozenset({DeliveryState.SENDING}),
         DeliveryState.SENDING: frozenset({DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.FAILED}),
-        DeliveryState.DELIVERED: frozenset({DeliveryState.COMMITTED}),
+        # Without commitment DELIVERED is final; an archive that lost the object gets it again, or a person looks.
+        DeliveryState.DELIVERED: frozenset({DeliveryState.COMMITTED, DeliveryState.PENDING, DeliveryState.FAILED}),
         DeliveryState.COMMITTED: frozenset(),
         DeliveryState.FAILED: frozenset({DeliveryState.PENDING}),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.encoded import ObjectKind
@@ -59,28 +59,38 @@ def any_due(tx: Transaction, *, destination: str, now: datetime) -> bool:
     return tx.connection.execute(select(deliveries.c.id).where(*_due(destination, now)).limit(1)).first() is not None
 
 
-def claim(tx: Transaction, *, destination: str, owner: str, now: datetime, lease_seconds: float) -> ClaimedBatch | None:
+def claim(
+    tx: Transaction,
+    *,
+    destination: str,
+    owner: str,
+    now: datetime,
+    lease_seconds: float,
+    after: str | None = None,
+) -> ClaimedBatch | None:
     """Lease all objects of one result that are due for this destination; the longest waiting result first.
 
-    The result's own row is locked meanwhile, so that two senders never share one result set.
+    The result's own row is locked meanwhile, so that two senders never share one result set. With ``after``
+    only results count whose every object for that other destination has been delivered.
     """
     longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
+    ready = [] if after is None else [_all_delivered(after)]
     result_id = tx.connection.execute(
-        longest.where(*_due(destination, now))
+        longest.where(*_due(destination, now), *ready)
         .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
         .limit(1)
         .with_for_update(of=results, skip_locked=True, key_share=True)
     ).scalar_one_or_none()
     if result_id is None:
         return None
-    mine = _joined().where(results.c.id == result_id, *_due(destination, now)).order_by(deliveries.c.id)
+    mine = joined().where(results.c.id == result_id, *_due(destination, now)).order_by(deliveries.c.id)
     rows = tx.connection.execute(mine.with_for_update(of=deliveries, skip_locked=True)).all()
     if not rows:
         return None
     lease, lease_until = uuid.uuid4().hex, now + timedelta(seconds=lease_seconds)
     for row in rows:
         leased = {"lease": lease, "lease_owner": owner, "lease_until": lease_until, "attempt": row.attempt + 1}
-        _move(tx, row, DeliveryState.SENDING, now=now, actor=owner, **leased)
+        move(tx, row, DeliveryState.SENDING, now=now, actor=owner, **leased)
     return ClaimedBatch(
         lease=lease,
         lease_until=lease_until,
@@ -115,15 +125,23 @@ def renew(tx: Transaction, batch: ClaimedBatch, until: datetime) -> None:
         raise StaleState(f"The lease of a batch for {batch.destination} is lost.")
 
 
-def delivered(tx: Transaction, batch: ClaimedBatch, delivery_id: int, *, status: int | None, now: datetime) -> None:
-    """The archive answered success, or a warning that still stores.
+def delivered(
+    tx: Transaction,
+    batch: ClaimedBatch,
+    delivery_id: int,
+    *,
+    status: int | None,
+    now: datetime,
+    commit_at: datetime | None = None,
+) -> None:
+    """The archive answered success, or a warning that still stores. With ``commit_at`` it is then asked to commit.
 
     Raises
     ------
     StaleState
         The lease is lost: somebody else settles this delivery. So for `later` and `refused`.
     """
-    _settle(tx, batch, delivery_id, DeliveryState.DELIVERED, status=status, error=None, now=now)
+    _settle(tx, batch, delivery_id, DeliveryState.DELIVERED, status=status, error=None, now=now, commit_at=commit_at)
 
 
 def later(
@@ -155,32 +173,42 @@ def any_lapsed(tx: Transaction, now: datetime) -> bool:
 def requeue_lapsed(tx: Transaction, now: datetime, *, actor: str = "clock") -> int:
     """Take deliveries from senders that stopped renewing; they are due at once. Sending twice does no harm."""
     rows = tx.connection.execute(
-        _joined().where(*_lapsed(now)).order_by(deliveries.c.id).with_for_update(of=deliveries, skip_locked=True)
+        joined().where(*_lapsed(now)).order_by(deliveries.c.id).with_for_update(of=deliveries, skip_locked=True)
     ).all()
     error = "The sender that had this delivery stopped without a word."
     for row in rows:
-        _move(tx, row, DeliveryState.PENDING, now=now, actor=actor, error=error, next_attempt_at=now, **_FREE)
+        move(tx, row, DeliveryState.PENDING, now=now, actor=actor, error=error, next_attempt_at=now, **_FREE)
     return len(rows)
+
+
+def hasten(tx: Transaction, destination: str, now: datetime) -> int:
+    """Make everything due that waits for a destination: it is known to answer again; return how many."""
+    waiting = update(deliveries).where(
+        deliveries.c.state == DeliveryState.PENDING,
+        deliveries.c.destination == destination,
+        deliveries.c.next_attempt_at > now,
+    )
+    return len(tx.connection.execute(waiting.values(next_attempt_at=now).returning(deliveries.c.id)).all())
 
 
 def retry_failed(
     tx: Transaction, study_instance_uid: str, *, destination: str | None = None, actor: str, now: datetime
 ) -> int:
     """A person's hand: send what was refused again, its attempts counted anew; return how many."""
-    failed = _joined().where(
+    failed = joined().where(
         series.c.study_instance_uid == study_instance_uid, deliveries.c.state == DeliveryState.FAILED
     )
     if destination is not None:
         failed = failed.where(deliveries.c.destination == destination)
     rows = tx.connection.execute(failed.order_by(deliveries.c.id).with_for_update(of=deliveries)).all()
     for row in rows:
-        _move(tx, row, DeliveryState.PENDING, now=now, actor=actor, attempt=0, next_attempt_at=now)
+        move(tx, row, DeliveryState.PENDING, now=now, actor=actor, attempt=0, next_attempt_at=now)
     return len(rows)
 
 
 def of_study(tx: Transaction, study_instance_uid: str) -> list[DeliveryRecord]:
     """Every delivery of a study, in the order in which they were put into the outbox."""
-    mine = _joined().where(series.c.study_instance_uid == study_instance_uid).order_by(deliveries.c.id)
+    mine = joined().where(series.c.study_instance_uid == study_instance_uid).order_by(deliveries.c.id)
     return [
         DeliveryRecord(
             delivery_id=row.id,
@@ -211,7 +239,17 @@ def _lapsed(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return deliveries.c.state == DeliveryState.SENDING, deliveries.c.lease_until < now
 
 
-def _joined() -> Select[Any]:
+def _all_delivered(destination: str) -> ColumnElement[bool]:
+    """Of the result at hand: at least one object went to this destination, and all of them have arrived."""
+    others, objects = deliveries.alias(), result_objects.alias()
+    there = others.c.destination == destination, objects.c.result_id == results.c.id
+    sent = select(others.c.id).join_from(others, objects, objects.c.id == others.c.object_id).where(*there)
+    arrived = others.c.state.in_((DeliveryState.DELIVERED, DeliveryState.COMMITTED))
+    return and_(sent.exists(), ~sent.where(~arrived).exists())
+
+
+def joined() -> Select[Any]:
+    """Deliveries with the objects they carry and the series those are about."""
     described = ("kind", "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "blob_key")
     return select(
         *deliveries.columns,
@@ -226,14 +264,14 @@ def _settle(
 ) -> None:
     held = (deliveries.c.state == DeliveryState.SENDING, deliveries.c.lease == batch.lease)
     row = tx.connection.execute(
-        _joined().where(deliveries.c.id == delivery_id, *held).with_for_update(of=deliveries)
+        joined().where(deliveries.c.id == delivery_id, *held).with_for_update(of=deliveries)
     ).one_or_none()
     if row is None:
         raise StaleState(f"The lease of delivery {delivery_id} to {batch.destination} is lost.")
-    _move(tx, row, to, *held, now=now, actor=row.lease_owner, **_FREE, **values)
+    move(tx, row, to, *held, now=now, actor=row.lease_owner, **_FREE, **values)
 
 
-def _move(
+def move(
     tx: Transaction,
     row: Row[Any],
     to: DeliveryState,
@@ -242,6 +280,7 @@ def _move(
     actor: str,
     **values: Any,
 ) -> None:
+    """Move a delivery on from where ``row`` (of `joined`) saw it, with its audit row."""
     moved = moves.move(tx, deliveries, row.id, row.state, to, DELIVERY_MOVES, *guards, updated_at=now, **values)
     tx.audit(
         AuditEvent(
@@ -268,5 +307,5 @@ def _move(
 def _outcome(start: DeliveryState, to: DeliveryState) -> Outcome:
     if to is DeliveryState.FAILED:
         return Outcome.SERIOUS_FAILURE
-    given_back = start is DeliveryState.SENDING and to is DeliveryState.PENDING
+    given_back = start is not DeliveryState.FAILED and to is DeliveryState.PENDING
     return Outcome.MINOR_FAILURE if given_back else Outcome.SUCCESS

@@ -98,10 +98,12 @@ series = Table(
     Column("first_received_at", UtcDateTime, nullable=False),
     Column("last_received_at", UtcDateTime, nullable=False),
     Column("assemble_at", UtcDateTime),
+    Column("report_at", UtcDateTime),  # when to look whether this refusal is to be reported as undetermined
     UniqueConstraint("study_instance_uid", "series_instance_uid"),
     _one_of("state", SeriesState),
 )
 _partial("ix_series_assemble_at", series.c.assemble_at, where=series.c.state == literal_column("'receiving'"))
+_partial("ix_series_report_at", series.c.report_at, where=series.c.report_at.is_not(None))
 
 instances = Table(
     "instances",
@@ -170,6 +172,7 @@ _partial(
 )
 _partial("ix_jobs_lease_until", jobs.c.lease_until, where=jobs.c.state == literal_column("'running'"))
 
+# A row of status not_analysed has a reason; its score, rule and volumes mean nothing.
 results = Table(
     "results",
     metadata,
@@ -180,6 +183,7 @@ results = Table(
     Column("bundle", Text, nullable=False),
     Column("provisional", Boolean, nullable=False),
     Column("status", Named(WorklistStatus), nullable=False),
+    Column("reason", Named(ReasonCode)),
     Column("score", Float, nullable=False),
     Column("rule", JSON, nullable=False),
     Column("subtypes", JSON, nullable=False),
@@ -221,6 +225,9 @@ deliveries = Table(
     Column("lease_until", UtcDateTime),
     Column("status", Integer),
     Column("error", CleanText),
+    Column("commit_at", UtcDateTime),  # of a delivered object: when to ask next whether the archive keeps it
+    Column("commit_transaction_uid", Text),
+    Column("commit_attempt", Integer, nullable=False, server_default="0"),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("object_id", "destination"),
     _one_of("state", DeliveryState),
@@ -232,6 +239,13 @@ _partial(
     where=deliveries.c.state == literal_column("'pending'"),
 )
 _partial("ix_deliveries_lease_until", deliveries.c.lease_until, where=deliveries.c.state == literal_column("'sending'"))
+_partial(
+    "ix_deliveries_commit_at",
+    deliveries.c.destination,
+    deliveries.c.commit_at,
+    where=deliveries.c.commit_at.is_not(None),
+)
+Index("ix_deliveries_commit_transaction_uid", deliveries.c.commit_transaction_uid)
 
 worklist = Table(
     "worklist",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
@@ -41,6 +41,10 @@ class SeriesRecord:
     first_received_at: datetime
     last_received_at: datetime
     assemble_at: datetime | None
+
+
+REPORT_AFTER = timedelta(minutes=2)
+"""So long a study that could not be analysed waits for a better series before it is reported as undetermined."""
 
 
 def receive(
@@ -84,17 +88,22 @@ def any_due(tx: Transaction, now: datetime) -> bool:
 
 def claim_due(tx: Transaction, now: datetime) -> SeriesRecord | None:
     """Lock the study of one series whose deadline has passed, and return the series as it stands then."""
-    waiting = select(series.c.id).join_from(series, study_rows).where(*_due(now)).order_by(series.c.assemble_at)
-    while True:
-        found = tx.connection.execute(
-            waiting.limit(1).with_for_update(of=study_rows, skip_locked=True, key_share=True)
-        ).scalar_one_or_none()
-        if found is None:
-            return None
-        # Another clock may have moved it between the search and the lock; what is read now stays true.
-        row = tx.connection.execute(select(series).where(series.c.id == found, *_due(now))).one_or_none()
-        if row is not None:
-            return _record(row)
+    return _claim(tx, series.c.assemble_at, *_due(now))
+
+
+def any_unreported(tx: Transaction, now: datetime) -> bool:
+    """Whether a refusal waits to be reported; asked without locking before each claim."""
+    return tx.connection.execute(select(series.c.id).where(series.c.report_at <= now).limit(1)).first() is not None
+
+
+def claim_unreported(tx: Transaction, now: datetime) -> SeriesRecord | None:
+    """Lock the study of one series whose refusal waits to be reported, and return the series as it stands then."""
+    return _claim(tx, series.c.report_at, series.c.report_at <= now)
+
+
+def reported(tx: Transaction, record: SeriesRecord) -> None:
+    """The refusal is reported, or need not be. The caller holds the study's lock."""
+    tx.connection.execute(update(series).where(series.c.id == record.id).values(report_at=None))
 
 
 def look_again(tx: Transaction, series_id: int, at: datetime) -> None:
@@ -183,7 +192,10 @@ def move(
         raise ValueError("only a new instance brings a series back to receiving")
     if (reason is not None) is not (to is SeriesState.UNUSABLE):
         raise ValueError("an unusable series has a reason, and no other has one")
-    return _move(tx, record, to, now=now, actor=actor, reason=reason, detail=detail, assemble_at=None)
+    report_at = now + REPORT_AFTER if to is SeriesState.UNUSABLE else None
+    return _move(
+        tx, record, to, now=now, actor=actor, reason=reason, detail=detail, assemble_at=None, report_at=report_at
+    )
 
 
 def retry_failed(tx: Transaction, study_instance_uid: str, *, actor: str, now: datetime) -> int:
@@ -231,6 +243,7 @@ def _reopen(
         revision=record.revision + 1,
         reason=None,
         detail=None,
+        report_at=None,
         candidate=candidate or record.candidate,
         first_received_at=now,
         last_received_at=now,
@@ -256,8 +269,22 @@ def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return series.c.state == SeriesState.RECEIVING, series.c.assemble_at <= now
 
 
+def _claim(tx: Transaction, order: ColumnElement[Any], *conditions: ColumnElement[bool]) -> SeriesRecord | None:
+    waiting = select(series.c.id).join_from(series, study_rows).where(*conditions).order_by(order)
+    while True:
+        found = tx.connection.execute(
+            waiting.limit(1).with_for_update(of=study_rows, skip_locked=True, key_share=True)
+        ).scalar_one_or_none()
+        if found is None:
+            return None
+        # Another process may have moved it between the search and the lock; what is read now stays true.
+        row = tx.connection.execute(select(series).where(series.c.id == found, *conditions)).one_or_none()
+        if row is not None:
+            return _record(row)
+
+
 def _record(row: Row[Any]) -> SeriesRecord:
-    return SeriesRecord(**row._asdict())
+    return SeriesRecord(**{name: getattr(row, name) for name in SeriesRecord.__dataclass_fields__})
 
 
 def _move(

@@ -1,0 +1,149 @@
+"""Whether an archive takes responsibility for what was delivered: asked for, answered, or looked up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select, update
+
+from triage.domain.errors import StaleState
+from triage.domain.lifecycle import DeliveryState
+from triage.store.deliveries import joined, move
+from triage.store.schema import deliveries, result_objects, results
+from triage.store.transaction import Transaction
+
+ACTOR = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredObject:
+    """One delivered object whose commitment is asked for. ``attempt`` is that of its delivery."""
+
+    delivery_id: int
+    attempt: int
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentDue:
+    """The delivered objects of one result that an archive has not committed yet.
+
+    ``attempt`` counts the times this was claimed, from 1; ``transaction_uid`` is new each time, so that a late
+    report on an earlier request changes nothing.
+    """
+
+    transaction_uid: str
+    attempt: int
+    destination: str
+    study_instance_uid: str
+    objects: tuple[DeliveredObject, ...]
+
+
+def any_due(tx: Transaction, *, destination: str, now: datetime) -> bool:
+    """Whether there is anything to claim; asked without locking before each claim."""
+    return tx.connection.execute(select(deliveries.c.id).where(*_due(destination, now)).limit(1)).first() is not None
+
+
+def claim(tx: Transaction, *, destination: str, now: datetime, answer_by: datetime) -> CommitmentDue | None:
+    """Take up one result's delivered objects; they come up again at ``answer_by`` when no report has come.
+
+    The deadline is written before anything is asked: whoever dies in between, the question is asked again.
+    """
+    longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
+    result_id = tx.connection.execute(
+        longest.where(*_due(destination, now))
+        .order_by(deliveries.c.commit_at, deliveries.c.id)
+        .limit(1)
+        .with_for_update(of=results, skip_locked=True, key_share=True)
+    ).scalar_one_or_none()
+    if result_id is None:
+        return None
+    mine = joined().where(results.c.id == result_id, *_due(destination, now)).order_by(deliveries.c.id)
+    rows = tx.connection.execute(mine.with_for_update(of=deliveries, skip_locked=True)).all()
+    if not rows:
+        return None
+    transaction_uid = f"2.25.{uuid.uuid4().int}"
+    attempt = max(row.commit_attempt for row in rows) + 1
+    tx.connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_([row.id for row in rows]))
+        .values(commit_transaction_uid=transaction_uid, commit_attempt=attempt, commit_at=answer_by)
+    )
+    return CommitmentDue(
+        transaction_uid=transaction_uid,
+        attempt=attempt,
+        destination=destination,
+        study_instance_uid=rows[0].study_instance_uid,
+        objects=tuple(DeliveredObject(r.id, r.attempt, r.sop_class_uid, r.sop_instance_uid) for r in rows),
+    )
+
+
+def of_transaction(tx: Transaction, transaction_uid: str) -> CommitmentDue | None:
+    """What a report speaks of; None when nothing waits for it (any more)."""
+    mine = joined().where(deliveries.c.commit_transaction_uid == transaction_uid, *_WAITING).order_by(deliveries.c.id)
+    rows = tx.connection.execute(mine).all()
+    if not rows:
+        return None
+    return CommitmentDue(
+        transaction_uid=transaction_uid,
+        attempt=rows[0].commit_attempt,
+        destination=rows[0].destination,
+        study_instance_uid=rows[0].study_instance_uid,
+        objects=tuple(DeliveredObject(r.id, r.attempt, r.sop_class_uid, r.sop_instance_uid) for r in rows),
+    )
+
+
+def committed(tx: Transaction, due: CommitmentDue, delivery_ids: Collection[int], *, now: datetime) -> None:
+    """The archive keeps these objects.
+
+    Raises
+    ------
+    StaleState
+        Another answer came first. So for `not_kept`.
+    """
+    for delivery_id in delivery_ids:
+        move(tx, _row(tx, due, delivery_id), DeliveryState.COMMITTED, *_of(due), now=now, actor=ACTOR, **_ENDED)
+
+
+def not_kept(
+    tx: Transaction, due: CommitmentDue, delivery_id: int, *, error: str, again_at: datetime | None, now: datetime
+) -> None:
+    """The archive does not have an object that it had accepted: send it again at ``again_at``, or give up (None)."""
+    row = _row(tx, due, delivery_id)
+    if again_at is None:
+        move(tx, row, DeliveryState.FAILED, *_of(due), now=now, actor=ACTOR, error=error, **_ENDED)
+    else:
+        again = {"error": error, "next_attempt_at": again_at, **_ENDED}
+        move(tx, row, DeliveryState.PENDING, *_of(due), now=now, actor=ACTOR, **again)
+
+
+def ask_again(tx: Transaction, due: CommitmentDue, at: datetime) -> None:
+    """No answer could be had: take this up again at ``at``."""
+    ids = [item.delivery_id for item in due.objects]
+    statement = update(deliveries).where(deliveries.c.id.in_(ids), *_of(due), *_WAITING)
+    tx.connection.execute(statement.values(commit_at=at))
+
+
+_ENDED = {"commit_at": None, "commit_transaction_uid": None, "commit_attempt": 0}
+_WAITING = (deliveries.c.state == DeliveryState.DELIVERED, deliveries.c.commit_at.is_not(None))
+
+
+def _due(destination: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (*_WAITING, deliveries.c.destination == destination, deliveries.c.commit_at <= now)
+
+
+def _of(due: CommitmentDue) -> tuple[ColumnElement[bool], ...]:
+    return (deliveries.c.commit_transaction_uid == due.transaction_uid,)
+
+
+def _row(tx: Transaction, due: CommitmentDue, delivery_id: int) -> Row[Any]:
+    mine = joined().where(deliveries.c.id == delivery_id, *_of(due), *_WAITING).with_for_update(of=deliveries)
+    row = tx.connection.execute(mine).one_or_none()
+    if row is None:
+        raise StaleState(f"Another answer about delivery {delivery_id} to {due.destination} came first.")
+    return row
