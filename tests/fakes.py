@@ -19,6 +19,7 @@ from triage.domain.volume import Volume
 from triage.inference.predict import Analysis
 from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
+from triage.services.deliver import Send
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
 
@@ -153,10 +154,10 @@ class KillingDatabase(Database):
             die()
 
 
-def dying_send(after: int) -> Callable[[RemoteAe, Sequence[OutgoingInstance]], list[SendOutcome]]:
+def dying_send(after: int, remote: RemoteAe) -> Send:
     """A Storage SCU whose process dies after the archive acknowledged ``after`` objects."""
 
-    def send_some(remote: RemoteAe, instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
+    def send_some(instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
         left = [after]
 
         def count(_: SendOutcome) -> None:

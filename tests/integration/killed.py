@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
 from triage.services.analyse import Analyst, analyse_next
 from triage.services.assemble import assemble_due
-from triage.services.deliver import Courier, deliver_next
+from triage.services.deliver import Courier, Send, deliver_next
 from triage.services.receive import Door, association_ended, keep
 from triage.services.recover import end_lost_associations, requeue_lapsed
 from triage.store.blobs import BlobStore
@@ -79,12 +80,16 @@ class Site:
             owner="test",
         )
 
+    @property
+    def archive(self) -> RemoteAe:
+        return RemoteAe("ARCHIVE", "127.0.0.1", self.archive_port)
+
     def courier(self) -> Courier:
         return Courier(
             db=self.db,
             blobs=self.blobs,
             destination="archive",
-            remote=RemoteAe("ARCHIVE", "127.0.0.1", self.archive_port),
+            send=partial(send, self.archive),
             clock=self.now,
             owner="test",
             policy=RetryPolicy(),
@@ -145,7 +150,7 @@ class Death:
     db: Callable[[str, int], Database] | None = None
     blobs: Callable[[Path, int], BlobStore] | None = None
     predictor: Callable[[], Any] | None = None
-    send: Callable[[], Any] | None = None
+    send: Callable[[RemoteAe], Send] | None = None
     calls: Callable[[int], int] = lambda _: 1
 
     def __str__(self) -> str:
@@ -178,8 +183,8 @@ DEATHS: tuple[Death, ...] = (
     Death("work", "objects written, not committed", db=_before, calls=lambda _: 3),
     Death("work", "result committed", db=_after, calls=lambda _: 3),
     Death("send", "batch claimed", db=_after),
-    Death("send", "first object acknowledged", send=lambda: dying_send(1)),
-    Death("send", "all acknowledged, not recorded", send=lambda: dying_send(2)),
+    Death("send", "first object acknowledged", send=partial(dying_send, 1)),
+    Death("send", "all acknowledged, not recorded", send=partial(dying_send, 2)),
     Death("send", "outcome recorded", db=_after, calls=lambda _: 2),
 )
 
@@ -203,7 +208,7 @@ def live_and_die(
         analyse_next(site.analyst(death.predictor() if death.predictor else None))
     else:
         courier = site.courier()
-        deliver_next(replace(courier, send=death.send()) if death.send else courier)
+        deliver_next(replace(courier, send=death.send(site.archive)) if death.send else courier)
 
 
 def archived_once(archive: CountingArchive, uid: str) -> bool:

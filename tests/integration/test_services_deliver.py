@@ -12,13 +12,11 @@ from tests.integration.site import Site, head
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound, TriageError
 from triage.domain.lifecycle import DeliveryState
 from triage.domain.work import RetryPolicy
-from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome
+from triage.net.scu import OutgoingInstance, SendOutcome
 from triage.services.deliver import Courier, deliver_next
 from triage.services.recover import requeue_lapsed, retry_study
 from triage.store import deliveries
 from triage.store.deliveries import DeliveryRecord
-
-REMOTE = RemoteAe("ARCHIVE", "127.0.0.1", 11112)
 
 Answer = Callable[[OutgoingInstance], SendOutcome]
 
@@ -47,8 +45,7 @@ class Archive:
     down: bool = False
     calls: list[list[OutgoingInstance]] = field(default_factory=list)
 
-    def send(self, remote: RemoteAe, instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
-        assert remote == REMOTE
+    def send(self, instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
         self.calls.append(list(instances))
         if self.down:
             raise DeliveryUnconfirmed("SYNTHETIC: connection refused.")
@@ -84,7 +81,6 @@ def courier(site: Site, archive: Archive, destination: str = "archive") -> Couri
         db=site.db,
         blobs=site.blobs,
         destination=destination,
-        remote=REMOTE,
         clock=lambda: site.now,
         owner="sender-1",
         policy=RetryPolicy(base_seconds=2.0, cap_seconds=60.0, max_attempts=4),
@@ -160,7 +156,7 @@ def test_only_what_has_no_answer_is_sent_again(site: Site, study: str) -> None:
 
 def test_an_answer_that_is_missing_counts_as_unknown(site: Site, study: str) -> None:
     """A sender that reports on fewer objects than it was given has not delivered the rest."""
-    silent = replace(courier(site, Archive()), send=lambda remote, instances: [])
+    silent = replace(courier(site, Archive()), send=lambda instances: [])
     deliver_next(silent)
     assert {d.state for d in sent(site, study).values()} == {DeliveryState.PENDING}
     assert all(d.error for d in sent(site, study).values())

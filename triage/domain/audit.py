@@ -31,6 +31,8 @@ class AuditAction(StrEnum):
     STUDY_FLAGGED = "study_flagged"
     RESULT_RECORDED = "result_recorded"
     DELIVERY_MOVED = "delivery_moved"
+    DESTINATION_DOWN = "destination_down"
+    DESTINATION_UP = "destination_up"
     ORPHAN_REMOVED = "orphan_removed"
     AUDIT_READ = "audit_read"
 

@@ -8,12 +8,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.inference.manifest import format_manifest
 from triage.inference.predict import Predictor
+from triage.net import scu
 from triage.net.scp import ListenerOptions
 from triage.net.scu import RemoteAe
 from triage.services.analyse import Analyst
@@ -108,16 +110,17 @@ class App:
 
     def courier(self, destination: DestinationSettings) -> Courier:
         """What sending to one destination needs."""
+        remote = RemoteAe(
+            ae_title=destination.ae_title,
+            host=destination.host,
+            port=destination.port,
+            calling_ae_title=self.settings.listener.ae_title,
+        )
         return Courier(
             db=self.db,
             blobs=self.blobs,
             destination=destination.name,
-            remote=RemoteAe(
-                ae_title=destination.ae_title,
-                host=destination.host,
-                port=destination.port,
-                calling_ae_title=self.settings.listener.ae_title,
-            ),
+            send=partial(scu.send, remote),
             clock=self.clock,
             owner=owner("send"),
         )

@@ -1,18 +1,20 @@
-"""Send the objects of one result to one destination over one association, and remember every answer."""
+"""Send the objects of one result to one destination together, and remember every answer."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
+from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.errors import DeliveryUnconfirmed, StaleState, TriageError
 from triage.domain.work import ClaimedBatch, OutboundObject, RetryPolicy
-from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
+from triage.net.outgoing import OutgoingInstance, SendOutcome
+from triage.services.circuit import Circuit
 from triage.services.lease import kept_alive
 from triage.store import deliveries
 from triage.store.blobs import BlobStore
@@ -25,27 +27,36 @@ SEND_LIMIT_SECONDS = 600.0
 RETRY = RetryPolicy(base_seconds=2.0, cap_seconds=300.0, max_attempts=200)
 """Some sixteen hours of trying; a PACS that is down for a night gets everything in the morning."""
 
-Send = Callable[[RemoteAe, Sequence[OutgoingInstance]], list[SendOutcome]]
+Send = Callable[[Sequence[OutgoingInstance]], list[SendOutcome]]
+"""A way out: C-STORE, STOW-RS, a folder, or the driver of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """What delivering to one destination needs. ``send`` is the Storage SCU; ``jitter`` draws from 0..1."""
+    """What delivering to one destination needs.
+
+    ``after`` names a destination that must have everything of a result first. ``commitment`` is whether the
+    archive is asked to commit to what it accepted. ``jitter`` draws from 0..1.
+    """
 
     db: Database
     blobs: BlobStore
     destination: str
-    remote: RemoteAe
+    send: Send
     clock: Callable[[], datetime]
     owner: str
     policy: RetryPolicy = RETRY
     lease_seconds: float = LEASE_SECONDS
-    send: Send = send
+    after: str | None = None
+    commitment: bool = False
     jitter: Callable[[], float] = random.random
+    circuit: Circuit = field(default_factory=Circuit)
 
 
 def deliver_next(courier: Courier) -> bool:
-    """Send one result set that is due; False when there is none."""
+    """Send one result set that is due; False when there is none, or the destination is left alone for now."""
+    if not courier.circuit.allows(courier.clock()):
+        return False
     batch = _claim(courier)
     if batch is None:
         return False
@@ -57,6 +68,7 @@ def deliver_next(courier: Courier) -> bool:
     ):
         outcomes = _send(courier, batch)
         _settle(courier, batch, outcomes)
+        _judge(courier, outcomes)
     return True
 
 
@@ -72,6 +84,7 @@ def _claim(courier: Courier) -> ClaimedBatch | None:
             owner=courier.owner,
             now=now,
             lease_seconds=courier.lease_seconds,
+            after=courier.after,
         )
 
 
@@ -89,10 +102,13 @@ def _send(courier: Courier, batch: ClaimedBatch) -> dict[str, SendOutcome]:
         for o in batch.objects
     ]
     try:
-        outcomes = courier.send(courier.remote, outgoing)
+        answers = {outcome.sop_instance_uid: outcome for outcome in courier.send(outgoing)}
     except TriageError as exc:
         return {o.sop_instance_uid: SendOutcome(o.sop_instance_uid, exc, None) for o in batch.objects}
-    return {outcome.sop_instance_uid: outcome for outcome in outcomes}
+    silence = DeliveryUnconfirmed("The destination gave no answer for this object.")
+    return {
+        uid: answers.get(uid) or SendOutcome(uid, silence, None) for uid in (o.sop_instance_uid for o in batch.objects)
+    }
 
 
 def _settle(courier: Courier, batch: ClaimedBatch, outcomes: dict[str, SendOutcome]) -> None:
@@ -101,28 +117,41 @@ def _settle(courier: Courier, batch: ClaimedBatch, outcomes: dict[str, SendOutco
     try:
         with courier.db.transaction() as tx:
             for item in batch.objects:
-                outcome = outcomes.get(item.sop_instance_uid) or SendOutcome(
-                    item.sop_instance_uid, DeliveryUnconfirmed("The archive gave no answer for this object."), None
-                )
-                error = outcome.error
+                outcome = outcomes[item.sop_instance_uid]
+                error, status = outcome.error, outcome.status
                 if error is None:
-                    deliveries.delivered(tx, batch, item.delivery_id, status=outcome.status, now=now)
+                    commit_at = now if courier.commitment else None
+                    deliveries.delivered(tx, batch, item.delivery_id, status=status, now=now, commit_at=commit_at)
                 elif not error.retry or batch.attempt >= courier.policy.max_attempts:
-                    deliveries.refused(tx, batch, item.delivery_id, error=str(error), status=outcome.status, now=now)
+                    deliveries.refused(tx, batch, item.delivery_id, error=str(error), status=status, now=now)
                 else:
-                    wait = courier.policy.delay_seconds(batch.attempt, courier.jitter())
-                    deliveries.later(
-                        tx,
-                        batch,
-                        item.delivery_id,
-                        error=str(error),
-                        status=outcome.status,
-                        at=now + timedelta(seconds=wait),
-                        now=now,
-                    )
+                    at = now + timedelta(seconds=courier.policy.delay_seconds(batch.attempt, courier.jitter()))
+                    deliveries.later(tx, batch, item.delivery_id, error=str(error), status=status, at=at, now=now)
                 _tell(item, outcome)
     except StaleState:
         log.warning("delivery_lease_lost")
+
+
+def _judge(courier: Courier, outcomes: dict[str, SendOutcome]) -> None:
+    """Open or close the circuit, and say so on record; what waited for a destination that is back is due at once."""
+    now = courier.clock()
+    unanswered = [o.error for o in outcomes.values() if o.error is not None and o.error.retry and o.status is None]
+    if len(unanswered) == len(outcomes):
+        if courier.circuit.unanswered(now):
+            log.error("destination_down", why=str(unanswered[0]))
+            with courier.db.transaction() as tx:
+                tx.audit(_turn(courier, AuditAction.DESTINATION_DOWN, now, str(unanswered[0])))
+    elif courier.circuit.answered():
+        log.info("destination_up")
+        with courier.db.transaction() as tx:
+            deliveries.hasten(tx, courier.destination, now)
+            tx.audit(_turn(courier, AuditAction.DESTINATION_UP, now, None))
+
+
+def _turn(courier: Courier, action: AuditAction, now: datetime, why: str | None) -> AuditEvent:
+    outcome = Outcome.MINOR_FAILURE if action is AuditAction.DESTINATION_DOWN else Outcome.SUCCESS
+    detail = {"destination": courier.destination, "reason": why}
+    return AuditEvent(at=now, actor=courier.owner, action=action, outcome=outcome, detail=detail)
 
 
 def _tell(item: OutboundObject, outcome: SendOutcome) -> None:
