@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -98,16 +97,16 @@ def of_transaction(tx: Transaction, transaction_uid: str) -> CommitmentDue | Non
     )
 
 
-def committed(tx: Transaction, due: CommitmentDue, delivery_ids: Collection[int], *, now: datetime) -> None:
-    """The archive keeps these objects.
+def committed(tx: Transaction, due: CommitmentDue, delivery_id: int, *, note: str | None, now: datetime) -> None:
+    """The archive keeps this object; ``note`` says how that is known when it did not report it.
 
     Raises
     ------
     StaleState
         Another answer came first. So for `not_kept`.
     """
-    for delivery_id in delivery_ids:
-        move(tx, _row(tx, due, delivery_id), DeliveryState.COMMITTED, *_of(due), now=now, actor=ACTOR, **_ENDED)
+    row = _row(tx, due, delivery_id)
+    move(tx, row, DeliveryState.COMMITTED, *_of(due), now=now, actor=ACTOR, error=note, **_ENDED)
 
 
 def not_kept(
