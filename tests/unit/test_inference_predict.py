@@ -99,6 +99,29 @@ def test_volumes_are_those_of_the_volume_itself(predictor: Predictor) -> None:
     assert analysis.result.total_volume_ml == pytest.approx(volume.mask_ml(analysis.labels > 0))
 
 
+def test_probabilities_are_made_where_asked_for(predictor: Predictor) -> None:
+    volume = volume_at(brain(*(ball(SHAPE, SPACING, (25.0, 0.0, x), 9.0) for x in (-50.0, 50.0))))
+    gate = predictor.gate(volume)
+    plain, analysis = predictor.segment(volume, gate), predictor.segment(volume, gate, probabilities=True)
+    assert plain.probabilities is None
+    assert analysis.result == plain.result
+    assert np.array_equal(analysis.labels, plain.labels)
+    assert analysis.probabilities is not None
+    assert set(analysis.probabilities) == {Subtype.EDH, Subtype.SDH}
+    stacked = np.stack([analysis.probabilities.get(s, np.zeros_like(analysis.labels)) for s in SUBTYPES])
+    outlined = analysis.labels > 0
+    assert stacked.dtype == np.uint8
+    assert np.array_equal(stacked[:, outlined].argmax(axis=0) + 1, analysis.labels[outlined])
+    limit = 255 * predictor.bundle.manifest.thresholds.mask_probability
+    assert stacked.sum(axis=0, dtype=int)[outlined].min() >= limit - 3
+    assert not stacked[:, ~outlined.any(axis=(1, 2))].any()
+
+
+def test_probabilities_of_nothing_are_none_at_all(predictor: Predictor) -> None:
+    volume = volume_at(brain())
+    assert predictor.segment(volume, predictor.gate(volume), probabilities=True).probabilities == {}
+
+
 def test_left_stays_left(predictor: Predictor) -> None:
     """Columns and rows are neither mirrored nor swapped on the way."""
     mask = ball(SHAPE, SPACING, (25.0, -40.0, -51.0), 9.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -13,6 +14,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 AnyElement = DataElement | RawDataElement
 _ITEM = b"\xfe\xff\x00\xe0"
+_LONGEST_SHORT = 0xFFFE
 
 
 def raw(tag: int, vr: str, value: bytes) -> RawDataElement:
@@ -27,10 +29,7 @@ def elements_of(ds: Dataset) -> dict[BaseTag, AnyElement]:
 
 def encoded(elements: Mapping[BaseTag, AnyElement]) -> bytes:
     """Elements in the order of their tags. Text that is not raw must be ASCII."""
-    out = buffer()
-    for tag in sorted(elements):
-        write_data_element(out, elements[tag])
-    return bytes(out.getvalue())
+    return b"".join(part for tag in sorted(elements) for part in _parts(elements[tag]))
 
 
 def encoded_alone(element: AnyElement) -> RawDataElement:
@@ -48,6 +47,19 @@ def item(elements: Mapping[BaseTag, AnyElement]) -> bytes:
 def sequence(tag: int, items: Iterable[bytes]) -> RawDataElement:
     """A sequence of encoded items."""
     return raw(tag, "SQ", b"".join(items))
+
+
+def _parts(element: AnyElement) -> tuple[bytes, ...]:
+    """An element as written; what is raw already is not copied, for pixels are many."""
+    if isinstance(element, RawDataElement) and element.VR and element.value is not None:
+        tag, vr, length = element.tag, element.VR.encode("ascii"), len(element.value)
+        if element.VR in EXPLICIT_VR_LENGTH_32:
+            return struct.pack("<HH2s2xL", tag.group, tag.element, vr, length), element.value
+        if length <= _LONGEST_SHORT:
+            return struct.pack("<HH2sH", tag.group, tag.element, vr, length), element.value
+    out = buffer()
+    write_data_element(out, element)
+    return (bytes(out.getvalue()),)
 
 
 def buffer() -> DicomBytesIO:

@@ -27,6 +27,11 @@ def lesion_probabilities(seg_logits: NDArray[np.float32], temperature: float) ->
     return np.asarray(scaled[1:] / scaled.sum(axis=0), dtype=np.float32)
 
 
+def as_bytes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Probabilities 0..1 as 0..255."""
+    return np.rint(np.clip(probabilities, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
+
+
 def slice_evidence(lesions: NDArray[np.float32], pixels: int) -> NDArray[np.float64]:
     """How blood-like the most blood-like ``pixels`` pixels of a slice are on average.
 

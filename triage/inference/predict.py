@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from triage.domain.volume import Volume
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
 from triage.inference.manifest import OUTPUTS
 from triage.inference.postprocess import (
+    as_bytes,
     drop_small_components,
     exam_evidence,
     final_probability,
@@ -76,6 +77,9 @@ class Analysis:
     evidence : ndarray of float64, shape (slice, 6)
         Mask evidence, 0..1, any and each subtype; 0 where nothing was segmented.
     slices_segmented : int
+    probabilities : mapping of Subtype to ndarray of uint8, shape (slice, row, column), or None
+        Only where asked for, of each subtype in ``labels``: what the mask was cut from, on the volume's own grid,
+        0 for 0 and 255 for 1; 0 beyond the rim of what was outlined.
     """
 
     result: TriageResult
@@ -83,6 +87,7 @@ class Analysis:
     marked: NDArray[np.uint8]
     evidence: NDArray[np.float64]
     slices_segmented: int
+    probabilities: Mapping[Subtype, NDArray[np.uint8]] | None = None
 
 
 class Predictor:
@@ -139,11 +144,14 @@ class Predictor:
         )
         return Gate(_spread(probabilities, slabs), result, slabs, sampled)
 
-    def segment(self, volume: Volume, gate: Gate, every_slice: bool = False) -> Analysis:
+    def segment(
+        self, volume: Volume, gate: Gate, every_slice: bool = False, *, probabilities: bool = False
+    ) -> Analysis:
         """Outline blood where the gate or its neighbours light up, or everywhere, and decide.
 
         When nothing lights up the provisional score becomes the final one: the bundle guarantees that it lies
-        below the limit.
+        below the limit. ``probabilities`` asks for those of the subtypes found as well: as many bytes as the
+        volume has voxels, for each.
         """
         manifest = self.bundle.manifest
         slabs, gated = gate.slabs, gate.slab_probabilities
@@ -151,13 +159,15 @@ class Predictor:
         chosen = np.arange(len(slabs)) if every_slice else np.flatnonzero(lit)
         labels: NDArray[np.uint8] = np.zeros(volume.hu.shape, dtype=np.uint8)
         evidence = np.zeros((len(slabs), _CLASSES))
+        maps = {subtype: np.zeros_like(labels) for subtype in SUBTYPES} if probabilities else None
         if not chosen.size:
-            return Analysis(replace(gate.result, provisional=False), labels, labels, _spread(evidence, slabs), 0)
+            quiet = replace(gate.result, provisional=False)
+            return Analysis(quiet, labels, labels, _spread(evidence, slabs), 0, {} if probabilities else None)
         lesions = self._outline(gate.sampled, chosen)
         pixels = max(1, round(manifest.scoring.evidence_mm2 / manifest.preprocessing.pixel_mm**2))
         for index in chosen:
             evidence[index] = slice_evidence(lesions[index], pixels)
-        self._mark(labels, volume, lesions, slabs)
+        self._mark(labels, maps, volume, lesions, slabs)
         scoring = manifest.scoring
         scores = final_probability(
             exam_evidence(evidence, scoring.kernel, scoring.top_k),
@@ -167,7 +177,8 @@ class Predictor:
         result = self._decide(volume, labels, scores, _spread(evidence, slabs))
         reported = labels if result.status is WorklistStatus.SUSPECTED else np.zeros_like(labels)
         segmented = sum(slabs[i].stop - slabs[i].start for i in chosen)
-        return Analysis(result, reported, labels, _spread(evidence, slabs), segmented)
+        shown = _of_found(maps, reported) if maps is not None else None
+        return Analysis(result, reported, labels, _spread(evidence, slabs), segmented, shown)
 
     def _outline(self, sampled: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.float32]:
         """Lesion probabilities of every slab, shape (slab, 5, size, size); 0 where none was asked for."""
@@ -179,9 +190,17 @@ class Predictor:
         return lesions
 
     def _mark(
-        self, labels: NDArray[np.uint8], volume: Volume, lesions: NDArray[np.float32], slabs: Sequence[Slab]
+        self,
+        labels: NDArray[np.uint8],
+        maps: Mapping[Subtype, NDArray[np.uint8]] | None,
+        volume: Volume,
+        lesions: NDArray[np.float32],
+        slabs: Sequence[Slab],
     ) -> None:
-        """Write outlines into ``labels``: on the source grid, on every slice of each slab. ``lesions`` of all slabs."""
+        """Write outlines into ``labels``, and what they are cut from into ``maps``.
+
+        On the source grid, on every slice of each slab; ``lesions`` are those of all slabs.
+        """
         manifest = self.bundle.manifest
         spec, thresholds = manifest.preprocessing, manifest.thresholds
         limit = np.float32(thresholds.mask_probability)
@@ -195,6 +214,9 @@ class Predictor:
             blood = restored.sum(axis=0) >= limit
             slab = slabs[index]
             labels[slab.start : slab.stop, blood] = restored[:, blood].argmax(axis=0) + 1
+            if maps is not None:
+                for subtype, of_subtype in zip(SUBTYPES, restored, strict=True):
+                    maps[subtype][slab.start : slab.stop] = as_bytes(of_subtype)
 
     def _decide(
         self,
@@ -234,6 +256,11 @@ def _subtypes(scores: NDArray[np.float64], volumes_ml: NDArray[np.float64]) -> d
         subtype: SubtypeFinding(float(min(scores[i], scores[0])), float(volumes_ml[i]))
         for i, subtype in enumerate(SUBTYPES, start=1)
     }
+
+
+def _of_found(maps: Mapping[Subtype, NDArray[np.uint8]], labels: NDArray[np.uint8]) -> dict[Subtype, NDArray[np.uint8]]:
+    """The maps of the subtypes that ``labels`` shows."""
+    return {subtype: maps[subtype] for i, subtype in enumerate(SUBTYPES, start=1) if (labels == i).any()}
 
 
 def _middle_of_highest(values: NDArray[np.float64]) -> int:
