@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from trainer.cli import main as trainer
 from triage.entrypoints.cli import triage
-from triage.settings import DestinationSettings, Settings, example_toml, read_settings
+from triage.settings import DestinationSettings, NotifierSettings, Settings, example_toml, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -21,9 +21,13 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").
 
 def described_settings() -> list[str]:
     """One row of the README's table for every key, in the order of the settings."""
-    groups = {name: field.annotation for name, field in Settings.model_fields.items() if name != "destinations"}
+    groups = {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if name not in ("destinations", "notify")
+    }
     rows = []
-    for name, group in [*groups.items(), ("destinations", DestinationSettings)]:
+    for name, group in [*groups.items(), ("destinations", DestinationSettings), ("notify", NotifierSettings)]:
         for key, field in group.model_fields.items():
             if field.default is PydanticUndefined:
                 default = "required"

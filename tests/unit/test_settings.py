@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from triage.domain.errors import ConfigurationError
-from triage.settings import DestinationSettings, Settings, example_toml, read_settings, settings_of_record
+from triage.settings import (
+    DestinationSettings,
+    NotifierSettings,
+    Settings,
+    example_toml,
+    read_settings,
+    settings_of_record,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +23,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder without a settings file."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+PACS = "[[destinations]]\nname='p'\nae_title='P'\nhost='h'\nport=1\n"
+STOW = "[[destinations]]\nname='s'\nkind='stow'\n"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -64,6 +75,17 @@ def test_the_environment_goes_before_the_file(elsewhere: Path, monkeypatch: pyte
         ("[inference]\ndevice = 'tpu'\n", "inference.device"),
         ("[[destinations]]\nname='a b'\nae_title='P'\nhost='h'\nport=1\n", "destinations.0.name"),
         ("[[destinations]]\nname='p'\nae_title='P'\nhost='h'\nport=1\nobjects=['PDF']\n", "destinations.0.objects"),
+        (STOW, "destinations.0.*needs url"),
+        (PACS + "tls_key='k'\n", "tls_certificate and tls_key"),
+        (PACS + "objects=['SEG', 'SEG_LABELMAP']\n", "two kinds of segmentation"),
+        (PACS + "objects=['SEG', 'ORU']\n", "one message and nothing else"),
+        (PACS + "objects=['SEG']\nundetermined=true\n", "undetermined needs a kind of report"),
+        (PACS + "retry_base_seconds=500.0\n", "base_seconds"),
+        ("[[destinations]]\nname='f'\nkind='folder'\nfolder='out'\ncommitment=true\n", "cannot commit"),
+        ("[[notify]]\nname='r'\nkind='hl7'\nhost='h'\n", "needs port"),
+        ("[[notify]]\nname='r'\nkind='ian'\nhost='h'\nport=1\nae_title='A'\nafter='q'\n", "is no destination"),
+        ("[[notify]]\nname='w'\nkind='webhook'\nurl='ftp://x'\nsecret_file='s'\n", "https://"),
+        (PACS + "[[notify]]\nname='p'\nkind='hl7'\nhost='h'\nport=1\n", "same name"),
         (2 * "[[destinations]]\nname='p'\nae_title='P'\nhost='h'\nport=1\n", "same name"),
     ],
 )
@@ -106,20 +128,23 @@ def test_the_example_is_the_default(elsewhere: Path) -> None:
 
 def test_the_example_shows_every_key() -> None:
     shown = example_toml()
-    for group in (*(f.annotation for f in Settings.model_fields.values()), DestinationSettings):
+    for group in (*(f.annotation for f in Settings.model_fields.values()), DestinationSettings, NotifierSettings):
         for key in getattr(group, "model_fields", {}):
-            assert f"\n{key} " in shown or f"\n# {key} " in shown, key
+            assert any(f"\n{mark}{key} " in shown for mark in ("", "# ", "# # ")), key
 
 
-def test_the_destination_of_the_example_works(elsewhere: Path) -> None:
-    block = example_toml().split("# [[destinations]]")[1]
-    uncommented = "[[destinations]]" + block.replace("\n# ", "\n")
+def test_the_destination_and_the_notifier_of_the_example_work(elsewhere: Path) -> None:
+    start = example_toml().index("# [[destinations]]")
+    uncommented = f"\n{example_toml()[start:]}".replace("\n# ", "\n").replace(
+        "\nOne reading list", "\n# One reading list"
+    )
     tomllib.loads(uncommented)
-    (destination,) = read_settings(written(elsewhere, uncommented)).destinations
-    assert destination.name == "pacs"
+    settings = read_settings(written(elsewhere, uncommented))
+    assert [destination.name for destination in settings.destinations] == ["pacs"]
+    assert [notifier.name for notifier in settings.notify] == ["ris"]
 
 
 def test_every_key_says_what_it_means() -> None:
-    for group in (*(f.annotation for f in Settings.model_fields.values()), DestinationSettings):
+    for group in (*(f.annotation for f in Settings.model_fields.values()), DestinationSettings, NotifierSettings):
         for key, field in getattr(group, "model_fields", {}).items():
             assert field.description, key

@@ -1,0 +1,90 @@
+"""All settings together: one TOML file, every key also as ``TRIAGE_<GROUP>__<KEY>``. Read once, at start."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from triage.domain.errors import ConfigurationError
+from triage.settings.groups import (
+    DatabaseSettings,
+    InferenceSettings,
+    ListenerSettings,
+    SeriesSettings,
+    StorageSettings,
+)
+from triage.settings.ways_out import DestinationSettings, NotifierSettings
+
+DEFAULT_FILE = Path("triage.toml")
+
+
+class Settings(BaseSettings):
+    """Every setting, with safe defaults: loopback only, no destination, the demonstration bundle."""
+
+    model_config = SettingsConfigDict(env_prefix="TRIAGE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    listener: ListenerSettings = ListenerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    series: SeriesSettings = SeriesSettings()
+    inference: InferenceSettings = InferenceSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+    notify: tuple[NotifierSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Settings:
+        names = [way.name for way in (*self.destinations, *self.notify)]
+        if len(names) != len(set(names)):
+            raise ValueError("two destinations or notifiers have the same name")
+        known = {destination.name for destination in self.destinations}
+        for notifier in self.notify:
+            if notifier.after and notifier.after not in known:
+                raise ValueError(f"notifier {notifier.name} waits for {notifier.after!r}, which is no destination")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file, whose content is given to the constructor."""
+        return (env_settings, init_settings)
+
+
+def read_settings(file: Path | None = None) -> Settings:
+    """Read ``file``, else ``./triage.toml`` if there is one, under the environment.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is missing or no TOML, a key is unknown, or a value cannot work; the message names it.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigurationError(f"There is no settings file {file}.")
+    chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+
+    try:
+        return Settings(**(tomllib.loads(chosen.read_text("utf-8")) if chosen else {}))
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}" for e in exc.errors())
+        raise ConfigurationError(f"The settings cannot work: {problems}.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{chosen} is not valid TOML: {exc}.") from exc
+
+
+def settings_of_record(settings: Settings) -> dict[str, Any]:
+    """The effective settings as plain JSON values, the password in the database URL hidden."""
+    plain = settings.model_dump(mode="json")
+    scheme, _, rest = plain["database"]["url"].partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if at and ":" in credentials:
+        plain["database"]["url"] = f"{scheme}://{credentials.partition(':')[0]}:***@{place}"
+    return plain

@@ -1,0 +1,126 @@
+"""Where results go: archives (``destinations``) and reading lists (``notify``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from triage.domain.encoded import ObjectKind
+from triage.domain.profile import Profile
+from triage.domain.work import RetryPolicy
+from triage.settings.groups import Group, Port, checked_ae_title
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class WayOut(Group):
+    """What archives and lists have in common."""
+
+    NEEDED: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """The keys that each kind cannot do without."""
+
+    name: Name = Field(description="short name, shown on the worklist")
+    kind: str = Field(description="how it is reached")
+    ae_title: str = Field("", description="AE title that is called")
+    host: str = Field("", description="its address")
+    port: Port | None = Field(None, description="its port")
+    url: str = Field("", description="its address on the web, https://...")
+    tls: bool = Field(False, description="speak TLS; with https:// always")
+    tls_ca: Path | None = Field(None, description="certificates that its own must go back to; empty = the system's")
+    tls_certificate: Path | None = Field(None, description="our certificate, for mutual TLS")
+    tls_key: Path | None = Field(None, description="the key of our certificate")
+    tls_name: str = Field("", description="name in its certificate, when it is not the host")
+    timeout_seconds: float = Field(30.0, gt=0, description="how long an answer may take")
+    concurrency: int = Field(1, ge=1, le=16, description="results sent to it at the same time")
+    retry_base_seconds: float = Field(2.0, gt=0, description="wait after the first failure; doubled after each")
+    retry_cap_seconds: float = Field(300.0, gt=0, description="longest wait between two tries")
+    max_attempts: int = Field(200, ge=1, description="then a person must look (triage retry)")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        missing = [key for key in self.NEEDED[self.kind] if not getattr(self, key)]
+        if missing:
+            raise ValueError(f"kind {self.kind!r} needs {' and '.join(missing)}")
+        if self.ae_title:
+            checked_ae_title(self.ae_title)
+        if self.url and not self.url.startswith(("https://", "http://")):
+            raise ValueError("url must begin with https:// or http://")
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        self.retry_policy()
+        return self
+
+    def retry_policy(self) -> RetryPolicy:
+        """When a failed try is repeated."""
+        return RetryPolicy(self.retry_base_seconds, self.retry_cap_seconds, self.max_attempts)
+
+
+class DestinationSettings(WayOut):
+    """One archive that results are sent to."""
+
+    NEEDED: ClassVar[dict[str, tuple[str, ...]]] = {
+        "dicom": ("ae_title", "host", "port"),
+        "stow": ("url",),
+        "folder": ("folder",),
+    }
+
+    kind: Literal["dicom", "stow", "folder"] = Field(
+        "dicom", description="how results are sent: C-STORE, STOW-RS (DICOMweb), or into a folder"
+    )
+    folder: Path | None = Field(None, description="of kind folder: where the files go")
+    token_file: Path | None = Field(None, description="of kind stow: file with a bearer token")
+    objects: tuple[ObjectKind, ...] = Field(
+        (ObjectKind.SEG, ObjectKind.SR), description="which result objects are sent; docs/conformance.md lists them"
+    )
+    only: Literal["all", "suspected"] = Field("all", description="which studies: all, or only suspected ones")
+    undetermined: bool = Field(False, description="report studies that could not be analysed as Undetermined")
+    reject_superseded: bool = Field(False, description="reject the objects of a revision when the next one is sent")
+    commitment: bool = Field(False, description="ask for storage commitment; results then end as committed")
+    commitment_wait_seconds: float = Field(60.0, gt=0, description="then the archive is asked what it has")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.commitment and self.kind == "folder":
+            raise ValueError("a folder cannot commit: set commitment = false")
+        self.profile()
+        return self
+
+    def profile(self) -> Profile:
+        """What is sent, as the domain's value."""
+        return Profile(self.objects, self.only == "suspected", self.undetermined, self.reject_superseded)
+
+
+_MESSAGES = {
+    "hl7": ObjectKind.ORU,
+    "ups": ObjectKind.UPS,
+    "ian": ObjectKind.IAN,
+    "webhook": ObjectKind.WEBHOOK,
+}
+
+
+class NotifierSettings(WayOut):
+    """One reading list, or other system, that is told of results."""
+
+    NEEDED: ClassVar[dict[str, tuple[str, ...]]] = {
+        "hl7": ("host", "port"),
+        "ups": ("ae_title", "host", "port"),
+        "ian": ("ae_title", "host", "port", "after"),
+        "webhook": ("url", "secret_file"),
+    }
+
+    kind: Literal["hl7", "ups", "ian", "webhook"] = Field(
+        description="HL7 v2 ORU over MLLP, UPS Push, Instance Availability Notification, or a signed webhook"
+    )
+    only: Literal["all", "suspected"] = Field("suspected", description="which studies: all, or only suspected ones")
+    after: str = Field("", description="of kind ian: the destination that must have the objects first")
+    secret_file: Path | None = Field(None, description="of kind webhook: file with the key of the signature")
+    include_patient: bool = Field(False, description="of kind webhook: name the patient and the accession number")
+    receiving_application: str = Field("", description="of kind hl7: MSH-5")
+    receiving_facility: str = Field("", description="of kind hl7: MSH-6")
+    sending_facility: str = Field("", description="of kind hl7: MSH-4")
+
+    def profile(self) -> Profile:
+        """What is sent, as the domain's value."""
+        return Profile((_MESSAGES[self.kind],), only_suspected=self.only == "suspected")
