@@ -54,7 +54,8 @@ def key_slices(
 def _next(areas: NDArray[np.int64], volume: Volume, chosen: list[int]) -> int | None:
     """The best slice to add; ``areas`` counts the pixels of each class, shape (slice, class)."""
     blood_ml = areas.sum(axis=1) * volume.voxel_ml
-    news = (areas[:, ~areas[chosen].any(axis=0)] > 0).any(axis=1)
+    shown = np.any(areas[chosen] > 0, axis=0)
+    news: NDArray[np.bool_] = np.any(areas[:, ~shown] > 0, axis=1)
     far = np.array([not any(_beside(volume, index, taken) for taken in chosen) for index in range(len(areas))])
     free = map(int, np.flatnonzero(news | (far & (blood_ml > 0))))
     return max(free, key=lambda index: (bool(news[index]), blood_ml[index], -index), default=None)
