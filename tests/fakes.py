@@ -57,7 +57,7 @@ class FixedPredictor:
         self.at_gate()
         return SimpleNamespace(result=self._result(volume, self._labels(volume), provisional=True))
 
-    def segment(self, volume: Volume, gate: Any, *, every_slice: bool = False) -> Analysis:
+    def segment(self, volume: Volume, gate: Any, *, every_slice: bool = False, probabilities: bool = False) -> Analysis:
         self.at_segment()
         labels = self._labels(volume)
         result = self._result(volume, labels, provisional=False)

@@ -31,6 +31,7 @@ from triage.services.assemble import assemble_due
 from triage.services.deliver import Courier, Send, deliver_next
 from triage.services.receive import Door, association_ended, keep
 from triage.services.recover import end_lost_associations, requeue_lapsed
+from triage.services.result_set import DEFAULT
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 
@@ -75,7 +76,7 @@ class Site:
             db=self.db,
             blobs=self.blobs,
             predictor=predictor or FixedPredictor(),
-            destinations={"archive": ("SEG", "SR")},
+            profiles={"archive": DEFAULT},
             clock=self.now,
             owner="test",
         )

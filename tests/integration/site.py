@@ -13,6 +13,8 @@ from pydicom.dataset import Dataset
 from tests.builders import ct_series, ellipse_head, part10
 from tests.fakes import FixedPredictor
 from triage.domain.completeness import Timings
+from triage.domain.encoded import ObjectKind
+from triage.domain.profile import Profile
 from triage.domain.worklist import WorklistRow
 from triage.net.part10 import dataset_offset
 from triage.net.scp import IncomingInstance, Peer
@@ -28,6 +30,7 @@ from triage.store.series import SeriesRecord
 
 PEER = Peer("SCANNER", "ICHTRIAGE", "127.0.0.1", 40000)
 TIMINGS = Timings()
+BOTH, REPORT = Profile((ObjectKind.SEG, ObjectKind.SR)), Profile((ObjectKind.SR,))
 
 
 def head(slices: int = 18, **overrides: Any) -> list[Dataset]:
@@ -41,7 +44,7 @@ class Site:
 
     url: str
     root: Path
-    destinations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     predictor: Any = field(default_factory=FixedPredictor)
     now: datetime = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
     min_free_bytes: int = 0
@@ -91,7 +94,7 @@ class Site:
 
     @property
     def analyst(self) -> Analyst:
-        return Analyst(self.db, self.blobs, self.predictor, self.destinations, lambda: self.now, "worker-1")
+        return Analyst(self.db, self.blobs, self.predictor, self.profiles, lambda: self.now, "worker-1")
 
     def analyse(self) -> bool:
         return analyse_next(self.analyst)

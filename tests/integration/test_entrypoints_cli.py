@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.conftest import copy_sqlite
-from tests.integration.site import Site, head
+from tests.integration.site import BOTH, Site, head
 from tests.onnx_models import tiny_bundle
 from tests.peers import Memory, listening
 from triage import __version__
@@ -29,7 +29,7 @@ def url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def site(url: str, tmp_path: Path) -> Site:
     """Two studies: one suspected with its objects waiting, one with a gap."""
-    made = Site(url, tmp_path / "blobs", destinations={"archive": ("SEG", "SR")})
+    made = Site(url, tmp_path / "blobs", profiles={"archive": BOTH})
     whole, holed = head(), head(24)
     for number, slices in enumerate((whole, holed[:10] + holed[14:])):
         uid = f"1.2.3.{number}"

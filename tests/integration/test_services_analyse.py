@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from tests.fakes import FixedPredictor
-from tests.integration.site import Site, head
+from tests.integration.site import BOTH, REPORT, Site, head
 from triage.domain.audit import AuditAction
 from triage.domain.errors import NotFound, ProviderUnavailable, UnusableSeries
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
@@ -21,7 +21,7 @@ from triage.store import deliveries, jobs, results
 
 @pytest.fixture
 def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    made = Site(database_url, tmp_path / "blobs", destinations={"archive": ("SEG", "SR"), "list": ("SR",)})
+    made = Site(database_url, tmp_path / "blobs", profiles={"archive": BOTH, "list": REPORT})
     yield made
     made.db.dispose()
 

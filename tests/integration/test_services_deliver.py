@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.site import Site, head
+from tests.integration.site import BOTH, REPORT, Site, head
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound, TriageError
 from triage.domain.lifecycle import DeliveryState
 from triage.domain.work import RetryPolicy
@@ -61,7 +61,7 @@ class Archive:
 
 @pytest.fixture
 def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    made = Site(database_url, tmp_path / "blobs", destinations={"archive": ("SEG", "SR"), "other": ("SR",)})
+    made = Site(database_url, tmp_path / "blobs", profiles={"archive": BOTH, "other": REPORT})
     yield made
     made.db.dispose()
 

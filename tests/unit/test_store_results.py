@@ -6,7 +6,7 @@ import pytest
 
 from tests.stores import DIGEST, NOW, STUDY, analysed, at, claim, encoded, finish, logged, receive, result, running
 from triage.domain.audit import AuditAction
-from triage.domain.encoded import EncodedObject, ObjectKind
+from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.errors import StaleState
 from triage.domain.finding import TriageResult
 from triage.domain.lifecycle import SeriesState
@@ -156,17 +156,44 @@ def test_a_report_names_the_report_of_the_revision_before_it(database: Database)
     finish(database, job)
     second = _next_revision(database, 2, 60)
     with database.read() as tx:
-        assert results.predecessor(tx, job.series_id, 1) is None
-        found = results.predecessor(tx, job.series_id, 2)
+        assert results.predecessors(tx, job.series_id, 1) == {}
+        found = results.predecessors(tx, job.series_id, 2)
         (_, sr) = results.objects_of_study(tx, STUDY)
-    assert found is not None
-    assert found.study_instance_uid == STUDY
-    assert (found.sop_instance_uid, found.series_instance_uid) == (sr.sop_instance_uid, sr.series_instance_uid)
-    assert found.sop_class_uid == sr.sop_class_uid
+    names = (STUDY, sr.series_instance_uid, sr.sop_class_uid, sr.sop_instance_uid)
+    assert found == {ObjectKind.SR: ObjectReference(*names)}
     finish(database, second, now=at(60), kinds=("SEG",))
     _next_revision(database, 3, 120)
     with database.read() as tx:
-        assert results.predecessor(tx, job.series_id, 3) == found
+        assert results.predecessors(tx, job.series_id, 3) == found
+
+
+def test_each_kind_of_report_has_its_own_predecessor(database: Database) -> None:
+    job = running(database)
+    finish(database, job, kinds=("SR", "SR_TEXT"))
+    finish(database, _next_revision(database, 2, 60), now=at(60), kinds=("SR",))
+    with database.read() as tx:
+        first_sr, first_text, second_sr = results.objects_of_study(tx, STUDY)
+        found = results.predecessors(tx, job.series_id, 3)
+    assert {kind: r.sop_instance_uid for kind, r in found.items()} == {
+        ObjectKind.SR: second_sr.sop_instance_uid,
+        ObjectKind.SR_TEXT: first_text.sop_instance_uid,
+    }
+    assert first_sr.sop_instance_uid != second_sr.sop_instance_uid
+
+
+def test_what_a_destination_was_sent_of_the_revision_before(database: Database) -> None:
+    job = running(database)
+    finish(database, job, kinds=("SEG", "SR", "ORU"))
+    with database.read() as tx:
+        made = results.objects_of_study(tx, STUDY)
+        assert results.sent_before(tx, job.series_id, 1, "pacs") == []
+        assert results.sent_before(tx, job.series_id, 2, "ward") == []
+        there = results.sent_before(tx, job.series_id, 2, "pacs")
+    assert [r.sop_instance_uid for r in there] == [o.sop_instance_uid for o in made if o.kind != "ORU"]
+    finish(database, _next_revision(database, 2, 60), now=at(60), kinds=("SR",))
+    with database.read() as tx:
+        (only,) = results.sent_before(tx, job.series_id, 3, "pacs")
+        assert only.sop_instance_uid == results.objects_of_study(tx, STUDY)[-1].sop_instance_uid
 
 
 def test_the_latest_result_is_that_of_the_latest_revision(database: Database) -> None:

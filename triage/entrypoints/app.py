@@ -102,7 +102,8 @@ class App:
             db=self.db,
             blobs=self.blobs,
             predictor=predictor,
-            destinations={d.name: d.objects for d in self.settings.destinations},
+            profiles={d.name: d.profile() for d in self.settings.destinations}
+            | {n.name: n.profile() for n in self.settings.notify},
             clock=self.clock,
             owner=owner("work"),
             every_slice=inference.every_slice,
@@ -113,7 +114,7 @@ class App:
         remote = RemoteAe(
             ae_title=destination.ae_title,
             host=destination.host,
-            port=destination.port,
+            port=destination.port or 0,
             calling_ae_title=self.settings.listener.ae_title,
         )
         return Courier(

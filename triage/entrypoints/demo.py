@@ -122,7 +122,7 @@ def _stand_in_archive(settings: Settings, folder: Path) -> Iterator[list[Path]]:
     def ignore_refusal(peer: Peer, why: str) -> None:
         pass
 
-    port = settings.destinations[0].port
+    port = settings.destinations[0].port or 0
     scp = StorageScp(ListenerOptions(ae_title=ARCHIVE_AE_TITLE, port=port), keep, ignore_end, ignore_refusal)
     scp.start()
     try:

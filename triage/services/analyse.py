@@ -9,14 +9,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from triage import __version__
-from triage.dicom.seg import encode_seg
 from triage.dicom.select import usable
-from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import EncodedObject, ObjectReference
+from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode, TriageResult
 from triage.domain.lifecycle import JobState, SeriesState
+from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
 from triage.domain.work import ClaimedJob, RetryPolicy
@@ -24,6 +23,7 @@ from triage.inference.plausible import check_living_head
 from triage.inference.predict import Analysis, Predictor
 from triage.services import choose
 from triage.services.lease import kept_alive
+from triage.services.result_set import Addressed, Case, result_set
 from triage.store import deliveries, instances, jobs, results, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
@@ -38,12 +38,12 @@ RETRY = RetryPolicy(base_seconds=1.0, cap_seconds=30.0, max_attempts=3)
 
 @dataclass(frozen=True, slots=True)
 class Analyst:
-    """What analysing needs. ``destinations`` maps each name to the object kinds it is sent."""
+    """What analysing needs. ``profiles`` says what each destination and each notifier is sent."""
 
     db: Database
     blobs: BlobStore
     predictor: Predictor
-    destinations: Mapping[str, Sequence[str]]
+    profiles: Mapping[str, Profile]
     clock: Callable[[], datetime]
     owner: str
     every_slice: bool = False
@@ -53,6 +53,23 @@ class Analyst:
     def bundle_label(self) -> str:
         """Name and version of the bundle, as the worklist shows it."""
         return f"{self.predictor.bundle.name} {self.predictor.bundle.version}"
+
+    @property
+    def wants_probabilities(self) -> bool:
+        """Whether some destination takes a segmentation that shows them."""
+        return any(ObjectKind.SEG_FRACTIONAL in profile.objects for profile in self.profiles.values())
+
+    def provenance(self, content_at: datetime) -> Provenance:
+        """Who makes a result whose content was fixed at this instant."""
+        bundle = self.predictor.bundle
+        return Provenance(
+            bundle_name=bundle.name,
+            bundle_version=bundle.version,
+            bundle_digest=bundle.digest,
+            software_version=__version__,
+            demonstration=bundle.demonstration,
+            content_at=content_at,
+        )
 
 
 def analyse_next(analyst: Analyst) -> bool:
@@ -105,16 +122,24 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     with analyst.db.read() as tx:
         record = series.get(tx, job.series_id)
         stored = instances.of_series(tx, job.series_id)
-        predecessor = results.predecessor(tx, job.series_id, job.revision)
+        predecessors = results.predecessors(tx, job.series_id, job.revision)
+        superseded = {
+            name: results.sent_before(tx, job.series_id, job.revision, name)
+            for name, profile in analyst.profiles.items()
+            if profile.reject_superseded
+        }
     wanted = {header.sop_instance_uid for header in usable([s.header for s in stored])}
     contents = [analyst.blobs.read(s.blob_key) for s in stored if s.sop_instance_uid in wanted]
     volume = read_volume(contents)
     check_living_head(volume, analyst.predictor.bundle.preprocessing.field_mm)
     gate = analyst.predictor.gate(volume)
     _show_provisional(analyst, job, gate.result)
-    analysis = analyst.predictor.segment(volume, gate, every_slice=analyst.every_slice)
-    objects = _encode(analyst, contents, volume, analysis, record.last_received_at, predecessor)
-    placed = [(encoded, analyst.blobs.put(encoded.content)) for encoded in objects]
+    analysis = analyst.predictor.segment(
+        volume, gate, every_slice=analyst.every_slice, probabilities=analyst.wants_probabilities
+    )
+    provenance = analyst.provenance(record.last_received_at)
+    case = Case(contents, volume, analysis, provenance, predecessors, superseded)
+    placed = [(item, analyst.blobs.put(item.encoded.content)) for item in result_set(case, analyst.profiles)]
     with analyst.db.transaction() as tx:
         _record(tx, analyst, job, volume, analysis, placed)
     log.info(
@@ -138,37 +163,13 @@ def _show_provisional(analyst: Analyst, job: ClaimedJob, result: TriageResult) -
     log.info("gate_passed", score=round(result.score, 4), status=result.status.value)
 
 
-def _encode(
-    analyst: Analyst,
-    contents: Sequence[bytes],
-    volume: Volume,
-    analysis: Analysis,
-    content_at: datetime,
-    predecessor: ObjectReference | None,
-) -> list[EncodedObject]:
-    """The SEG, when something was outlined, and the SR that refers to it."""
-    bundle = analyst.predictor.bundle
-    provenance = Provenance(
-        bundle_name=bundle.name,
-        bundle_version=bundle.version,
-        bundle_digest=bundle.digest,
-        software_version=__version__,
-        demonstration=bundle.demonstration,
-        content_at=content_at,
-    )
-    result = analysis.result
-    seg = encode_seg(contents, volume, analysis.labels, result, provenance) if analysis.labels.any() else None
-    sr = encode_sr(contents, volume, result, provenance, segmentation=seg, predecessor=predecessor)
-    return [seg, sr] if seg is not None else [sr]
-
-
 def _record(
     tx: Transaction,
     analyst: Analyst,
     job: ClaimedJob,
     volume: Volume,
     analysis: Analysis,
-    placed: Sequence[tuple[EncodedObject, str]],
+    placed: Sequence[tuple[Addressed, str]],
 ) -> None:
     """Result, objects, deliveries, states and worklist row in one transaction."""
     now = analyst.clock()
@@ -180,10 +181,9 @@ def _record(
     result_id = results.record(
         tx, job, analysis.result, bundle_digest=bundle.digest, bundle=analyst.bundle_label, now=now
     )
-    for encoded, blob_key in placed:
-        object_id = results.add_object(tx, result_id, encoded, blob_key, now)
-        wanted = [name for name, kinds in analyst.destinations.items() if encoded.kind in kinds]
-        deliveries.add(tx, object_id, wanted, now)
+    for item, blob_key in placed:
+        object_id = results.add_object(tx, result_id, item.encoded, blob_key, now)
+        deliveries.add(tx, object_id, item.destinations, now)
     worklist.refresh(tx, job.study_instance_uid, now)
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent
-from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
+from triage.domain.encoded import MESSAGE_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
 from triage.domain.errors import StaleState
 from triage.domain.finding import TriageResult
 from triage.domain.lifecycle import JobState
 from triage.domain.work import ClaimedJob
 from triage.store.codec import result_columns, result_of
-from triage.store.schema import jobs, result_objects, results, series
+from triage.store.schema import deliveries, jobs, result_objects, results, series
 from triage.store.transaction import Transaction
 
 
@@ -132,25 +132,34 @@ def add_object(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key
     return int(object_id)
 
 
-def predecessor(tx: Transaction, series_id: int, before_revision: int) -> ObjectReference | None:
-    """The structured report that a report on this revision supersedes; None when there is none before it."""
-    row = tx.connection.execute(
-        select(
-            series.c.study_instance_uid,
-            result_objects.c.series_instance_uid,
-            result_objects.c.sop_class_uid,
-            result_objects.c.sop_instance_uid,
-        )
-        .select_from(result_objects.join(results).join(series))
+def predecessors(tx: Transaction, series_id: int, before_revision: int) -> dict[ObjectKind, ObjectReference]:
+    """The structured reports, by kind, that reports on this revision supersede: the newest before it of each."""
+    earlier = results.c.series_id == series_id, results.c.revision < before_revision
+    reports = (
+        _references(result_objects.c.kind)
+        .where(*earlier, result_objects.c.kind.in_(SR_KINDS))
+        .order_by(results.c.revision, results.c.id, result_objects.c.id)
+    )
+    return {row.kind: _reference(row) for row in tx.connection.execute(reports)}
+
+
+def sent_before(tx: Transaction, series_id: int, before_revision: int, destination: str) -> list[ObjectReference]:
+    """What a destination was sent of the newest earlier revision, in the order in which it was made."""
+    last = select(func.max(results.c.revision)).where(
+        results.c.series_id == series_id, results.c.revision < before_revision
+    )
+    mine = (
+        _references()
+        .join(deliveries, deliveries.c.object_id == result_objects.c.id)
         .where(
             results.c.series_id == series_id,
-            results.c.revision < before_revision,
-            result_objects.c.kind == ObjectKind.SR,
+            results.c.revision == last.scalar_subquery(),
+            deliveries.c.destination == destination,
+            result_objects.c.kind.not_in([*MESSAGE_KINDS, ObjectKind.KOS_REJECTED]),
         )
-        .order_by(results.c.revision.desc(), results.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else ObjectReference(**row._asdict())
+        .order_by(result_objects.c.id)
+    )
+    return [_reference(row) for row in tx.connection.execute(mine)]
 
 
 def owns(tx: Transaction, sop_instance_uid: str) -> bool:
@@ -161,7 +170,7 @@ def owns(tx: Transaction, sop_instance_uid: str) -> bool:
 
 def latest(tx: Transaction, series_id: int) -> LatestResult | None:
     """The newest result of the latest revision that has one; None when nothing has been analysed yet."""
-    newest = select(results).where(results.c.series_id == series_id)
+    newest = select(results).where(results.c.series_id == series_id, results.c.reason.is_(None))
     row = tx.connection.execute(newest.order_by(results.c.revision.desc(), results.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else LatestResult(result_of(row), row.revision, row.bundle, row.provisional)
 
@@ -179,6 +188,17 @@ def objects_of_study(tx: Transaction, study_instance_uid: str) -> list[ResultObj
         values = row._asdict()
         found.append(ResultObjectRecord(object_id=values.pop("id"), **values))
     return found
+
+
+def _references(*columns: ColumnElement[Any]) -> Select[Any]:
+    described = ("series_instance_uid", "sop_class_uid", "sop_instance_uid")
+    return select(
+        series.c.study_instance_uid, *(result_objects.columns[name] for name in described), *columns
+    ).select_from(result_objects.join(results).join(series))
+
+
+def _reference(row: Row[Any]) -> ObjectReference:
+    return ObjectReference(**{name: getattr(row, name) for name in ObjectReference.__dataclass_fields__})
 
 
 def _require_lease(tx: Transaction, job: ClaimedJob) -> None:
