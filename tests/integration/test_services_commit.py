@@ -1,0 +1,224 @@
+"""Storage commitment, step by step: requested, reported, looked up, lost and sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.site import BOTH, Site, head
+from triage.domain.audit import AuditAction
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
+from triage.domain.lifecycle import DeliveryState
+from triage.domain.work import RetryPolicy
+from triage.net.outgoing import OutgoingInstance, SendOutcome
+from triage.services.commit import FOUND, Reference, Witness, confirm_next, take_report
+from triage.services.deliver import Courier, deliver_next
+from triage.store import commitments, deliveries
+from triage.store.deliveries import DeliveryRecord
+
+POLICY = RetryPolicy(base_seconds=2.0, cap_seconds=60.0, max_attempts=2)
+
+
+@dataclass
+class Archive:
+    """What an archive is asked, and what it answers."""
+
+    trouble: TriageError | None = None
+    query_trouble: TriageError | None = None
+    has: set[str] = field(default_factory=set)
+    requests: list[tuple[str, list[Reference]]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+
+    def store(self, instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
+        self.has |= {i.sop_instance_uid for i in instances}
+        return [SendOutcome(i.sop_instance_uid, None, 0) for i in instances]
+
+    def request(self, transaction_uid: str, references: Sequence[Reference]) -> None:
+        self.requests.append((transaction_uid, list(references)))
+        if self.trouble is not None:
+            raise self.trouble
+
+    def look_up(self, study_instance_uid: str, wanted: Collection[str]) -> set[str]:
+        self.queries.append(study_instance_uid)
+        if self.query_trouble is not None:
+            raise self.query_trouble
+        return self.has & set(wanted)
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    made = Site(database_url, tmp_path / "blobs", profiles={"archive": BOTH})
+    yield made
+    made.db.dispose()
+
+
+@pytest.fixture
+def archive() -> Archive:
+    return Archive()
+
+
+@pytest.fixture
+def study(site: Site, archive: Archive) -> str:
+    """A study whose SEG and SR have been delivered to an archive that is to commit to them."""
+    series = head()
+    site.send(series)
+    site.settle()
+    assert site.analyse()
+    assert deliver(site, archive)
+    return str(series[0].StudyInstanceUID)
+
+
+def deliver(site: Site, archive: Archive) -> bool:
+    return deliver_next(
+        Courier(
+            site.db,
+            site.blobs,
+            "archive",
+            archive.store,
+            lambda: site.now,
+            "sender-1",
+            policy=POLICY,
+            commitment=True,
+            jitter=lambda: 1.0,
+        )
+    )
+
+
+def witness(site: Site, archive: Archive) -> Witness:
+    return Witness(site.db, "archive", archive.request, archive.look_up, lambda: site.now, 60.0, POLICY)
+
+
+def sent(site: Site, study: str) -> list[DeliveryRecord]:
+    with site.db.read() as tx:
+        return deliveries.of_study(tx, study)
+
+
+def states(site: Site, study: str) -> set[DeliveryState]:
+    return {delivery.state for delivery in sent(site, study)}
+
+
+def due(site: Site) -> bool:
+    with site.db.read() as tx:
+        return commitments.any_due(tx, destination="archive", now=site.now)
+
+
+def test_everything_delivered_is_asked_for_in_one_transaction(site: Site, archive: Archive, study: str) -> None:
+    assert confirm_next(witness(site, archive))
+    assert not confirm_next(witness(site, archive))
+    ((uid, references),) = archive.requests
+    assert uid.startswith("2.25.")
+    assert {sop for _, sop in references} == archive.has
+    assert states(site, study) == {DeliveryState.DELIVERED}
+    assert archive.queries == []
+
+
+def test_the_report_commits(site: Site, archive: Archive, study: str) -> None:
+    confirm_next(witness(site, archive))
+    ((uid, _),) = archive.requests
+    assert take_report(site.db, uid, archive.has, {}, now=site.now)
+    assert states(site, study) == {DeliveryState.COMMITTED}
+    assert {o.state for o in site.row(study).objects} == {"committed"}
+    assert [r.event.detail["to"] for r in site.audit() if r.event.action is AuditAction.DELIVERY_MOVED][-2:] == [
+        "committed",
+        "committed",
+    ]
+    site.wait(3600)
+    assert not confirm_next(witness(site, archive))
+
+
+def test_a_report_twice_or_on_something_else_changes_nothing(site: Site, archive: Archive, study: str) -> None:
+    confirm_next(witness(site, archive))
+    ((uid, _),) = archive.requests
+    assert not take_report(site.db, "2.25.1", archive.has, {}, now=site.now)
+    assert states(site, study) == {DeliveryState.DELIVERED}
+    assert take_report(site.db, uid, archive.has, {}, now=site.now)
+    assert not take_report(site.db, uid, [], dict.fromkeys(archive.has, "gone"), now=site.now)
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def test_what_the_report_leaves_out_comes_up_again(site: Site, archive: Archive, study: str) -> None:
+    confirm_next(witness(site, archive))
+    ((uid, references),) = archive.requests
+    assert take_report(site.db, uid, [references[0][1]], {}, now=site.now)
+    assert states(site, study) == {DeliveryState.COMMITTED, DeliveryState.DELIVERED}
+    site.wait(60)
+    assert confirm_next(witness(site, archive))
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def test_no_report_in_time_and_the_archive_is_asked_what_it_has(site: Site, archive: Archive, study: str) -> None:
+    confirm_next(witness(site, archive))
+    site.wait(59)
+    assert not confirm_next(witness(site, archive))
+    site.wait(1)
+    assert confirm_next(witness(site, archive))
+    assert archive.queries == [study]
+    assert len(archive.requests) == 1
+    assert {(d.state, d.error) for d in sent(site, study)} == {(DeliveryState.COMMITTED, FOUND)}
+
+
+def test_an_archive_that_knows_no_commitment_is_asked_what_it_has(site: Site, archive: Archive, study: str) -> None:
+    archive.trouble = DeliveryRefused("SYNTHETIC: no such SOP class.")
+    assert confirm_next(witness(site, archive))
+    assert archive.queries == [study]
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def test_a_late_report_after_the_question_is_no_news(site: Site, archive: Archive, study: str) -> None:
+    confirm_next(witness(site, archive))
+    site.wait(60)
+    confirm_next(witness(site, archive))
+    ((uid, _),) = archive.requests
+    assert not take_report(site.db, uid, [], dict.fromkeys(archive.has, "gone"), now=site.now)
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def test_an_object_that_the_archive_lost_is_sent_again_and_in_the_end_shown_to_a_person(
+    site: Site, archive: Archive, study: str
+) -> None:
+    confirm_next(witness(site, archive))
+    ((uid, references),) = archive.requests
+    lost = references[0][1]
+    assert take_report(site.db, uid, [references[1][1]], {lost: "no such object instance"}, now=site.now)
+    (again,) = [d for d in sent(site, study) if d.sop_instance_uid == lost]
+    assert again.state is DeliveryState.PENDING
+    assert again.error is not None
+    assert "no such object instance" in again.error
+    assert again.next_attempt_at == site.now + timedelta(seconds=2)
+    assert not deliver(site, archive)
+    site.wait(2)
+    assert deliver(site, archive)
+    assert confirm_next(witness(site, archive)), "commitment is asked for anew"
+    assert len(archive.requests) == 2
+    assert archive.requests[1][0] != uid
+    take_report(site.db, archive.requests[1][0], [], {lost: "no such object instance"}, now=site.now, policy=POLICY)
+    (given_up,) = [d for d in sent(site, study) if d.sop_instance_uid == lost]
+    assert given_up.state is DeliveryState.FAILED
+
+
+def test_an_archive_that_is_down_is_asked_later(site: Site, archive: Archive, study: str) -> None:
+    archive.trouble = archive.query_trouble = DeliveryUnconfirmed("SYNTHETIC: connection refused.")
+    waits = []
+    for _ in range(3):
+        assert confirm_next(witness(site, archive))
+        waits.append(0)
+        while not due(site):
+            site.wait(1)
+            waits[-1] += 1
+    assert waits == [10, 20, 40]
+    archive.query_trouble = None
+    assert confirm_next(witness(site, archive))
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def test_without_commitment_delivered_is_the_end(site: Site, archive: Archive) -> None:
+    site.send(head())
+    site.settle()
+    site.analyse()
+    assert deliver_next(Courier(site.db, site.blobs, "archive", archive.store, lambda: site.now, "sender-1"))
+    site.wait(3600)
+    assert not confirm_next(witness(site, archive))
