@@ -72,7 +72,7 @@ class Source:
     instances : tuple of InstanceHeader
         Every instance given, each once: that of the first slice, then by SOP Instance UID.
     copied : mapping of tag to element
-        The Patient, General Study, Patient Study and Clinical Trial modules of the first slice, as sent.
+        The Patient, General Study, Patient Study and Clinical Trial modules of the first instance, as sent.
         A missing type 2 element is there, empty. Left out is only Patient Identity Removed without a method.
     lossy : mapping of tag to element
         How the source was compressed with loss; empty when it was not.
@@ -112,29 +112,33 @@ class Source:
         return at.astimezone(timezone(-offset if declared[1] == "-" else offset))
 
 
-def read_source(contents: Sequence[bytes], volume: Volume) -> Source:
-    """Read what the results of a volume copy from and refer to.
+def read_source(contents: Sequence[bytes], volume: Volume | None) -> Source:
+    """Read what the results of a series revision copy from and refer to.
 
     Parameters
     ----------
     contents : sequence of bytes
         Part 10 bytes of every instance of the series revision, in any order.
-    volume : Volume
-        What was read from them; its first slice names the instance whose patient and study are copied.
+    volume : Volume or None
+        What was read from them; its first slice names the instance whose patient and study are copied. Without
+        one, for no volume could be read, it is the instance of the lowest SOP Instance UID.
 
     Raises
     ------
     UnreadableInstance
         When an instance cannot be filed under a study and a series.
     ValueError
-        When a slice of the volume comes from none of the given instances.
+        When there is no instance, or a slice of the volume comes from none of those given.
     """
+    if not contents:
+        raise ValueError("a result has at least one source instance")
     headers = [read_header(content) for content in contents]
     found = {header.sop_instance_uid: (header, content) for header, content in zip(headers, contents, strict=True)}
-    missing = {s.sop_instance_uid for s in volume.sources} - set(found)
+    sources = [s.sop_instance_uid for s in volume.sources] if volume is not None else [min(found)]
+    missing = set(sources) - set(found)
     if missing:
         raise ValueError(f"{len(missing)} source instances of the volume are not among the given contents")
-    first, content = found[volume.sources[0].sop_instance_uid]
+    first, content = found[sources[0]]
     ds = read_dataset(content)
     copied = carry(ds, sorted(tag for tag in ds.keys() if _belongs_to_study(tag)))  # noqa: SIM118
     for tag, vr in _TYPE_2.items():

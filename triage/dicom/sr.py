@@ -1,7 +1,7 @@
-"""The structured report: what the analysis says about the exam and each segment (PS3.3 A.35.13, TID 1500).
+"""The structured report: what the analysis says about the exam and each segment (PS3.3 A.35, TID 1500).
 
-Always written, also when nothing is suspected: a negative result says Absent. Preliminary and unverified,
-because no person has looked at it.
+Always written, also when nothing is suspected: a negative result says Absent. One content in four forms, for
+archives differ in what they keep.
 """
 
 from __future__ import annotations
@@ -9,28 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from highdicom.sr import (
-    Comprehensive3DSR,
-    DeviceObserverIdentifyingAttributes,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
-    ObserverContext,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.dataset import Dataset
 
 from triage.dicom import codes
-from triage.dicom.equipment import serial_number, series_description, series_number, software_versions
-from triage.dicom.header import OWN_NAME
-from triage.dicom.part10 import encode_object
 from triage.dicom.seg import tracking
 from triage.dicom.source import Source, read_dataset, read_source
+from triage.dicom.sr_document import encode_report, observer, references
 from triage.dicom.sr_groups import exam_group, segment_group
-from triage.dicom.uids import device_uid
+from triage.dicom.sr_text import result_text
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.finding import SUBTYPES, Subtype, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
+
+Groups = list[MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations]
 
 
 def encode_sr(
@@ -41,8 +38,9 @@ def encode_sr(
     *,
     segmentation: EncodedObject | None,
     predecessor: ObjectReference | None,
+    kind: ObjectKind = ObjectKind.SR,
 ) -> EncodedObject:
-    """Encode the report of one series revision as Comprehensive 3D SR.
+    """Encode the report of one series revision.
 
     Parameters
     ----------
@@ -55,51 +53,63 @@ def encode_sr(
     provenance : Provenance
         Software, bundle and content time.
     segmentation : EncodedObject or None
-        What `encode_seg` made of the same contents and result; None when no subtype was segmented.
+        What `encode_seg` made of the same contents and result, of any kind; None when no subtype was segmented.
+        A report on each kind has a SOP Instance UID of its own. SR_TEXT neither refers to it nor looks at it.
     predecessor : ObjectReference or None
         The report of the revision that this one supersedes.
+    kind : ObjectKind
+        SR (Comprehensive 3D), SR_COMPREHENSIVE, SR_ENHANCED, or SR_TEXT (Basic Text).
 
     Raises
     ------
     UnreadableInstance
         When an instance cannot be filed under a study and a series.
     ValueError
-        When the segmentation is not that of this result, or the predecessor is the report itself.
+        When the segmentation is not that of this result, the predecessor is the report itself, or the kind is no
+        report.
     """
     source = read_source(contents, volume)
-    uid = source.result_uid(ObjectKind.SR, provenance)
-    if predecessor is not None and predecessor.sop_instance_uid == uid:
-        raise ValueError("a report does not supersede itself: the same instances and bundle make the same report")
-    groups: list[MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations]
-    groups = [exam_group(source, result, provenance, segmented=segmentation is not None)]
+    if kind is ObjectKind.SR_TEXT:
+        segmentation = None
+        root: Dataset = result_text(source, result, provenance)
+    else:
+        root = measurement_report(_groups(source, result, provenance, segmentation), codes.CT_OF_HEAD, provenance)
+    return encode_report(
+        kind,
+        _name(kind, segmentation),
+        root,
+        source,
+        provenance,
+        evidence=references(source, segmentation),
+        predecessor=predecessor,
+    )
+
+
+def measurement_report(groups: Groups, procedure: codes.Code, provenance: Provenance) -> Dataset:
+    """The root content item of TID 1500."""
+    report = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=observer(provenance)),
+        procedure_reported=procedure.concept(),
+        imaging_measurements=groups,
+        title=codes.IMAGING_MEASUREMENT_REPORT.concept(),
+    )
+    return report[0]
+
+
+def _name(kind: ObjectKind, segmentation: EncodedObject | None) -> str:
+    """What the UID is derived from. The plain segmentation goes without saying, as in every report sent so far."""
+    if segmentation is None or segmentation.kind is ObjectKind.SEG:
+        return kind.value
+    return f"{kind} on {segmentation.kind}"
+
+
+def _groups(source: Source, result: TriageResult, provenance: Provenance, segmentation: EncodedObject | None) -> Groups:
+    groups: Groups = [exam_group(source, result, provenance, segmented=segmentation is not None)]
     for number, subtype in _segments(segmentation, source, result, provenance):
         assert segmentation is not None
         names = tracking(subtype, source, provenance)
         groups.append(segment_group(subtype, number, names, segmentation, source, result, provenance))
-    report = MeasurementReport(
-        observation_context=_observation_context(provenance),
-        procedure_reported=codes.CT_OF_HEAD.concept(),
-        imaging_measurements=groups,
-        title=codes.IMAGING_MEASUREMENT_REPORT.concept(),
-    )
-    ds = Comprehensive3DSR(
-        evidence=_evidence(source, segmentation),
-        content=report,
-        series_instance_uid=source.result_uid("SR series", provenance),
-        series_number=series_number(ObjectKind.SR, source.series_number),
-        sop_instance_uid=uid,
-        instance_number=1,
-        manufacturer=OWN_NAME,
-        manufacturer_model_name=OWN_NAME,
-        software_versions=software_versions(provenance),
-        device_serial_number=serial_number(provenance),
-        series_description=series_description("report", provenance),
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        previous_versions=[_reference(predecessor)] if predecessor is not None else None,
-    )
-    return encode_object(ObjectKind.SR, ds, source, provenance)
+    return groups
 
 
 def _segments(
@@ -119,41 +129,3 @@ def _segments(
     if [subtype for _, subtype in found] != said:
         raise ValueError("the segmentation does not hold the segments that the result measured")
     return found
-
-
-def _observation_context(provenance: Provenance) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=device_uid(provenance.bundle_digest),
-        name=OWN_NAME,
-        manufacturer_name=OWN_NAME,
-        model_name=OWN_NAME,
-        serial_number=serial_number(provenance),
-    )
-    observer = ObserverContext(observer_type=codes.DEVICE_OBSERVER.concept(), observer_identifying_attributes=device)
-    return ObservationContext(observer_device_context=observer)
-
-
-def _evidence(source: Source, segmentation: EncodedObject | None) -> list[Dataset]:
-    """What the report rests on: every source instance and the segmentation, none of them with its patient."""
-    evidence = []
-    for header in source.instances:
-        item = Dataset()
-        item.SOPClassUID, item.SOPInstanceUID = header.sop_class_uid, header.sop_instance_uid
-        item.StudyInstanceUID, item.SeriesInstanceUID = header.study_instance_uid, header.series_instance_uid
-        evidence.append(item)
-    if segmentation is not None:
-        item = Dataset()
-        item.SOPClassUID, item.SOPInstanceUID = segmentation.sop_class_uid, segmentation.sop_instance_uid
-        item.StudyInstanceUID, item.SeriesInstanceUID = source.study_instance_uid, segmentation.series_instance_uid
-        evidence.append(item)
-    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-        setattr(evidence[0], keyword, "")
-    evidence[0].StudyDate = evidence[0].StudyTime = None
-    return evidence
-
-
-def _reference(predecessor: ObjectReference) -> Dataset:
-    ds = Dataset()
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = predecessor.study_instance_uid, predecessor.series_instance_uid
-    ds.SOPClassUID, ds.SOPInstanceUID = predecessor.sop_class_uid, predecessor.sop_instance_uid
-    return ds

@@ -1,4 +1,4 @@
-"""The two kinds of measurement group in our reports: one for the exam (TID 1501), one per segment (TID 1411)."""
+"""The measurement groups of our reports: one for the exam (TID 1501), one per segment (TID 1411)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from highdicom.sr import (
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
 from triage.dicom import codes
 from triage.dicom.equipment import DEMONSTRATION_NOTICE, NOTICE, plain
 from triage.dicom.header import OWN_NAME
 from triage.dicom.source import Source
+from triage.dicom.sr_document import source_frame
 from triage.domain.encoded import EncodedObject
 from triage.domain.finding import Subtype, TriageResult, WorklistStatus
 from triage.domain.provenance import Provenance
@@ -37,7 +37,7 @@ def exam_group(
 
     The total volume is left out when nothing was segmented: a zero would read as a measurement.
     """
-    evaluations = [QualitativeEvaluation(codes.INTRACRANIAL_HEMORRHAGE.concept(), _presence(result).concept())]
+    evaluations = [QualitativeEvaluation(codes.INTRACRANIAL_HEMORRHAGE.concept(), presence(result).concept())]
     if result.urgency in codes.ACTIONABLE:
         actionable = codes.ACTIONABLE[result.urgency].concept()
         evaluations.append(QualitativeEvaluation(codes.URGENCY.concept(), actionable))
@@ -48,14 +48,31 @@ def exam_group(
         tracking_identifier=TrackingIdentifier(
             uid=source.result_uid("tracking exam", provenance), identifier="ICH triage exam"
         ),
-        algorithm_id=_algorithm(provenance, _parameters(result, provenance)),
+        algorithm_id=algorithm_used(provenance, parameters(result, provenance)),
         finding_sites=[FindingSite(anatomic_location=codes.BRAIN.concept())],
         measurements=measurements,
         qualitative_evaluations=evaluations,
         source_images=_key_image(source, result),
     )
-    statements = [_conclusion(result), NOTICE] + ([DEMONSTRATION_NOTICE] if provenance.demonstration else [])
-    group[0].ContentSequence.extend(_comment(statement) for statement in statements)
+    _add_comments(group, [conclusion(result), *notices(provenance)])
+    return group
+
+
+def undetermined_group(source: Source, statement: str, provenance: Provenance) -> MeasurementsAndQualitativeEvaluations:
+    """What is said about a series that was not analysed: undetermined, and ``statement`` says why.
+
+    No finding site and no measurement: what the series shows is not known, it need not be a head.
+    """
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=source.result_uid("tracking exam", provenance), identifier="ICH triage exam"
+        ),
+        algorithm_id=algorithm_used(provenance, identity(provenance)),
+        qualitative_evaluations=[
+            QualitativeEvaluation(codes.INTRACRANIAL_HEMORRHAGE.concept(), codes.UNDETERMINED.concept())
+        ],
+    )
+    _add_comments(group, [statement, *notices(provenance)])
     return group
 
 
@@ -86,42 +103,55 @@ def segment_group(
         finding_category=codes.MORPHOLOGICALLY_ABNORMAL.concept(),
         finding_type=(names.disorder or codes.HEMORRHAGE).concept(),
         finding_sites=[FindingSite(anatomic_location=names.site.concept())],
-        algorithm_id=_algorithm(provenance),
+        algorithm_id=algorithm_used(provenance),
         measurements=[_volume(finding.volume_ml), _probability(finding.probability)],
         qualitative_evaluations=[QualitativeEvaluation(codes.SUBTYPE.concept(), names.subtype.concept())],
     )
 
 
-def _presence(result: TriageResult) -> codes.Code:
+def presence(result: TriageResult) -> codes.Code:
+    """Present or Absent (CID 240)."""
     return codes.PRESENT if result.status is WorklistStatus.SUSPECTED else codes.ABSENT
 
 
-def _conclusion(result: TriageResult) -> str:
+def conclusion(result: TriageResult) -> str:
     """One sentence for viewers that show values without their names."""
     suspected = "suspected" if result.status is WorklistStatus.SUSPECTED else "not suspected"
     limit = f"suspected from {result.rule.suspected_at:g}"
     return f"Intracranial hemorrhage {suspected}: probability {result.score:.3f}, {limit}."
 
 
-def _algorithm(provenance: Provenance, parameters: Sequence[str] | None = None) -> AlgorithmIdentification:
+def notices(provenance: Provenance) -> list[str]:
+    """What the report is not, and what a demonstration is not."""
+    return [NOTICE, DEMONSTRATION_NOTICE] if provenance.demonstration else [NOTICE]
+
+
+def parameters(result: TriageResult, provenance: Provenance) -> list[str]:
+    """The limits that turned the probability into the decision, and what exactly ran."""
+    return [
+        f"suspected at probability >= {result.rule.suspected_at:g}",
+        f"emergent at probability >= {result.rule.emergent_at:g}",
+        *identity(provenance),
+    ]
+
+
+def identity(provenance: Provenance) -> list[str]:
+    """What exactly ran."""
+    return [
+        f"bundle sha256 {provenance.bundle_digest}",
+        plain(f"software {OWN_NAME} {provenance.software_version}", 64),
+    ]
+
+
+def algorithm_used(provenance: Provenance, said: Sequence[str] | None = None) -> AlgorithmIdentification:
     """TID 4019."""
     return AlgorithmIdentification(
         name=plain(provenance.bundle_name, 64),
         version=plain(provenance.bundle_version, 64),
         manufacturer=OWN_NAME,
         family=codes.ARTIFICIAL_INTELLIGENCE.concept(),
-        parameters=parameters,
+        parameters=said,
     )
-
-
-def _parameters(result: TriageResult, provenance: Provenance) -> list[str]:
-    """The limits that turned the probability into the decision, and what exactly ran."""
-    return [
-        f"suspected at probability >= {result.rule.suspected_at:g}",
-        f"emergent at probability >= {result.rule.emergent_at:g}",
-        f"bundle sha256 {provenance.bundle_digest}",
-        plain(f"software {OWN_NAME} {provenance.software_version}", 64),
-    ]
 
 
 def _volume(volume_ml: float) -> Measurement:
@@ -148,15 +178,14 @@ def _key_image(source: Source, result: TriageResult) -> Sequence[SourceImageForM
     """The slice to look at first."""
     if result.key_slice is None:
         return []
-    wanted = result.key_slice.sop_instance_uid
-    instance = next((i for i in source.instances if i.sop_instance_uid == wanted), None)
-    if instance is None:
-        raise ValueError("the key slice of the result is not among the given contents")
-    frames = None if instance.sop_class_uid == CTImageStorage else [result.key_slice.frame_number]
-    return [SourceImageForMeasurementGroup(instance.sop_class_uid, wanted, frames)]
+    image, frames = source_frame(source, result.key_slice.sop_instance_uid, result.key_slice.frame_number)
+    return [SourceImageForMeasurementGroup(image.sop_class_uid, image.sop_instance_uid, frames)]
 
 
-def _comment(statement: str) -> TextContentItem:
-    return TextContentItem(
-        name=codes.COMMENT.concept(), value=statement, relationship_type=RelationshipTypeValues.CONTAINS
+def _add_comments(group: MeasurementsAndQualitativeEvaluations, statements: Sequence[str]) -> None:
+    group[0].ContentSequence.extend(
+        TextContentItem(
+            name=codes.COMMENT.concept(), value=statement, relationship_type=RelationshipTypeValues.CONTAINS
+        )
+        for statement in statements
     )

@@ -1,0 +1,152 @@
+"""What the documents of ours have in common, whatever they say: who made them, what they rest on, how they are filed.
+
+Reports are preliminary and unverified, because no person has looked at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from highdicom.sr import (
+    Comprehensive3DSR,
+    ComprehensiveSR,
+    DeviceObserverIdentifyingAttributes,
+    EnhancedSR,
+    ObserverContext,
+)
+from pydicom.dataset import Dataset
+from pydicom.uid import BasicTextSRStorage, CTImageStorage
+
+from triage.dicom import codes
+from triage.dicom.equipment import serial_number, series_description, series_number, software_versions
+from triage.dicom.header import OWN_NAME
+from triage.dicom.part10 import encode_object
+from triage.dicom.source import Source
+from triage.dicom.uids import device_uid
+from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
+from triage.domain.provenance import Provenance
+from triage.domain.study import InstanceHeader
+
+# A Basic Text SR has the modules of an Enhanced SR and fewer value types (PS3.3 A.35.1, A.35.2).
+_WRITERS: Mapping[ObjectKind, type[Comprehensive3DSR] | type[ComprehensiveSR] | type[EnhancedSR]] = MappingProxyType(
+    {
+        ObjectKind.SR: Comprehensive3DSR,
+        ObjectKind.SR_COMPREHENSIVE: ComprehensiveSR,
+        ObjectKind.SR_ENHANCED: EnhancedSR,
+        ObjectKind.SR_TEXT: EnhancedSR,
+    }
+)
+
+
+def encode_report(
+    kind: ObjectKind,
+    name: str,
+    root: Dataset,
+    source: Source,
+    provenance: Provenance,
+    *,
+    evidence: Sequence[ObjectReference],
+    predecessor: ObjectReference | None,
+) -> EncodedObject:
+    """Encode a content tree as a report of one of the four kinds.
+
+    Parameters
+    ----------
+    kind : ObjectKind
+        SR, SR_COMPREHENSIVE, SR_ENHANCED or SR_TEXT.
+    name : str
+        What its SOP Instance UID is derived from; another content needs another name.
+    root : Dataset
+        The root content item.
+    evidence : sequence of ObjectReference
+        What the report rests on; the first lies in the study of the source.
+    predecessor : ObjectReference or None
+        The report of the revision that this one supersedes.
+
+    Raises
+    ------
+    ValueError
+        When the kind is no report, or the predecessor is the report itself.
+    """
+    if kind not in _WRITERS:
+        raise ValueError(f"{kind} is no report")
+    uid = source.result_uid(name, provenance)
+    if predecessor is not None and predecessor.sop_instance_uid == uid:
+        raise ValueError("a report does not supersede itself: the same instances and bundle make the same report")
+    ds = _WRITERS[kind](
+        evidence=as_evidence(evidence),
+        content=root,
+        series_instance_uid=source.result_uid(f"{kind} series", provenance),
+        series_number=series_number(kind, source.series_number),
+        sop_instance_uid=uid,
+        instance_number=1,
+        manufacturer=OWN_NAME,
+        manufacturer_model_name=OWN_NAME,
+        software_versions=software_versions(provenance),
+        device_serial_number=serial_number(provenance),
+        series_description=series_description("report", provenance),
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        previous_versions=[_instance(predecessor)] if predecessor is not None else None,
+    )
+    if kind is ObjectKind.SR_TEXT:
+        ds.SOPClassUID = BasicTextSRStorage
+    return encode_object(kind, ds, source, provenance)
+
+
+def observer(provenance: Provenance) -> ObserverContext:
+    """The algorithm as the device that observed (TID 1002, 1004)."""
+    device = DeviceObserverIdentifyingAttributes(
+        uid=device_uid(provenance.bundle_digest),
+        name=OWN_NAME,
+        manufacturer_name=OWN_NAME,
+        model_name=OWN_NAME,
+        serial_number=serial_number(provenance),
+    )
+    return ObserverContext(observer_type=codes.DEVICE_OBSERVER.concept(), observer_identifying_attributes=device)
+
+
+def references(source: Source, *made: EncodedObject | None) -> list[ObjectReference]:
+    """Every source instance, then those objects that were made of them; None is passed over."""
+    found = [instance_reference(header) for header in source.instances]
+    return found + [object_reference(one, source) for one in made if one is not None]
+
+
+def instance_reference(header: InstanceHeader) -> ObjectReference:
+    """Where a source instance is found."""
+    return ObjectReference(
+        header.study_instance_uid, header.series_instance_uid, header.sop_class_uid, header.sop_instance_uid
+    )
+
+
+def object_reference(made: EncodedObject, source: Source) -> ObjectReference:
+    """Where an object is found that was made of the source."""
+    return ObjectReference(
+        source.study_instance_uid, made.series_instance_uid, made.sop_class_uid, made.sop_instance_uid
+    )
+
+
+def source_frame(source: Source, sop_instance_uid: str, frame_number: int) -> tuple[ObjectReference, list[int] | None]:
+    """A source instance and, when it can hold several frames, the number of the one that is meant."""
+    header = next((i for i in source.instances if i.sop_instance_uid == sop_instance_uid), None)
+    if header is None:
+        raise ValueError("the key slice of the result is not among the given contents")
+    return instance_reference(header), None if header.sop_class_uid == CTImageStorage else [frame_number]
+
+
+def as_evidence(references: Iterable[ObjectReference]) -> list[Dataset]:
+    """Evidence as highdicom takes it: the first stands for the patient too, whom it is never shown."""
+    evidence = [_instance(reference) for reference in references]
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
+        setattr(evidence[0], keyword, "")
+    evidence[0].StudyDate = evidence[0].StudyTime = None
+    return evidence
+
+
+def _instance(reference: ObjectReference) -> Dataset:
+    ds = Dataset()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = reference.study_instance_uid, reference.series_instance_uid
+    ds.SOPClassUID, ds.SOPInstanceUID = reference.sop_class_uid, reference.sop_instance_uid
+    return ds
