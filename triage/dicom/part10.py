@@ -17,10 +17,17 @@ from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.provenance import Provenance
 
 
-def encode_object(kind: ObjectKind, ds: Dataset, source: Source, provenance: Provenance) -> EncodedObject:
+def encode_object(
+    kind: ObjectKind,
+    ds: Dataset,
+    source: Source,
+    provenance: Provenance,
+    transfer_syntax_uid: str = ExplicitVRLittleEndian,
+) -> EncodedObject:
     """Make a Dataset of highdicom ours and write it: explicit VR little endian, the same bytes every time.
 
-    Our own text is ASCII, so the character set of the source holds for the whole object.
+    Our own text is ASCII, so the character set of the source holds for the whole object. Another transfer syntax
+    is one that encapsulates the pixels, as those of ``ds`` are already.
     """
     at = source.local(provenance.content_at)
     date, time = date_and_time(at)
@@ -33,8 +40,8 @@ def encode_object(kind: ObjectKind, ds: Dataset, source: Source, provenance: Pro
         sop_class_uid=str(ds.SOPClassUID),
         sop_instance_uid=str(ds.SOPInstanceUID),
         series_instance_uid=str(ds.SeriesInstanceUID),
-        transfer_syntax_uid=str(ExplicitVRLittleEndian),
-        content=_file_bytes(ds, source),
+        transfer_syntax_uid=str(transfer_syntax_uid),
+        content=_file_bytes(ds, source, transfer_syntax_uid),
     )
 
 
@@ -43,18 +50,18 @@ def date_and_time(at: datetime) -> tuple[str, str]:
     return at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
 
 
-def _file_bytes(ds: Dataset, source: Source) -> bytes:
+def _file_bytes(ds: Dataset, source: Source, transfer_syntax_uid: str) -> bytes:
     meta = buffer()
-    write_file_meta_info(meta, _file_meta(ds), enforce_standard=True)
+    write_file_meta_info(meta, _file_meta(ds, transfer_syntax_uid), enforce_standard=True)
     return b"".join([b"\0" * 128, b"DICM", meta.getvalue(), encoded({**elements_of(ds), **source.copied})])
 
 
-def _file_meta(ds: Dataset) -> FileMetaDataset:
+def _file_meta(ds: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(implementation_class_uid())
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return meta
