@@ -11,6 +11,7 @@ from triage.domain.errors import ProviderUnavailable, TriageError
 from triage.entrypoints.app import App
 from triage.services.analyse import analyse_next
 from triage.services.deliver import deliver_next
+from triage.services.undetermined import report_next
 
 log = structlog.get_logger()
 
@@ -40,11 +41,11 @@ def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
 
 
 def work(app: App, stop: threading.Event) -> None:
-    """Analyse series until ``stop`` is set; the job in hand is finished first."""
+    """Analyse series, and report those that could not be, until ``stop`` is set; what is in hand is finished first."""
     analyst = app.analyst()
     bundle = analyst.predictor.bundle
     log.info("working", bundle=bundle.name, version=bundle.version, provider=analyst.predictor.provider)
-    repeat(lambda: analyse_next(analyst), stop)
+    repeat(lambda: analyse_next(analyst) or report_next(analyst), stop)
 
 
 def deliver(app: App, stop: threading.Event) -> None:

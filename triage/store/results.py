@@ -12,11 +12,12 @@ from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.encoded import MESSAGE_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
 from triage.domain.errors import StaleState
-from triage.domain.finding import TriageResult
+from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import JobState
 from triage.domain.work import ClaimedJob
 from triage.store.codec import result_columns, result_of
 from triage.store.schema import deliveries, jobs, result_objects, results, series
+from triage.store.series import SeriesRecord
 from triage.store.transaction import Transaction
 
 
@@ -106,6 +107,57 @@ def record(
         )
     )
     return result_id
+
+
+def record_undetermined(
+    tx: Transaction, record: SeriesRecord, reason: ReasonCode, *, bundle_digest: str, bundle: str, now: datetime
+) -> int:
+    """Keep that a revision was reported as not analysed, and why; return the number of that result.
+
+    The caller holds the study's lock. A result that this revision has already under the same bundle stays.
+    """
+    mine = (
+        results.c.series_id == record.id,
+        results.c.revision == record.revision,
+        results.c.bundle_digest == bundle_digest,
+    )
+    known = tx.connection.execute(select(results.c.id).where(*mine)).scalar_one_or_none()
+    if known is None:
+        known = tx.insert_new(
+            results,
+            series_id=record.id,
+            revision=record.revision,
+            bundle_digest=bundle_digest,
+            bundle=bundle,
+            provisional=False,
+            status=WorklistStatus.NOT_ANALYSED,
+            reason=reason,
+            score=0.0,
+            rule={},
+            subtypes={},
+            total_volume_ml=0.0,
+            created_at=now,
+            finished_at=now,
+        )
+    if known is None:
+        raise StaleState("The same result appeared meanwhile: the study must be locked before a result is kept.")
+    tx.audit(
+        AuditEvent(
+            at=now,
+            actor="worker",
+            action=AuditAction.RESULT_RECORDED,
+            study_instance_uid=record.study_instance_uid,
+            series_instance_uid=record.series_instance_uid,
+            detail={
+                "revision": record.revision,
+                "status": WorklistStatus.NOT_ANALYSED.value,
+                "reason": reason.value,
+                "bundle": bundle,
+                "bundle_digest": bundle_digest,
+            },
+        )
+    )
+    return int(known)
 
 
 def add_object(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, now: datetime) -> int:
@@ -219,15 +271,15 @@ def _require_lease(tx: Transaction, job: ClaimedJob) -> None:
 
 
 def _known(tx: Transaction, job: ClaimedJob, bundle_digest: str) -> tuple[int, bool] | None:
-    """Number of the result that is there already, and whether it is provisional."""
+    """Number of the result that is there already, and whether a full one may replace it."""
     row = tx.connection.execute(
-        select(results.c.id, results.c.provisional).where(
+        select(results.c.id, results.c.provisional, results.c.reason).where(
             results.c.series_id == job.series_id,
             results.c.revision == job.revision,
             results.c.bundle_digest == bundle_digest,
         )
     ).one_or_none()
-    return None if row is None else (row.id, row.provisional)
+    return None if row is None else (row.id, row.provisional or row.reason is not None)
 
 
 def _insert(
@@ -257,5 +309,7 @@ def _insert(
 
 def _replace(tx: Transaction, result_id: int, result: TriageResult, *, finished_at: datetime | None) -> None:
     tx.connection.execute(
-        update(results).where(results.c.id == result_id).values(finished_at=finished_at, **result_columns(result))
+        update(results)
+        .where(results.c.id == result_id)
+        .values(finished_at=finished_at, reason=None, **result_columns(result))
     )

@@ -1,0 +1,151 @@
+"""A study that could not be analysed is reported as Undetermined, once, and only where it is asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from tests.builders import ct_series
+from tests.integration.site import REPORT, Site, head
+from triage.domain.encoded import ObjectKind
+from triage.domain.finding import ReasonCode, WorklistStatus
+from triage.domain.profile import Profile
+from triage.domain.work import ClaimedBatch
+from triage.services.undetermined import report_next
+from triage.store import deliveries, results
+from triage.store.results import ResultObjectRecord
+
+ASKED = replace(REPORT, undetermined=True)
+TEXT = Profile((ObjectKind.SR_TEXT,), undetermined=True)
+WAIT_SECONDS = 120
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    made = Site(database_url, tmp_path / "blobs", profiles={"archive": ASKED, "old": TEXT, "list": REPORT})
+    yield made
+    made.db.dispose()
+
+
+def too_few(**overrides: object) -> list[Dataset]:
+    return ct_series(3, 64, 64, **overrides)  # type: ignore[arg-type]
+
+
+def refused(site: Site, series: list[Dataset], association: str = "a1") -> str:
+    site.send(series, association)
+    site.wait(10)
+    site.assemble()
+    return str(series[0].StudyInstanceUID)
+
+
+def objects(site: Site, study: str) -> list[ResultObjectRecord]:
+    with site.db.read() as tx:
+        return results.objects_of_study(tx, study)
+
+
+def claim(site: Site, destination: str) -> ClaimedBatch | None:
+    with site.db.transaction() as tx:
+        return deliveries.claim(tx, destination=destination, owner="s", now=site.now, lease_seconds=15)
+
+
+def test_it_is_reported_in_each_kind_that_is_asked_for(site: Site) -> None:
+    study = refused(site, too_few())
+    assert not report_next(site.analyst), "a better series may still come"
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    made = {o.kind: site.blobs.read(o.blob_key) for o in objects(site, study)}
+    assert set(made) == {ObjectKind.SR, ObjectKind.SR_TEXT}
+    for content in made.values():
+        assert b"Undetermined" in content
+        assert b"Absent" not in content
+        assert ReasonCode.TOO_FEW_SLICES.value.encode() in content
+    assert claim(site, "archive") is not None
+    assert claim(site, "old") is not None
+    assert claim(site, "list") is None
+
+
+def test_it_is_reported_once(site: Site) -> None:
+    study = refused(site, too_few())
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    assert not report_next(site.analyst)
+    site.wait(3600)
+    assert not report_next(site.analyst)
+    assert len(objects(site, study)) == 2
+
+
+def test_the_worklist_still_says_why(site: Site) -> None:
+    study = refused(site, too_few())
+    site.wait(WAIT_SECONDS)
+    report_next(site.analyst)
+    row = site.row(study)
+    assert (row.status, row.reason, row.score) == (WorklistStatus.NOT_ANALYSED, ReasonCode.TOO_FEW_SLICES, None)
+    assert {o.destination for o in row.objects} == {"archive", "old"}
+
+
+def test_nobody_asks(site: Site) -> None:
+    site.profiles = {"list": REPORT}
+    study = refused(site, too_few())
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    assert objects(site, study) == []
+    assert not report_next(site.analyst)
+
+
+def test_the_localizer_of_an_analysed_head_is_no_news(site: Site) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    refused(site, too_few(StudyInstanceUID=study))
+    site.send(series, "a2")
+    site.settle()
+    assert site.analyse()
+    before = objects(site, study)
+    site.wait(WAIT_SECONDS)
+    while report_next(site.analyst):
+        pass
+    assert objects(site, study) == before
+
+
+def test_a_late_slice_takes_the_report_back_before_it_is_made(site: Site) -> None:
+    series = head()
+    study = refused(site, series[:3])
+    site.wait(WAIT_SECONDS - 1)
+    site.send(series[3:], "a2")
+    site.settle()
+    site.wait(WAIT_SECONDS)
+    assert not report_next(site.analyst)
+    assert site.analyse()
+    assert b"Undetermined" not in site.blobs.read(objects(site, study)[-1].blob_key)
+
+
+def test_a_revision_that_can_be_analysed_supersedes_the_report(site: Site) -> None:
+    series = head()
+    study = refused(site, series[:3])
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    undetermined = {o.sop_instance_uid for o in objects(site, study)}
+    site.send(series[3:], "a2")
+    site.settle()
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+    newest = [o for o in objects(site, study) if o.kind is ObjectKind.SR][-1]
+    ds = pydicom.dcmread(io.BytesIO(site.blobs.read(newest.blob_key)))
+    (named,) = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert named.ReferencedSOPInstanceUID in undetermined
+
+
+def test_files_that_are_gone_end_in_no_report_and_no_loop(site: Site) -> None:
+    study = refused(site, too_few())
+    for file in site.root.rglob("*.dcm"):
+        file.unlink()
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    assert objects(site, study) == []
+    assert not report_next(site.analyst)
+    assert site.row(study).status is WorklistStatus.NOT_ANALYSED
