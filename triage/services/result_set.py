@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from triage.dicom.key_objects import encode_key_objects, encode_rejection
+from triage.dicom.presentation_state import encode_presentation_state
+from triage.dicom.secondary_capture import encode_secondary_capture
 from triage.dicom.seg import encode_seg
 from triage.dicom.sr import encode_sr
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
@@ -48,14 +51,16 @@ def result_set(case: Case, profiles: Mapping[str, Profile]) -> list[Addressed]:
     maker = _Maker(case)
     addressed: dict[str, Addressed] = {}
     for name, profile in (profiles or {"": DEFAULT}).items():
-        for encoded in maker.objects(profile):
+        for encoded in maker.objects(name, profile):
             item = addressed.setdefault(encoded.sop_instance_uid, Addressed(encoded, []))
-            if name and encoded.kind in profile.objects:
+            if name and (encoded.kind in profile.objects or encoded.kind is ObjectKind.KOS_REJECTED):
                 item.destinations.append(name)
     return list(addressed.values())
 
 
 DEFAULT = Profile((ObjectKind.SEG, ObjectKind.SR))
+
+Key = tuple[object, ...]
 
 
 class _Maker:
@@ -63,39 +68,96 @@ class _Maker:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._made: dict[tuple[ObjectKind | None, ...], EncodedObject] = {}
+        self._made: dict[Key, list[EncodedObject]] = {}
         self._key_slices = key_slices(case.analysis.labels, case.volume, case.analysis.result)
 
-    def objects(self, profile: Profile) -> list[EncodedObject]:
+    def objects(self, destination: str, profile: Profile) -> list[EncodedObject]:
         if not profile.wants(self._case.analysis.result):
             return []
-        seg = self._seg(profile.seg_kind or ObjectKind.SEG) if self._case.analysis.labels.any() else None
-        sr = self._sr(profile.sr_kind, seg) if profile.sr_kind is not None else None
-        return [made for made in (seg, sr) if made is not None]
+        outlined = bool(self._case.analysis.labels.any())
+        results = self._seg(profile.seg_kind or ObjectKind.SEG) if outlined else []
+        if profile.sr_kind is not None:
+            results = [*results, *self._sr(profile.sr_kind, results[0] if outlined else None)]
+        found = [*results]
+        if ObjectKind.SC in profile.objects:
+            found += self._secondary_capture()
+        if ObjectKind.GSPS in profile.objects and outlined:
+            found += self._presentation_state()
+        if ObjectKind.KOS in profile.objects and self._key_slices:
+            found += self._key_objects([one for one in results if one.kind in profile.objects])
+        if profile.reject_superseded:
+            found += self._rejection(self._case.superseded.get(destination, ()))
+        return found
 
-    def _seg(self, kind: ObjectKind) -> EncodedObject:
-        case = self._case
-        if (kind,) not in self._made:
-            self._made[(kind,)] = encode_seg(
-                case.contents,
-                case.volume,
-                case.analysis.labels,
-                case.analysis.result,
-                case.provenance,
-                kind=kind,
-                probabilities=case.analysis.probabilities,
-            )
-        return self._made[(kind,)]
-
-    def _sr(self, kind: ObjectKind, seg: EncodedObject | None) -> EncodedObject:
-        case, key = self._case, (kind, seg.kind if seg is not None else None)
+    def _once(self, key: Key, make: Callable[[], list[EncodedObject]]) -> list[EncodedObject]:
         if key not in self._made:
-            self._made[key] = encode_sr(
-                case.contents,
-                case.volume,
-                case.analysis.result,
-                case.provenance,
-                segmentation=seg,
-                predecessor=case.predecessors.get(kind),
-            )
+            self._made[key] = make()
         return self._made[key]
+
+    def _seg(self, kind: ObjectKind) -> list[EncodedObject]:
+        case = self._case
+        return self._once(
+            (kind,),
+            lambda: [
+                encode_seg(
+                    case.contents,
+                    case.volume,
+                    case.analysis.labels,
+                    case.analysis.result,
+                    case.provenance,
+                    kind=kind,
+                    probabilities=case.analysis.probabilities,
+                )
+            ],
+        )
+
+    def _sr(self, kind: ObjectKind, seg: EncodedObject | None) -> list[EncodedObject]:
+        case = self._case
+        return self._once(
+            (kind, seg.kind if seg is not None else None),
+            lambda: [
+                encode_sr(
+                    case.contents,
+                    case.volume,
+                    case.analysis.result,
+                    case.provenance,
+                    segmentation=seg,
+                    predecessor=case.predecessors.get(kind),
+                    kind=kind,
+                )
+            ],
+        )
+
+    def _secondary_capture(self) -> list[EncodedObject]:
+        case, labels, result = self._case, self._case.analysis.labels, self._case.analysis.result
+        return self._once(
+            (ObjectKind.SC,),
+            lambda: encode_secondary_capture(
+                case.contents, case.volume, labels, self._key_slices, result, case.provenance
+            ),
+        )
+
+    def _presentation_state(self) -> list[EncodedObject]:
+        case, labels, result = self._case, self._case.analysis.labels, self._case.analysis.result
+        return self._once(
+            (ObjectKind.GSPS,),
+            lambda: [
+                encode_presentation_state(case.contents, case.volume, labels, self._key_slices, result, case.provenance)
+            ],
+        )
+
+    def _key_objects(self, referenced: Sequence[EncodedObject]) -> list[EncodedObject]:
+        case = self._case
+        return self._once(
+            (ObjectKind.KOS, *(one.sop_instance_uid for one in referenced)),
+            lambda: [encode_key_objects(case.contents, case.volume, self._key_slices, referenced, case.provenance)],
+        )
+
+    def _rejection(self, superseded: Sequence[ObjectReference]) -> list[EncodedObject]:
+        case = self._case
+        if not superseded:
+            return []
+        return self._once(
+            (ObjectKind.KOS_REJECTED, *superseded),
+            lambda: [encode_rejection(case.contents, superseded, case.provenance)],
+        )
