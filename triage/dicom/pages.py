@@ -197,18 +197,28 @@ def _table(draw: ImageDraw.ImageDraw, y: int, result: TriageResult) -> int:
     return y + 44
 
 
-def _letters(draw: ImageDraw.ImageDraw, volume: Volume) -> None:
-    """Where the patient's sides are (PS3.3 C.7.6.1.1.1), in the middle of each edge."""
-    middle = _BAND + _IMAGE // 2
+def sides(volume: Volume) -> tuple[str, str, str, str]:
+    """The side of the patient (PS3.3 C.7.6.1.1.1) at the right, left, lower and upper edge of a slice."""
     row, column = volume.orientation[:3], volume.orientation[3:]
-    for direction, at, anchor in (
-        (row, (_IMAGE - 10, middle), "rm"),
-        (-row, (10, middle), "lm"),
-        (column, (_IMAGE // 2, _BAND + _IMAGE - 8), "md"),
-        (-column, (_IMAGE // 2, _BAND + 8), "ma"),
-    ):
-        axis = int(np.argmax(np.abs(direction)))
-        draw.text(at, ("LR", "PA", "HF")[axis][int(direction[axis] < 0)], fill=_QUIET, font=_font(24), anchor=anchor)
+    return _side(row), _side(-row), _side(column), _side(-column)
+
+
+def _side(direction: NDArray[np.float64]) -> str:
+    axis = int(np.argmax(np.abs(direction)))
+    return ("LR", "PA", "HF")[axis][int(direction[axis] < 0)]
+
+
+def _letters(draw: ImageDraw.ImageDraw, volume: Volume) -> None:
+    """The sides of the patient, in the middle of each edge."""
+    middle = _BAND + _IMAGE // 2
+    places = (
+        ((_IMAGE - 10, middle), "rm"),
+        ((10, middle), "lm"),
+        ((_IMAGE // 2, _BAND + _IMAGE - 8), "md"),
+        ((_IMAGE // 2, _BAND + 8), "ma"),
+    )
+    for side, (at, anchor) in zip(sides(volume), places, strict=True):
+        draw.text(at, side, fill=_QUIET, font=_font(24), anchor=anchor)
 
 
 def _scale(draw: ImageDraw.ImageDraw, pixels_per_mm: float) -> None:
