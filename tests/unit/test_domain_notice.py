@@ -1,0 +1,75 @@
+"""What every list driver says: one status, one conclusion, and never a name in a log."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.notices import PATIENT, negative, not_analysed, notice, real, result
+from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
+from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY, Demographics, PersonName, short_identifier
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "urgency", "suspected", "conclusion"),
+    [
+        (notice(), "suspected", "emergent", True, "Intracranial haemorrhage suspected: probability 0.970."),
+        (notice(result=result(0.6)), "suspected", "urgent", True, "Intracranial haemorrhage suspected: "),
+        (negative(), "not_suspected", "none", False, "Intracranial haemorrhage not suspected: probability 0.100."),
+        (not_analysed(), "not_analysed", "none", False, "Not analysed (gap): this says nothing about"),
+    ],
+    ids=["emergent", "urgent", "negative", "not analysed"],
+)
+def test_one_status_and_one_conclusion(said, status, urgency, suspected, conclusion):
+    assert (said.status, said.urgency, said.suspected) == (WorklistStatus(status), Urgency(urgency), suspected)
+    assert said.conclusion.startswith(conclusion)
+
+
+def test_every_message_says_what_it_is_for():
+    assert notice().statements == (notice().conclusion, NOTIFICATION_ONLY, DEMONSTRATION)
+    assert real(notice()).statements == (notice().conclusion, NOTIFICATION_ONLY)
+
+
+def test_the_notices_are_those_of_the_result_objects():
+    from triage.dicom import equipment
+
+    assert (NOTIFICATION_ONLY, DEMONSTRATION) == (equipment.NOTICE, equipment.DEMONSTRATION_NOTICE)
+
+
+def test_the_time_is_that_of_the_content():
+    assert notice().at == notice().provenance.content_at
+    assert notice().bundle == "demo-heads 1.2"
+
+
+def test_nothing_of_the_patient_is_shown():
+    shown = repr(notice()) + repr(PATIENT) + repr(PATIENT.name) + str(notice())
+
+    assert not [value for value in ("Hara", "SYN|1", "19500102", "山田", "ACC") if value in shown]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"result": None}, "either a result or the reason"),
+        ({"reason": ReasonCode.GAP}, "either a result or the reason"),
+        ({"revision": -1}, "count from 0"),
+    ],
+)
+def test_what_is_no_notice(changes, words):
+    with pytest.raises(ValueError, match=words):
+        notice(**changes)
+
+
+def test_an_empty_name_is_none():
+    assert not PersonName()
+    assert PersonName(suffix="Jr")
+    assert not Demographics().name
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_short_identifiers_differ_where_the_long_ones_do(one, other):
+    short = short_identifier(one)
+
+    assert len(short) == 20
+    assert short.isalnum()
+    assert short.isascii()
+    assert (short == short_identifier(other)) == (one == other)

@@ -1,0 +1,140 @@
+"""What every driver of a reading list says of one result: who, which study, what was found, how sure, how urgent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from triage.domain.encoded import ObjectKind, ObjectReference
+from triage.domain.finding import ReasonCode, TriageResult, Urgency, WorklistStatus
+from triage.domain.provenance import Provenance
+
+NOTIFICATION_ONLY = (
+    "Notification only, to prioritise the reading list. Not for primary diagnosis: "
+    "this result neither replaces nor changes the reading of the images."
+)
+DEMONSTRATION = (
+    "DEMONSTRATION: the model was trained on synthetic heads only. Its result says nothing about this patient."
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PersonName:
+    """The five parts of a name in one script (PS3.5 6.2.1.1)."""
+
+    family: str = ""
+    given: str = ""
+    middle: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.family, self.given, self.middle, self.prefix, self.suffix))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Demographics:
+    """Patient, visit and order as the scanner wrote them, decoded; empty where it wrote nothing.
+
+    Never shown by ``repr``. Dates and times are DICOM's DA and TM; ``utc_offset`` is ``+hhmm`` where the
+    scanner declares one. A part that its character set cannot decode holds replacement characters.
+    """
+
+    patient_id: str = ""
+    issuer_of_patient_id: str = ""
+    name: PersonName = PersonName()
+    name_ideographic: PersonName = PersonName()
+    name_phonetic: PersonName = PersonName()
+    birth_date: str = ""
+    sex: str = ""
+    admission_id: str = ""
+    accession_number: str = ""
+    study_id: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    utc_offset: str = ""
+    study_description: str = ""
+    referring_physician: PersonName = PersonName()
+    placer_order_number: str = ""
+    filler_order_number: str = ""
+    requested_procedure_id: str = ""
+    scheduled_step_id: str = ""
+    body_part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One outcome of one series revision, told to whoever orders the reading list.
+
+    Parameters
+    ----------
+    result, reason
+        One of them: what was found, or why nothing could be.
+    objects : mapping of kind to reference
+        The result objects of this revision, wherever they are sent.
+    revision : int
+        0 for the first outcome of the series; a higher one supersedes those before.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    demographics: Demographics = field(repr=False)
+    provenance: Provenance
+    result: TriageResult | None
+    reason: ReasonCode | None = None
+    objects: Mapping[ObjectKind, ObjectReference] = field(default_factory=dict)
+    revision: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.result is None) == (self.reason is None):
+            raise ValueError("a notice has either a result or the reason why there is none")
+        if self.revision < 0:
+            raise ValueError(f"revisions count from 0, not {self.revision}")
+
+    @property
+    def status(self) -> WorklistStatus:
+        """What the worklist shows."""
+        return self.result.status if self.result is not None else WorklistStatus.NOT_ANALYSED
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the study should be opened before others."""
+        return self.status is WorklistStatus.SUSPECTED
+
+    @property
+    def urgency(self) -> Urgency:
+        """How soon it should be opened."""
+        return self.result.urgency if self.result is not None else Urgency.NONE
+
+    @property
+    def at(self) -> datetime:
+        """When the content was fixed: the time that every message of this notice carries, however often it is sent."""
+        return self.provenance.content_at
+
+    @property
+    def bundle(self) -> str:
+        """Name and version of the model bundle."""
+        return f"{self.provenance.bundle_name} {self.provenance.bundle_version}"
+
+    @property
+    def conclusion(self) -> str:
+        """One sentence for lists that show text only."""
+        if self.result is None:
+            return f"Not analysed ({self.reason}): this says nothing about the presence of haemorrhage."
+        words = "suspected" if self.suspected else "not suspected"
+        provisional = ", provisional" if self.result.provisional else ""
+        return f"Intracranial haemorrhage {words}{provisional}: probability {self.result.score:.3f}."
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """The conclusion, and what has to be said beside it wherever it is shown."""
+        demonstration = (DEMONSTRATION,) if self.provenance.demonstration else ()
+        return (self.conclusion, NOTIFICATION_ONLY, *demonstration)
+
+
+def short_identifier(identifier: str) -> str:
+    """Twenty letters and digits that stand for a longer identifier: as many as HL7's MSH-10 may hold."""
+    return base64.b32encode(hashlib.sha256(identifier.encode("utf-8")).digest()).decode("ascii")[:20]
