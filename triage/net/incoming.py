@@ -8,11 +8,15 @@ from triage.domain.errors import ConfigurationError
 from triage.domain.study import AeTitle
 from triage.net.callers import CallerList, ip_address
 from triage.net.contexts import MAXIMUM_PDU_BYTES
+from triage.net.tls import TlsFiles
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is on the other side of an association, as it names itself, and where it calls from."""
+    """Who is on the other side of an association, as it names itself, and where it calls from.
+
+    The titles are empty for a peer that was refused before it could name itself.
+    """
 
     calling_ae_title: str
     called_ae_title: str
@@ -53,6 +57,7 @@ class ListenerOptions:
     maximum_pdu_bytes: int = MAXIMUM_PDU_BYTES
     idle_timeout_seconds: float = 60.0
     request_timeout_seconds: float = 15.0
+    tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
         try:

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 
 from triage.domain.errors import ConfigurationError, TriageError
 from triage.domain.study import AeTitle
+from triage.net.tls import TlsFiles
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteAe:
-    """An archive, and the name under which we call it."""
+    """An archive, the name under which we call it, and the certificates when it is called with TLS."""
 
     ae_title: str
     host: str
     port: int
     calling_ae_title: str = "ICHTRIAGE"
+    tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
         for key, title in (("ae_title", self.ae_title), ("calling_ae_title", self.calling_ae_title)):

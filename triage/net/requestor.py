@@ -20,6 +20,7 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
 from triage.net.contexts import introduce
 from triage.net.outgoing import OutgoingInstance, RemoteAe
+from triage.net.tls import TLS_ALERT, RememberingSocket, client_trouble
 from triage.net.transport import PromptSocket
 
 SLOWEST_BYTES_PER_SECOND = 100_000
@@ -39,14 +40,40 @@ class AnswerBox(DIMSEServiceProvider):
 
 
 class RequestingEntity(AE):
-    """Connects through our own kind of socket."""
+    """Connects through our own kind of socket, with TLS where the archive is called with it."""
+
+    def __init__(self, remote: RemoteAe) -> None:
+        super().__init__(remote.calling_ae_title)
+        self._remote = remote
+        self._tls_context = remote.tls.client_context() if remote.tls is not None else None
+        self._opened: PromptSocket | None = None
+        self._secured: RememberingSocket | None = None
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
     ) -> AssociationSocket:
-        opened = PromptSocket(assoc, address=address)
-        opened.tls_args = tls_args
+        self._opened = opened = PromptSocket(assoc, address=address)
+        if self._tls_context is not None and self._remote.tls is not None and opened.socket is not None:
+            name = self._remote.tls.expected_name or self._remote.host
+            # Connecting closes and forgets a socket whose handshake failed, so it is kept here.
+            opened.socket = self._tls_context.wrap_socket(opened.socket, server_hostname=name)
+            self._secured = cast(RememberingSocket, opened.socket)
         return opened
+
+    def tls_trouble(self) -> str | None:
+        """Why the last connection came to nothing, in a sentence, if the reason is TLS or the want of it."""
+        opened = self._opened
+        if self._secured is None or opened is None:
+            if opened is not None and opened.first_bytes == TLS_ALERT:
+                return f"{self._remote} expects TLS on this port: switch TLS on for this destination."
+            if opened is not None and opened.hung_up:
+                return (
+                    f"{self._remote} closed the connection and did not answer the association request: if it expects "
+                    "TLS on this port, switch TLS on for this destination."
+                )
+            return None
+        failure = self._secured.failure or opened.tls_failure
+        return client_trouble(str(self._remote), failure) if failure is not None else None
 
 
 @contextmanager
@@ -61,8 +88,10 @@ def associate(remote: RemoteAe, kinds: Sequence[tuple[str, str]], timeout_second
         If the archive cannot be reached, does not answer, or says "not now".
     DeliveryRefused
         If the archive rejects the association for good.
+    ConfigurationError
+        If a certificate or key cannot be read.
     """
-    entity = introduce(RequestingEntity(remote.calling_ae_title))
+    entity = introduce(RequestingEntity(remote))
     entity.connection_timeout = entity.acse_timeout = timeout_seconds
     entity.dimse_timeout = timeout_seconds
     entity.network_timeout = None  # counts from the last byte received, however much is being sent
@@ -125,7 +154,7 @@ def _context_id(remote: RemoteAe, assoc: Association, item: OutgoingInstance) ->
     )
 
 
-def _connect(remote: RemoteAe, entity: AE, timeout_seconds: float) -> Association:
+def _connect(remote: RemoteAe, entity: RequestingEntity, timeout_seconds: float) -> Association:
     """Ask at each address of the host until one takes the connection."""
     connected = False
 
@@ -147,12 +176,14 @@ def _connect(remote: RemoteAe, entity: AE, timeout_seconds: float) -> Associatio
         if connected:
             break
     else:
-        raise DeliveryUnconfirmed(f"Cannot connect to {remote}: is it running, and are host and port right?")
+        raise DeliveryUnconfirmed(
+            entity.tls_trouble() or f"Cannot connect to {remote}: is it running, and are host and port right?"
+        )
     if assoc.is_established:
         return assoc
     answer = assoc.acceptor.primitive
     if answer is None:
-        raise DeliveryUnconfirmed(f"{remote} did not answer the association request.")
+        raise DeliveryUnconfirmed(entity.tls_trouble() or f"{remote} did not answer the association request.")
     if answer.result != 0x00:
         raise _rejection(remote, answer)
     return assoc

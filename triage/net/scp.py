@@ -23,7 +23,8 @@ from triage.net.contexts import ListenerService, introduce, supported_contexts
 from triage.net.incoming import IncomingInstance, ListenerOptions, Peer
 from triage.net.part10 import file_meta
 from triage.net.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, UNEXPECTED_FAILURE
-from triage.net.transport import ListeningServer, hang_up
+from triage.net.tls import CLIENT_HELLO, PLAIN_LISTENER, server_trouble
+from triage.net.transport import ListeningServer, PromptSocket, hang_up
 
 __all__ = ["IncomingInstance", "ListenerOptions", "ListenerService", "Peer", "StorageScp"]
 
@@ -61,7 +62,8 @@ class StorageScp:
         Called once for each association that carried a C-STORE request, after the last ``on_instance`` has
         returned: association id, peer, and whether the peer released it properly.
     on_refused
-        Called with a peer that was not let in, and the reason in a sentence.
+        Called with a peer that was not let in, and the reason in a sentence; its titles are empty when TLS
+        failed before it could give them.
     services
         What else is offered to the same callers on the same port.
     """
@@ -98,9 +100,11 @@ class StorageScp:
         Raises
         ------
         ConfigurationError
-            If host and port cannot be bound.
+            If host and port cannot be bound, or the certificates cannot be read.
         """
         options = self._options
+        if options.tls is not None:
+            options.tls.server_context()
         connections = 2 * options.max_associations + 64
         try:
             server = ListeningServer(
@@ -112,6 +116,7 @@ class StorageScp:
                 silence_seconds=options.idle_timeout_seconds,
                 maximum_pdu_bytes=max(4 * options.maximum_pdu_bytes, 1 << 20),
                 maximum_connections=connections,
+                tls_context=options.tls.server_context if options.tls is not None else None,
             )
         except OSError as exc:
             raise ConfigurationError(
@@ -156,17 +161,31 @@ class StorageScp:
         for service in self._services:
             for event, handler in service.handlers:
                 assoc.bind(event, handler)
+        connection = cast(PromptSocket, assoc.dul.socket)
         with self._changed:
             self._visits[visit] = assoc
         try:
             assoc.start()
             assoc.join()
+            if visit.peer is None:
+                self._report_misfit(assoc, connection)
             if visit.requests and visit.peer is not None:
                 _guarded(self._on_ended, visit.association_id, visit.peer, assoc.is_released)
         finally:
             with self._changed:
                 del self._visits[visit]
                 self._changed.notify_all()
+
+    def _report_misfit(self, assoc: Association, connection: PromptSocket) -> None:
+        """Tell of a connection that came to nothing because only one side speaks TLS, or trusts the other."""
+        why = None
+        if connection.tls_failure is not None:
+            why = server_trouble(connection.tls_failure)
+        elif connection.first_bytes == CLIENT_HELLO:
+            why = PLAIN_LISTENER
+        if why is not None:
+            origin = cast(AddressInformation, assoc.requestor.address_info)
+            _guarded(self._on_refused, Peer("", "", origin.address, origin.port), why)
 
     def _on_requested(self, event: evt.Event, visit: _Visit) -> None:
         """Let the peer in, or reject it before negotiation."""

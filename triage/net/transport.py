@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable
 from socketserver import BaseServer
 from typing import Any
 
+import structlog
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from triage.domain.errors import ConfigurationError
 from triage.net.responses import PromptResponder
+
+log = structlog.get_logger()
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -28,6 +33,13 @@ class PromptSocket(AssociationSocket):
 
     maximum_pdu_bytes = 1 << 20
     """Above it a PDU is taken for an attack or another protocol."""
+    first_bytes = b""
+    """The first that the peer sent: a peer that speaks TLS on a plain connection is known by them."""
+    tls_failure: OSError | None = None
+    """Why TLS failed after the connection was made."""
+    hung_up = False
+    """Whether the peer closed the connection, rather than we."""
+    _held = b""
 
     @classmethod
     def take_over(cls, opened: AssociationSocket, maximum_pdu_bytes: int) -> PromptSocket:
@@ -37,6 +49,31 @@ class PromptSocket(AssociationSocket):
         prompt.__dict__.update(opened.__dict__)
         prompt.maximum_pdu_bytes = maximum_pdu_bytes
         return prompt
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read; of a TLS connection something for us, not only for TLS itself.
+
+        A read that finds nothing but the other side's handshake messages would wait, and nothing be sent meanwhile.
+        """
+        if not super().ready:
+            return False
+        connection = self.socket
+        if not isinstance(connection, ssl.SSLSocket) or self._held:
+            return True
+        waiting = connection.gettimeout()
+        connection.settimeout(0)
+        try:
+            self._held = connection.recv(1)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as exc:
+            self.tls_failure = exc
+            self.event_queue.put("Evt17")  # transport connection closed
+            return False
+        finally:
+            connection.settimeout(waiting)
+        return True
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read ``nr_bytes``, or less when the peer closed the connection.
@@ -53,14 +90,21 @@ class PromptSocket(AssociationSocket):
             raise OSError("The connection is closed.")
         buffer = bytearray(nr_bytes)
         view = memoryview(buffer)
-        read = 0
+        read = len(self._held)
+        buffer[:read], self._held = self._held, b""
         while read < nr_bytes:
             if _QUICKACK is not None:
                 connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            count = connection.recv_into(view[read:])
+            try:
+                count = connection.recv_into(view[read:])
+            except ConnectionError:
+                self.hung_up = True
+                raise
             if count == 0:
+                self.hung_up = True
                 return bytearray(view[:read])
             read += count
+        self.first_bytes = self.first_bytes or bytes(buffer[:2])
         return buffer
 
     def _shutdown_socket(self) -> None:
@@ -78,6 +122,12 @@ class ConnectionHandler(RequestHandler):
 
     def handle(self) -> None:
         """Run the association to its end."""
+        try:
+            self.request = self.server.secured(self.request)
+        except (ConfigurationError, OSError) as exc:  # certificates being renewed, or a peer that is gone
+            log.error("connection_not_secured", why=str(exc))
+            self.server.shutdown_request(self.request)
+            return
         assoc = self._create_association()
         opened = assoc.dul.socket
         if opened is not None:
@@ -98,6 +148,8 @@ class ListeningServer(ThreadedAssociationServer):
         How long a peer may fall silent in the middle of a PDU, or not take what is sent to it.
     maximum_connections
         Connections above it are closed at once, before a byte is read.
+    tls_context
+        Makes the TLS context of one connection; None for connections without TLS.
     """
 
     daemon_threads = True
@@ -114,7 +166,9 @@ class ListeningServer(ThreadedAssociationServer):
         silence_seconds: float,
         maximum_pdu_bytes: int,
         maximum_connections: int,
+        tls_context: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
+        self.tls_context = tls_context
         self.attend = attend
         self.silence_seconds = silence_seconds
         self.maximum_pdu_bytes = maximum_pdu_bytes
@@ -135,6 +189,12 @@ class ListeningServer(ThreadedAssociationServer):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(self.silence_seconds)
         return connection, address
+
+    def secured(self, connection: socket.socket) -> socket.socket:
+        """An accepted connection, under TLS if that is asked for; the handshake is part of the first read."""
+        if self.tls_context is None:
+            return connection
+        return self.tls_context().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is room for one more connection."""
