@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import Comprehensive3DSRStorage
 
-from tests.builders import ct_series, enhanced_ct, legacy_converted_ct, part10, part10_named
-from tests.results import REAL, Analysed, analysed
+from tests.cases import CASES
+from tests.results import Analysed, analysed
 from tests.services import Programs
 from triage.domain.encoded import ObjectReference
 from triage.domain.finding import SUBTYPES, Subtype
 
 EARLIER = ObjectReference("1.2.3.1", "1.2.3.2", str(Comprehensive3DSRStorage), "1.2.3.4")
-UNEVEN_MM = [0, 4.2, 8.4, 12.6, 13.8, 21.2, 28.6, 36.0, 43.4]
-
 Written = tuple[Analysed, list[Path]]
-
-
-def synthetic(**options: object) -> Callable[[Path], Analysed]:
-    return lambda _: analysed([part10(ds) for ds in ct_series(9, **options)])  # type: ignore[arg-type]
-
-
-def real(folder: str) -> Callable[[Path], Analysed]:
-    return lambda data: analysed([path.read_bytes() for path in sorted((data / folder).glob("*.dcm"))])
-
-
-def without_patient(_: Path) -> Analysed:
-    gone = dict.fromkeys(("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber"))
-    absent = {**gone, "StudyDate": None, "StudyTime": None, "BodyPartExamined": None, "ReferringPhysicianName": None}
-    return analysed([part10(ds) for ds in ct_series(9, **absent)])
-
-
-CASES: dict[str, Callable[[Path], Analysed]] = {
-    "five subtypes": synthetic(),
-    "negative": lambda _: analysed(subtypes=[], score=0.1),
-    "suspected without segment": lambda _: analysed(subtypes=[], score=0.8),
-    "segments below the limit": lambda _: analysed(subtypes=[Subtype.SAH], score=0.2),
-    "a trained bundle": lambda _: analysed(subtypes=[Subtype.IVH], score=0.6, provenance=REAL),
-    "tilted and uneven": synthetic(
-        heights_mm=UNEVEN_MM, tilt_degrees=18.5, SliceThickness=lambda i: 4.0 if i < 5 else 7.0
-    ),
-    "enhanced": lambda _: analysed([part10(enhanced_ct(ct_series(9)))]),
-    "legacy converted": lambda _: analysed([part10(legacy_converted_ct(ct_series(9)))]),
-    "implicit": synthetic(transfer_syntax=ImplicitVRLittleEndian),
-    "big endian": synthetic(transfer_syntax=ExplicitVRBigEndian, PregnancyStatus=4),
-    "odd size": synthetic(rows=61, columns=47),
-    "own zone": synthetic(TimezoneOffsetFromUTC="+0900"),
-    "japanese name": lambda _: analysed([part10_named(ds, "ir87") for ds in ct_series(9)]),
-    "utf-8 name": lambda _: analysed([part10_named(ds, "utf8") for ds in ct_series(9)]),
-    "without patient": without_patient,
-    "real tilted head": real("ge_head_tilt"),
-}
 
 
 @pytest.fixture(params=CASES)

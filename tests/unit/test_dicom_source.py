@@ -140,6 +140,19 @@ def test_every_given_instance_is_known_once_and_in_order() -> None:
     assert read_source(contents[::-1], volume).copied == source.copied
 
 
+def test_without_a_volume_the_lowest_uid_names_the_patient() -> None:
+    series = ct_series(3, SOPInstanceUID=lambda i: f"1.2.{3 - i}", PatientID=lambda i: f"SYN{i}", PixelSpacing=None)
+    source = read_source([part10(ds) for ds in series], None)
+    assert source.sop_instance_uids == ("1.2.1", "1.2.2", "1.2.3")
+    assert text_of(source.copied[Tag("PatientID")]) == "SYN2"
+    assert source.study_instance_uid == series[0].StudyInstanceUID
+
+
+def test_nothing_has_no_source() -> None:
+    with pytest.raises(ValueError, match="at least one source instance"):
+        read_source([], None)
+
+
 def test_a_slice_from_elsewhere_is_refused() -> None:
     contents = [part10(ds) for ds in ct_series(4)]
     volume = read_volume(contents)

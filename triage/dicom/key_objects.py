@@ -111,9 +111,7 @@ def encode_rejection(
     selected = [_result(one) for one in rejected]
     # The title has modifiers, but CID 7011 knows faults of images only, and none of them is true here.
     title = codes.REJECTED_FOR_QUALITY
-    return _encode(
-        ObjectKind.KOS_REJECTED, name, title, "superseded results", description, selected, source, provenance
-    )
+    return _encode(ObjectKind.KOS_REJECTED, name, title, "rejection note", description, selected, source, provenance)
 
 
 _Selected = tuple[ObjectReference, bool, list[int] | None]
