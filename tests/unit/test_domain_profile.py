@@ -25,7 +25,7 @@ def test_the_kinds_of_segmentation_and_report() -> None:
         ({"objects": (SR, SR)}, "twice"),
         ({"objects": (SEG, ObjectKind.SEG_LABELMAP)}, "two kinds of segmentation"),
         ({"objects": (SR, ObjectKind.SR_TEXT)}, "two kinds of report"),
-        ({"objects": (SR, ObjectKind.ORU)}, "one message and nothing else"),
+        ({"objects": (SR, ObjectKind.ORU)}, "configure a notifier"),
         ({"objects": (ObjectKind.KOS_REJECTED,)}, "reject_superseded"),
         ({"objects": (SEG,), "undetermined": True}, "kind of report"),
     ],

@@ -78,7 +78,7 @@ def test_the_environment_goes_before_the_file(elsewhere: Path, monkeypatch: pyte
         (STOW, "destinations.0.*needs url"),
         (PACS + "tls_key='k'\n", "tls_certificate and tls_key"),
         (PACS + "objects=['SEG', 'SEG_LABELMAP']\n", "two kinds of segmentation"),
-        (PACS + "objects=['SEG', 'ORU']\n", "one message and nothing else"),
+        (PACS + "objects=['SEG', 'ORU']\n", "configure a notifier"),
         (PACS + "objects=['SEG']\nundetermined=true\n", "undetermined needs a kind of report"),
         (PACS + "retry_base_seconds=500.0\n", "base_seconds"),
         ("[[destinations]]\nname='f'\nkind='folder'\nfolder='out'\ncommitment=true\n", "cannot commit"),

@@ -51,3 +51,8 @@ def implementation_class_uid() -> str:
 def coding_scheme_uid() -> str:
     """The UID of our private coding scheme."""
     return _under_2_25("coding scheme")
+
+
+def synthetic_uid(run: str, what: str) -> str:
+    """The UID of something in the study of one self-test."""
+    return _under_2_25("self-test", run, what)

@@ -1,4 +1,4 @@
-"""What one destination or notifier is sent of a result, and when."""
+"""What one destination is sent of a result, and when."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Profile:
             if len(family.intersection(self.objects)) > 1:
                 raise ValueError(f"two kinds of {name} are named; one archive is sent one of them")
         messages = MESSAGE_KINDS.intersection(self.objects)
-        if messages and len(self.objects) > 1:
-            raise ValueError("a notifier sends one message and nothing else")
+        if messages:
+            raise ValueError(f"{min(messages)} is a message, not an object: configure a notifier")
         if self.undetermined and self.sr_kind is None:
             raise ValueError("undetermined needs a kind of report among the objects")
 

@@ -102,8 +102,7 @@ class App:
             db=self.db,
             blobs=self.blobs,
             predictor=predictor,
-            profiles={d.name: d.profile() for d in self.settings.destinations}
-            | {n.name: n.profile() for n in self.settings.notify},
+            profiles={d.name: d.profile() for d in self.settings.destinations},
             clock=self.clock,
             owner=owner("work"),
             every_slice=inference.every_slice,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 
 from triage import __version__
+from triage.dicom.demographics import read_demographics
 from triage.dicom.select import usable
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode, TriageResult
 from triage.domain.lifecycle import JobState, SeriesState
+from triage.domain.notice import Notice
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
@@ -23,6 +25,7 @@ from triage.inference.plausible import check_living_head
 from triage.inference.predict import Analysis, Predictor
 from triage.services import choose
 from triage.services.lease import kept_alive
+from triage.services.notify import Notifier, messages
 from triage.services.result_set import Addressed, Case, result_set
 from triage.store import deliveries, instances, jobs, results, series, studies, worklist
 from triage.store.blobs import BlobStore
@@ -38,7 +41,10 @@ RETRY = RetryPolicy(base_seconds=1.0, cap_seconds=30.0, max_attempts=3)
 
 @dataclass(frozen=True, slots=True)
 class Analyst:
-    """What analysing needs. ``profiles`` says what each destination and each notifier is sent."""
+    """What analysing needs.
+
+    ``profiles`` says what each destination is sent, ``notifiers`` what each reading list is told.
+    """
 
     db: Database
     blobs: BlobStore
@@ -46,6 +52,7 @@ class Analyst:
     profiles: Mapping[str, Profile]
     clock: Callable[[], datetime]
     owner: str
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     every_slice: bool = False
     lease_seconds: float = LEASE_SECONDS
 
@@ -139,7 +146,17 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     )
     provenance = analyst.provenance(record.last_received_at)
     case = Case(contents, volume, analysis, provenance, predecessors, superseded)
-    placed = [(item, analyst.blobs.put(item.encoded.content)) for item in result_set(case, analyst.profiles)]
+    made = result_set(case, analyst.profiles)
+    notice = Notice(
+        study_instance_uid=job.study_instance_uid,
+        series_instance_uid=job.series_instance_uid,
+        demographics=read_demographics(contents[0]),
+        provenance=provenance,
+        result=analysis.result,
+        revision=job.revision - 1,
+    )
+    made += messages(analyst.notifiers, notice, made, wanted)
+    placed = [(item, analyst.blobs.put(item.encoded.content)) for item in made]
     with analyst.db.transaction() as tx:
         _record(tx, analyst, job, volume, analysis, placed)
     log.info(

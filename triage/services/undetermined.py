@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import structlog
 
+from triage.dicom.demographics import read_demographics
 from triage.dicom.undetermined import encode_undetermined
 from triage.domain.encoded import EncodedObject
 from triage.domain.errors import NotFound, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
+from triage.domain.notice import Notice
 from triage.services.analyse import Analyst
+from triage.services.notify import messages
 from triage.services.result_set import Addressed
 from triage.store import deliveries, instances, results, series, worklist
 from triage.store.db import Transaction
@@ -35,7 +38,8 @@ def report_next(analyst: Analyst) -> bool:
         series.reported(tx, record)
         row = worklist.row(tx, record.study_instance_uid)
         shown = row is not None and row.status is WorklistStatus.NOT_ANALYSED
-        wanted = any(profile.undetermined for profile in analyst.profiles.values())
+        asked = [profile.undetermined for profile in analyst.profiles.values()]
+        wanted = any([*asked, *(notifier.undetermined for notifier in analyst.notifiers.values())])
         if wanted and shown and row is not None and row.series_instance_uid == record.series_instance_uid:
             _report(tx, analyst, record, record.reason or ReasonCode.FAILED)
     return True
@@ -60,8 +64,9 @@ def _report(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: Rea
 
 
 def _reports(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list[Addressed]:
-    """One report of each kind that is asked for."""
-    contents = [analyst.blobs.read(stored.blob_key) for stored in instances.of_series(tx, record.id)]
+    """One report of each kind that is asked for, and one message for each list that wants to know."""
+    stored = instances.of_series(tx, record.id)
+    contents = [analyst.blobs.read(one.blob_key) for one in stored]
     predecessors = results.predecessors(tx, record.id, record.revision)
     provenance = analyst.provenance(record.last_received_at)
     made: dict[str, Addressed] = {}
@@ -76,4 +81,14 @@ def _reports(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: Re
             )
             made[kind] = Addressed(encoded, [])
         made[kind].destinations.append(name)
-    return list(made.values())
+    notice = Notice(
+        study_instance_uid=record.study_instance_uid,
+        series_instance_uid=record.series_instance_uid,
+        demographics=read_demographics(contents[0]),
+        provenance=provenance,
+        result=None,
+        reason=reason,
+        revision=record.revision - 1,
+    )
+    reports = list(made.values())
+    return reports + messages(analyst.notifiers, notice, reports, [one.sop_instance_uid for one in stored])

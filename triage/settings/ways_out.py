@@ -92,14 +92,6 @@ class DestinationSettings(WayOut):
         return Profile(self.objects, self.only == "suspected", self.undetermined, self.reject_superseded)
 
 
-_MESSAGES = {
-    "hl7": ObjectKind.ORU,
-    "ups": ObjectKind.UPS,
-    "ian": ObjectKind.IAN,
-    "webhook": ObjectKind.WEBHOOK,
-}
-
-
 class NotifierSettings(WayOut):
     """One reading list, or other system, that is told of results."""
 
@@ -114,13 +106,10 @@ class NotifierSettings(WayOut):
         description="HL7 v2 ORU over MLLP, UPS Push, Instance Availability Notification, or a signed webhook"
     )
     only: Literal["all", "suspected"] = Field("suspected", description="which studies: all, or only suspected ones")
+    undetermined: bool = Field(False, description="tell of studies that could not be analysed as well")
     after: str = Field("", description="of kind ian: the destination that must have the objects first")
     secret_file: Path | None = Field(None, description="of kind webhook: file with the key of the signature")
     include_patient: bool = Field(False, description="of kind webhook: name the patient and the accession number")
     receiving_application: str = Field("", description="of kind hl7: MSH-5")
     receiving_facility: str = Field("", description="of kind hl7: MSH-6")
     sending_facility: str = Field("", description="of kind hl7: MSH-4")
-
-    def profile(self) -> Profile:
-        """What is sent, as the domain's value."""
-        return Profile((_MESSAGES[self.kind],), only_suspected=self.only == "suspected")

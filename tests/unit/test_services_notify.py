@@ -1,0 +1,75 @@
+"""Which reading list is told of which study, and that telling again is the same message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.results import PROVENANCE
+from tests.stores import SERIES, STUDY, encoded, result
+from triage.domain.encoded import EncodedObject, ObjectKind
+from triage.domain.finding import ReasonCode
+from triage.domain.notice import Demographics, Notice
+from triage.services.notify import Notifier, messages
+from triage.services.result_set import Addressed
+
+SOURCES = ["1.2.3.1", "1.2.3.2"]
+SUSPECTED = Notice(STUDY, SERIES, Demographics(), PROVENANCE, result(0.9))
+QUIET = replace(SUSPECTED, result=result(0.1))
+REFUSED = replace(SUSPECTED, result=None, reason=ReasonCode.GAP)
+MADE = [Addressed(encoded("SEG", "2.25.1"), ["pacs"]), Addressed(encoded("SR", "2.25.2"), ["pacs", "ward"])]
+
+
+def spell_out(notice: Notice, identifier: str) -> EncodedObject:
+    """A driver that writes down what it is told."""
+    named = sorted(f"{kind}={reference.sop_instance_uid}" for kind, reference in notice.objects.items())
+    text = f"{notice.status} {' '.join(named)}"
+    return EncodedObject(ObjectKind.WEBHOOK, "", identifier, "", "", text.encode())
+
+
+def told(notifier: Notifier, notice: Notice = SUSPECTED, sources: Sequence[str] = SOURCES) -> list[Addressed]:
+    return messages({"ris": notifier}, notice, MADE, sources)
+
+
+def test_a_list_is_told_with_the_objects_that_were_made() -> None:
+    (message,) = told(Notifier(spell_out))
+    assert message.destinations == ["ris"]
+    assert message.encoded.content == b"suspected SEG=2.25.1 SR=2.25.2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "tells_of"),
+    [
+        ({}, [SUSPECTED]),
+        ({"only_suspected": False}, [SUSPECTED, QUIET]),
+        ({"undetermined": True}, [SUSPECTED, REFUSED]),
+        ({"only_suspected": False, "undetermined": True}, [SUSPECTED, QUIET, REFUSED]),
+    ],
+)
+def test_who_is_told_of_what(changes: dict[str, bool], tells_of: list[Notice]) -> None:
+    notifier = Notifier(spell_out, **changes)  # type: ignore[arg-type]
+    assert [notice for notice in (SUSPECTED, QUIET, REFUSED) if told(notifier, notice)] == tells_of
+
+
+def test_telling_again_is_the_same_message() -> None:
+    assert told(Notifier(spell_out))[0].encoded == told(Notifier(spell_out), sources=SOURCES[::-1])[0].encoded
+
+
+def test_another_list_another_slice_or_another_outcome_is_another_message() -> None:
+    notifier = Notifier(spell_out, only_suspected=False, undetermined=True)
+    both = messages({"ris": notifier, "ward": notifier}, SUSPECTED, MADE, SOURCES)
+    later = told(notifier, sources=[*SOURCES, "1.2.3.3"])
+    refused = told(notifier, REFUSED)
+    identifiers = [message.encoded.sop_instance_uid for message in (*both, *later, *refused)]
+    assert len(set(identifiers)) == 4
+
+
+def test_a_message_about_an_archive_names_what_goes_there() -> None:
+    (message,) = told(Notifier(spell_out, after="ward"))
+    assert message.encoded.content == b"suspected SR=2.25.2"
+
+
+def test_nothing_is_said_of_an_archive_that_gets_nothing() -> None:
+    assert told(Notifier(spell_out, after="elsewhere")) == []

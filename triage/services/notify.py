@@ -1,0 +1,81 @@
+"""Tell reading lists of a result: one message for each, encoded once and sent like any other object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from triage.dicom.uids import result_uid
+from triage.domain.encoded import EncodedObject, ObjectReference
+from triage.domain.finding import WorklistStatus
+from triage.domain.notice import Notice
+from triage.services.result_set import Addressed
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """What one reading list is told, and how it is put.
+
+    Parameters
+    ----------
+    encode
+        Makes the message of a notice; its second argument names the message among all.
+    only_suspected : bool
+        Say nothing of studies that are not suspected.
+    undetermined : bool
+        Tell of studies that could not be analysed as well.
+    after : str or None
+        The destination whose objects the message speaks of; it is told when they are there.
+    """
+
+    encode: Callable[[Notice, str], EncodedObject]
+    only_suspected: bool = True
+    undetermined: bool = False
+    after: str | None = None
+
+    def wants(self, notice: Notice) -> bool:
+        """Whether this list is told of it."""
+        if notice.status is WorklistStatus.NOT_ANALYSED:
+            return self.undetermined
+        return notice.suspected or not self.only_suspected
+
+
+def messages(
+    notifiers: Mapping[str, Notifier], about: Notice, made: Sequence[Addressed], sources: Iterable[str]
+) -> list[Addressed]:
+    """One message for each list that wants one.
+
+    Parameters
+    ----------
+    about : Notice
+        What there is to tell; its ``objects`` are filled in from ``made``.
+    made : sequence of Addressed
+        The result objects, and who is sent which.
+    sources : iterable of str
+        SOP Instance UIDs of the revision; the identifier of a message comes from them, so that telling again is
+        the same message.
+    """
+    uids = sorted(set(sources))
+    told = []
+    for name, notifier in notifiers.items():
+        if not notifier.wants(about):
+            continue
+        objects = {
+            item.encoded.kind: _reference(about, item.encoded)
+            for item in made
+            if notifier.after is None or notifier.after in item.destinations
+        }
+        if notifier.after is not None and not objects:
+            continue  # nothing goes there, so nothing will be available
+        what = about.reason.value if about.reason is not None else "result"
+        identifier = result_uid(
+            f"notice {name} {what}", about.series_instance_uid, uids, about.provenance.bundle_digest
+        )
+        told.append(Addressed(notifier.encode(replace(about, objects=objects), identifier), [name]))
+    return told
+
+
+def _reference(about: Notice, encoded: EncodedObject) -> ObjectReference:
+    return ObjectReference(
+        about.study_instance_uid, encoded.series_instance_uid, encoded.sop_class_uid, encoded.sop_instance_uid
+    )
