@@ -11,7 +11,7 @@ from pydicom.uid import generate_uid
 from tests.builders import ct_series, encode, localizer, part10, part10_named, rgb_screen, structured_report
 from tests.cases import CASES
 from tests.results import PROVENANCE, Analysed, analysed, dataset
-from tests.services import Programs
+from tests.services import OrthancServer, Programs
 from triage.dicom.key_objects import encode_key_objects, encode_rejection
 from triage.dicom.undetermined import encode_undetermined
 from triage.domain.encoded import SR_KINDS, EncodedObject, ObjectKind, ObjectReference
@@ -190,3 +190,12 @@ def test_a_text_report_reads_well(dcmtk: Programs, tmp_path: Path) -> None:
         "DEMONSTRATION",
     ):
         assert text in html
+
+
+@pytest.mark.parametrize("name", ["enhanced", "japanese name", "empty values"])
+def test_an_archive_keeps_every_kind_as_it_is(name: str, shared_data: Path, orthanc: OrthancServer) -> None:
+    made = documents(CASES[name](shared_data))
+    study = str(dataset(made[0]).StudyInstanceUID)
+    for one in made:
+        orthanc.store(one.content)
+        assert orthanc.retrieve(study, one.series_instance_uid, one.sop_instance_uid) == one.content, one.kind

@@ -16,7 +16,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from tests.builders import NAMES, ct_series, enhanced_ct, part10, part10_named
+from tests.builders import NAMES, ct_series, ellipse_head, enhanced_ct, part10, part10_named
 from tests.results import REAL, Analysed, analysed, dataset
 from triage.dicom import codes
 from triage.domain.encoded import SEG_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
@@ -174,6 +174,15 @@ def test_a_negative_text_report_says_absent_and_measures_nothing() -> None:
     assert texts(encoded, codes.CONCLUSION)[0].startswith("Intracranial hemorrhage not suspected")
     assert [texts(encoded, name) for name in (codes.URGENCY, codes.FINDING, codes.VOLUME)] == [[], [], []]
     assert not [kind for kind, _, _ in items(encoded) if kind == "IMAGE"]
+
+
+def test_a_speck_is_not_rounded_to_nothing() -> None:
+    tiny = ct_series(12, spacing_mm=0.4, step_mm=1.0, thickness_mm=1.0, hu=ellipse_head(64, 64))
+    case = analysed([part10(ds) for ds in tiny], [Subtype.SAH])
+    assert 0 < case.result.total_volume_ml < 0.05
+    encoded = case.sr(kind=ObjectKind.SR_TEXT)
+    assert texts(encoded, codes.FINDING) == ["SAH subarachnoid hemorrhage: less than 0.1 ml, probability 0.840"]
+    assert texts(encoded, codes.VOLUME) == ["less than 0.1 ml in all"]
 
 
 def test_a_text_report_of_a_trained_bundle_is_no_demonstration() -> None:

@@ -42,10 +42,10 @@ def result_text(source: Source, result: TriageResult, provenance: Provenance) ->
     for subtype in SUBTYPES:
         found = result.subtypes[subtype]
         if found.volume_ml > 0:
-            amount = f"{found.volume_ml:.1f} ml, probability {found.probability:.3f}"
+            amount = f"{_millilitres(found.volume_ml)}, probability {found.probability:.3f}"
             items.append(_text(codes.FINDING, f"{codes.SUBTYPE_CODES[subtype].label}: {amount}"))
     if result.total_volume_ml > 0:
-        items.append(_text(codes.VOLUME, f"{result.total_volume_ml:.1f} ml in all"))
+        items.append(_text(codes.VOLUME, f"{_millilitres(result.total_volume_ml)} in all"))
     if result.key_slice is not None:
         image, frames = source_frame(source, result.key_slice.sop_instance_uid, result.key_slice.frame_number)
         name = codes.BEST_ILLUSTRATION.concept()
@@ -78,6 +78,11 @@ def _document(
     root.ContentSequence.extend(_text(codes.ALGORITHM_PARAMETERS, parameter) for parameter in ran)
     root.ContentSequence.extend(_text(codes.COMMENT, notice) for notice in notices(provenance))
     return root
+
+
+def _millilitres(volume_ml: float) -> str:
+    """To a tenth; what was measured is never rounded to nothing."""
+    return f"{volume_ml:.1f} ml" if volume_ml >= 0.05 else "less than 0.1 ml"
 
 
 def _text(name: codes.Code, value: str) -> TextContentItem:
