@@ -89,11 +89,10 @@ def encode_seg(
         raise ValueError(f"{kind} is no segmentation")
     counts = _voxel_counts(labels, volume)
     _check_volumes(counts, volume, result)
-    found = [subtype for number, subtype in enumerate(SUBTYPES, start=1) if counts[:, number].any()]
+    used: NDArray[np.bool_] = np.any(counts, axis=0)
+    found = [subtype for subtype, is_used in zip(SUBTYPES, used, strict=True) if is_used]
     source = read_source(contents, volume)
-    frames = frames_of(
-        counts[:, [SUBTYPES.index(subtype) + 1 for subtype in found]], together=kind is ObjectKind.SEG_LABELMAP
-    )
+    frames = frames_of(counts[:, used], together=kind is ObjectKind.SEG_LABELMAP)
     ds = _segmentation(kind, source, volume, found, provenance)
     write_frames(ds, source, volume, frames)
     pixels = _pixels(kind, frames, labels, found, probabilities)
@@ -116,25 +115,27 @@ def tracking(subtype: Subtype, source: Source, provenance: Provenance) -> tuple[
 
 
 def _voxel_counts(labels: NDArray[np.uint8], volume: Volume) -> NDArray[np.int64]:
-    """Voxels of each class in each slice, shape (slice, 1 + subtype)."""
+    """Voxels of each subtype in each slice, shape (slice, subtype)."""
     if labels.dtype != np.uint8 or labels.shape != volume.hu.shape:
         raise ValueError(f"labels are uint8 {volume.hu.shape}, not {labels.dtype} {labels.shape}")
-    counts = np.stack([np.bincount(plane.ravel(), minlength=256) for plane in labels])
-    classes = len(SUBTYPES) + 1
-    if counts[:, classes:].any():
-        raise ValueError(f"labels run from 0 to {classes - 1}, not to {int(labels.max())}")
-    if not counts[:, 1:].any():
+    highest = [int(plane.max()) for plane in labels]
+    if max(highest) > len(SUBTYPES):
+        raise ValueError(f"labels run from 0 to {len(SUBTYPES)}, not to {max(highest)}")
+    if max(highest) == 0:
         raise ValueError("a segmentation without any segment is not encoded")
-    return counts[:, :classes].astype(np.int64)
+    counts = np.zeros((len(labels), len(SUBTYPES)), dtype=np.int64)
+    for index in np.flatnonzero(highest):
+        counts[index] = [np.count_nonzero(labels[index] == number) for number in range(1, len(SUBTYPES) + 1)]
+    return counts
 
 
 def _check_volumes(counts: NDArray[np.int64], volume: Volume, result: TriageResult) -> None:
-    for number, subtype in enumerate(SUBTYPES, start=1):
-        ml = float(counts[:, number] @ volume.voxel_ml)
+    for place, subtype in enumerate(SUBTYPES):
+        ml = float(counts[:, place] @ volume.voxel_ml)
         said = result.subtypes[subtype].volume_ml
         if not _agree(ml, said):
             raise ValueError(f"the result says {said} ml of {subtype.value}, its mask has {ml} ml")
-    total = float(counts[:, 1:].sum(axis=1) @ volume.voxel_ml)
+    total = float(counts.sum(axis=1) @ volume.voxel_ml)
     if not _agree(total, result.total_volume_ml):
         raise ValueError(f"the result says {result.total_volume_ml} ml in all, its mask has {total} ml")
 
