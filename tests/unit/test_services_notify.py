@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from tests.builders import ct_series, part10
 from tests.results import PROVENANCE
 from tests.stores import SERIES, STUDY, encoded, result
+from triage.dicom.source import Source, read_source
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import ReasonCode
 from triage.domain.notice import Demographics, Notice
 from triage.services.notify import Notifier, messages
 from triage.services.result_set import Addressed
 
-SOURCES = ["1.2.3.1", "1.2.3.2"]
+FILES = [part10(ds) for ds in ct_series(2, 16, 16)]
+SOURCE = read_source(FILES, None)
 SUSPECTED = Notice(STUDY, SERIES, Demographics(), PROVENANCE, result(0.9))
 QUIET = replace(SUSPECTED, result=result(0.1))
 REFUSED = replace(SUSPECTED, result=None, reason=ReasonCode.GAP)
 MADE = [Addressed(encoded("SEG", "2.25.1"), ["pacs"]), Addressed(encoded("SR", "2.25.2"), ["pacs", "ward"])]
 
 
-def spell_out(notice: Notice, identifier: str) -> EncodedObject:
+def spell_out(notice: Notice, source: Source, identifier: str) -> EncodedObject:
     """A driver that writes down what it is told."""
     named = sorted(f"{kind}={reference.sop_instance_uid}" for kind, reference in notice.objects.items())
     text = f"{notice.status} {' '.join(named)}"
     return EncodedObject(ObjectKind.WEBHOOK, "", identifier, "", "", text.encode())
 
 
-def told(notifier: Notifier, notice: Notice = SUSPECTED, sources: Sequence[str] = SOURCES) -> list[Addressed]:
-    return messages({"ris": notifier}, notice, MADE, sources)
+def told(notifier: Notifier, notice: Notice = SUSPECTED, source: Source = SOURCE) -> list[Addressed]:
+    return messages({"ris": notifier}, notice, source, MADE)
 
 
 def test_a_list_is_told_with_the_objects_that_were_made() -> None:
@@ -54,13 +56,14 @@ def test_who_is_told_of_what(changes: dict[str, bool], tells_of: list[Notice]) -
 
 
 def test_telling_again_is_the_same_message() -> None:
-    assert told(Notifier(spell_out))[0].encoded == told(Notifier(spell_out), sources=SOURCES[::-1])[0].encoded
+    turned = read_source(FILES[::-1], None)
+    assert told(Notifier(spell_out))[0].encoded == told(Notifier(spell_out), source=turned)[0].encoded
 
 
 def test_another_list_another_slice_or_another_outcome_is_another_message() -> None:
     notifier = Notifier(spell_out, only_suspected=False, undetermined=True)
-    both = messages({"ris": notifier, "ward": notifier}, SUSPECTED, MADE, SOURCES)
-    later = told(notifier, sources=[*SOURCES, "1.2.3.3"])
+    both = messages({"ris": notifier, "ward": notifier}, SUSPECTED, SOURCE, MADE)
+    later = told(notifier, source=read_source(FILES[:1], None))
     refused = told(notifier, REFUSED)
     identifiers = [message.encoded.sop_instance_uid for message in (*both, *later, *refused)]
     assert len(set(identifiers)) == 4

@@ -11,6 +11,7 @@ import structlog
 from triage import __version__
 from triage.dicom.demographics import read_demographics
 from triage.dicom.select import usable
+from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
@@ -147,15 +148,16 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     provenance = analyst.provenance(record.last_received_at)
     case = Case(contents, volume, analysis, provenance, predecessors, superseded)
     made = result_set(case, analyst.profiles)
-    notice = Notice(
-        study_instance_uid=job.study_instance_uid,
-        series_instance_uid=job.series_instance_uid,
-        demographics=read_demographics(contents[0]),
-        provenance=provenance,
-        result=analysis.result,
-        revision=job.revision - 1,
-    )
-    made += messages(analyst.notifiers, notice, made, wanted)
+    if analyst.notifiers:
+        notice = Notice(
+            study_instance_uid=job.study_instance_uid,
+            series_instance_uid=job.series_instance_uid,
+            demographics=read_demographics(contents[0]),
+            provenance=provenance,
+            result=analysis.result,
+            revision=job.revision - 1,
+        )
+        made += messages(analyst.notifiers, notice, read_source(contents, volume), made)
     placed = [(item, analyst.blobs.put(item.encoded.content)) for item in made]
     with analyst.db.transaction() as tx:
         _record(tx, analyst, job, volume, analysis, placed)

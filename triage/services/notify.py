@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from triage.dicom.uids import result_uid
+from triage.dicom.source import Source
 from triage.domain.encoded import EncodedObject, ObjectReference
 from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Notice
@@ -19,7 +19,8 @@ class Notifier:
     Parameters
     ----------
     encode
-        Makes the message of a notice; its second argument names the message among all.
+        Makes the message of a notice, given the instances that the result was made from and a UID that names
+        the message among all.
     only_suspected : bool
         Say nothing of studies that are not suspected.
     undetermined : bool
@@ -28,7 +29,7 @@ class Notifier:
         The destination whose objects the message speaks of; it is told when they are there.
     """
 
-    encode: Callable[[Notice, str], EncodedObject]
+    encode: Callable[[Notice, Source, str], EncodedObject]
     only_suspected: bool = True
     undetermined: bool = False
     after: str | None = None
@@ -41,7 +42,7 @@ class Notifier:
 
 
 def messages(
-    notifiers: Mapping[str, Notifier], about: Notice, made: Sequence[Addressed], sources: Iterable[str]
+    notifiers: Mapping[str, Notifier], about: Notice, source: Source, made: Sequence[Addressed]
 ) -> list[Addressed]:
     """One message for each list that wants one.
 
@@ -49,13 +50,12 @@ def messages(
     ----------
     about : Notice
         What there is to tell; its ``objects`` are filled in from ``made``.
+    source : Source
+        The instances of the revision; the identifier of a message comes from them, so that telling again is the
+        same message.
     made : sequence of Addressed
         The result objects, and who is sent which.
-    sources : iterable of str
-        SOP Instance UIDs of the revision; the identifier of a message comes from them, so that telling again is
-        the same message.
     """
-    uids = sorted(set(sources))
     told = []
     for name, notifier in notifiers.items():
         if not notifier.wants(about):
@@ -68,10 +68,8 @@ def messages(
         if notifier.after is not None and not objects:
             continue  # nothing goes there, so nothing will be available
         what = about.reason.value if about.reason is not None else "result"
-        identifier = result_uid(
-            f"notice {name} {what}", about.series_instance_uid, uids, about.provenance.bundle_digest
-        )
-        told.append(Addressed(notifier.encode(replace(about, objects=objects), identifier), [name]))
+        identifier = source.result_uid(f"notice {name} {what}", about.provenance)
+        told.append(Addressed(notifier.encode(replace(about, objects=objects), source, identifier), [name]))
     return told
 
 

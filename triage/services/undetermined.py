@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from triage.dicom.demographics import read_demographics
+from triage.dicom.source import read_source
 from triage.dicom.undetermined import encode_undetermined
 from triage.domain.encoded import EncodedObject
 from triage.domain.errors import NotFound, UnreadableInstance
@@ -65,8 +66,7 @@ def _report(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: Rea
 
 def _reports(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list[Addressed]:
     """One report of each kind that is asked for, and one message for each list that wants to know."""
-    stored = instances.of_series(tx, record.id)
-    contents = [analyst.blobs.read(one.blob_key) for one in stored]
+    contents = [analyst.blobs.read(stored.blob_key) for stored in instances.of_series(tx, record.id)]
     predecessors = results.predecessors(tx, record.id, record.revision)
     provenance = analyst.provenance(record.last_received_at)
     made: dict[str, Addressed] = {}
@@ -91,4 +91,4 @@ def _reports(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: Re
         revision=record.revision - 1,
     )
     reports = list(made.values())
-    return reports + messages(analyst.notifiers, notice, reports, [one.sop_instance_uid for one in stored])
+    return reports + messages(analyst.notifiers, notice, read_source(contents, None), reports)

@@ -97,7 +97,7 @@ class NotifierSettings(WayOut):
 
     NEEDED: ClassVar[dict[str, tuple[str, ...]]] = {
         "hl7": ("host", "port"),
-        "ups": ("ae_title", "host", "port"),
+        "ups": ("ae_title", "host", "port", "retrieve_ae_title"),
         "ian": ("ae_title", "host", "port", "after"),
         "webhook": ("url", "secret_file"),
     }
@@ -108,6 +108,9 @@ class NotifierSettings(WayOut):
     only: Literal["all", "suspected"] = Field("suspected", description="which studies: all, or only suspected ones")
     undetermined: bool = Field(False, description="tell of studies that could not be analysed as well")
     after: str = Field("", description="of kind ian: the destination that must have the objects first")
+    retrieve_ae_title: str = Field(
+        "", description="of kinds ups and ian: the archive that has images and results; ian: empty = that of after"
+    )
     secret_file: Path | None = Field(None, description="of kind webhook: file with the key of the signature")
     include_patient: bool = Field(False, description="of kind webhook: name the patient and the accession number")
     receiving_application: str = Field("", description="of kind hl7: MSH-5")
