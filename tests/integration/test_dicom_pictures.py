@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.builders import ct_series, enhanced_ct, part10
-from tests.integration.test_dicom_conformance import CASES
+from tests.cases import CASES
 from tests.results import Analysed, analysed, dataset
 from tests.services import OrthancServer, Programs
 from triage.dicom.codes import SUBTYPE_CODES

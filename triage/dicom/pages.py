@@ -29,7 +29,7 @@ COLUMNS, ROWS = _IMAGE + _PANEL, _IMAGE + 2 * _BAND
 _OUTLINE_PIXELS = 2
 
 _GROUND, _TEXT, _QUIET, _LINE = (10, 12, 16), (236, 236, 236), (150, 156, 166), (52, 58, 68)
-_ALERT, _CALM = (240, 160, 0), (120, 190, 150)
+_ALERT = (240, 160, 0)
 
 Colour = tuple[int, int, int]
 
@@ -45,7 +45,8 @@ def summary_page(result: TriageResult, key_slices: Sequence[int], provenance: Pr
     page, draw = _blank(provenance, "Summary")
     suspected = result.status is WorklistStatus.SUSPECTED
     y = _BAND + 36
-    _write(draw, (_MARGIN, y), _headline(result), 40, _ALERT if suspected else _CALM)
+    # No colour for what is not suspected: green would read as negative.
+    _write(draw, (_MARGIN, y), _headline(result), 40, _ALERT if suspected else _TEXT)
     limits = f"suspected from {result.rule.suspected_at:.3f}, emergent from {result.rule.emergent_at:.3f}"
     _write(draw, (_MARGIN, y + 60), f"Score {result.score:.3f}", 28, _TEXT)
     _write(draw, (_MARGIN + 210, y + 67), f"({limits})", 20, _QUIET)

@@ -18,11 +18,11 @@ from pydicom.valuerep import DSfloat
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.contours import Corner, closed_contours
 from triage.dicom.elements import read_elements
-from triage.dicom.equipment import serial_number, series_description, series_number, software_versions
-from triage.dicom.header import OWN_NAME, read_header
+from triage.dicom.header import read_header
 from triage.dicom.hounsfield import Rescale, rescales
 from triage.dicom.pages import BRAIN_WINDOW
 from triage.dicom.part10 import date_and_time, encode_object
+from triage.dicom.series import own_series
 from triage.dicom.source import Source, read_source
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, Subtype, TriageResult
@@ -109,20 +109,10 @@ def _rescales(contents: Sequence[bytes], volume: Volume, slices: Sequence[int]) 
 
 def _presentation_state(source: Source, volume: Volume, provenance: Provenance) -> Dataset:
     """All but what is shown on which slice."""
-    ds = Dataset()
+    ds = own_series(ObjectKind.GSPS, "PR", "outlines", source, provenance)
     ds.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
     ds.SOPInstanceUID = source.result_uid(ObjectKind.GSPS, provenance)
-    ds.SeriesInstanceUID = source.result_uid(f"{ObjectKind.GSPS} series", provenance)
-    ds.SeriesNumber = series_number(ObjectKind.GSPS, source.series_number)
-    ds.SeriesDescription = series_description("outlines", provenance)
-    ds.Modality, ds.InstanceNumber = "PR", 1
-    ds.Manufacturer = ds.ManufacturerModelName = OWN_NAME
-    ds.SoftwareVersions = software_versions(provenance)
-    ds.DeviceSerialNumber = serial_number(provenance)
-    if source.body_part is not None:
-        ds[source.body_part.tag] = source.body_part
-    else:
-        ds.BodyPartExamined = "HEAD"  # nothing else is analysed; without it Laterality would be required
+    ds.InstanceNumber = 1
     date, time = date_and_time(source.local(provenance.content_at))
     ds.PresentationCreationDate, ds.PresentationCreationTime = date, time
     ds.ContentLabel, ds.ContentCreatorName = "ICH_TRIAGE", None  # no person made it

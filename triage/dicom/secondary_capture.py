@@ -18,10 +18,9 @@ from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
 
-from triage.dicom.equipment import serial_number, series_description, series_number, software_versions
-from triage.dicom.header import OWN_NAME
 from triage.dicom.pages import slice_page, summary_page
 from triage.dicom.part10 import encode_object
+from triage.dicom.series import own_series
 from triage.dicom.source import Source, read_source
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import TriageResult
@@ -85,26 +84,16 @@ def encode_secondary_capture(
 def _encoded(
     page: Image.Image, number: int, reference: Dataset | None, source: Source, provenance: Provenance
 ) -> EncodedObject:
-    ds = Dataset()
+    ds = own_series(ObjectKind.SC, "OT", "key slices", source, provenance)
     ds.SOPClassUID = SecondaryCaptureImageStorage
     ds.SOPInstanceUID = source.result_uid(f"{ObjectKind.SC} {number}", provenance)
-    ds.SeriesInstanceUID = source.result_uid(f"{ObjectKind.SC} series", provenance)
-    ds.SeriesNumber = series_number(ObjectKind.SC, source.series_number)
-    ds.SeriesDescription = series_description("key slices", provenance)
-    ds.Modality, ds.ConversionType = "OT", "WSD"
-    ds.Manufacturer = ds.ManufacturerModelName = OWN_NAME
-    ds.SoftwareVersions = software_versions(provenance)
-    ds.DeviceSerialNumber = serial_number(provenance)
+    ds.ConversionType = "WSD"
     ds.InstanceNumber, ds.PatientOrientation = number, None
     ds.ImageType = ["DERIVED", "SECONDARY"]
     # It means annotation that tells who the patient is (PS3.3 C.7.6.1.1.8); ours never does.
     ds.BurnedInAnnotation = "NO"
     for tag, element in source.lossy.items():
         ds[tag] = element
-    if source.body_part is not None:
-        ds[source.body_part.tag] = source.body_part
-    else:
-        ds.BodyPartExamined = "HEAD"  # nothing else is analysed; without it Laterality would be required
     if reference is not None:
         ds.SourceImageSequence = DicomSequence([reference])
     _set_pixels(ds, np.asarray(page))

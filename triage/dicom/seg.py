@@ -21,6 +21,7 @@ from triage.dicom.explicit import raw
 from triage.dicom.header import OWN_NAME
 from triage.dicom.part10 import encode_object
 from triage.dicom.seg_frames import Frame, even, frames_of, packed, stand_in, write_frames
+from triage.dicom.series import set_body_part
 from triage.dicom.source import Source, read_source
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, Subtype, TriageResult
@@ -102,10 +103,7 @@ def encode_seg(
         holder.DimensionOrganizationUID = dimensions
     for tag, element in source.lossy.items():
         ds[tag] = element
-    if source.body_part is not None:
-        ds[source.body_part.tag] = source.body_part
-    else:
-        ds.BodyPartExamined = "HEAD"  # nothing else is analysed; without it Laterality would be required
+    set_body_part(ds, source)
     return encode_object(kind, ds, source, provenance)
 
 
