@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from triage.inference.manifest import ExamCalibration, GateCalibration
 from triage.inference.postprocess import (
+    as_bytes,
     drop_small_components,
     exam_evidence,
     final_probability,
@@ -207,3 +208,9 @@ def test_isolation_keeps_the_rim_and_forgets_the_rest() -> None:
     assert alone[0, 0, 0] == np.float32(0.02)
     assert alone[:, 2, 4].sum() == 0.0
     assert not alone[:, 5:, :].any()
+
+
+def test_probabilities_become_bytes_by_rounding_and_never_wrap() -> None:
+    given = np.array([-0.1, 0.0, 0.5, 0.998, 1.0, 1.2], dtype=np.float32)
+    assert as_bytes(given).tolist() == [0, 0, 128, 254, 255, 255]
+    assert as_bytes(given).dtype == np.uint8
