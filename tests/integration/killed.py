@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,19 +21,29 @@ from tests.fakes import (
     dying_send,
 )
 from tests.peers import outgoing
+from triage.dicom.source import Source
 from triage.domain.completeness import Timings
+from triage.domain.encoded import EncodedObject
+from triage.domain.notice import Notice
 from triage.domain.work import RetryPolicy
 from triage.entrypoints.app import utc_now
+from triage.net import folder
+from triage.net.folder import FolderTarget
 from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
+from triage.net.webhook import encode_webhook
 from triage.services.analyse import Analyst, analyse_next
 from triage.services.assemble import assemble_due
+from triage.services.commit import Reference, Witness, confirm_next
 from triage.services.deliver import Courier, Send, deliver_next
+from triage.services.notify import Notifier
 from triage.services.receive import Door, association_ended, keep
 from triage.services.recover import end_lost_associations, requeue_lapsed
 from triage.services.result_set import DEFAULT
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
+
+Request = Callable[[str, Sequence[Reference]], None]
 
 TIMINGS = Timings()
 SLICES = 20
@@ -77,6 +87,7 @@ class Site:
             blobs=self.blobs,
             predictor=predictor or FixedPredictor(),
             profiles={"archive": DEFAULT},
+            notifiers={"list": Notifier(tell, after="archive")},
             clock=self.now,
             owner="test",
         )
@@ -84,6 +95,11 @@ class Site:
     @property
     def archive(self) -> RemoteAe:
         return RemoteAe("ARCHIVE", "127.0.0.1", self.archive_port)
+
+    @property
+    def told(self) -> Path:
+        """Where the reading list keeps its messages."""
+        return self.root.parent / "told"
 
     def courier(self) -> Courier:
         return Courier(
@@ -94,6 +110,18 @@ class Site:
             clock=self.now,
             owner="test",
             policy=RetryPolicy(),
+            commitment=True,
+        )
+
+    def messenger(self) -> Courier:
+        self.told.mkdir(exist_ok=True)
+        to_list = partial(folder.send, FolderTarget(self.told))
+        return replace(self.courier(), destination="list", send=to_list, after="archive", commitment=False)
+
+    def witness(self, request: Request | None = None) -> Witness:
+        """An archive that reports nothing and, asked, has everything: `_check` looks whether that is true."""
+        return Witness(
+            self.db, "archive", request or (lambda uid, references: None), lambda _, wanted: set(wanted), self.now
         )
 
     def listener(self, port: int = 0) -> StorageScp:
@@ -128,7 +156,12 @@ class Site:
             pass
 
     def deliver(self) -> None:
-        while deliver_next(self.courier()):
+        for courier in (self.courier(), self.messenger()):
+            while deliver_next(courier):
+                pass
+
+    def confirm(self) -> None:
+        while confirm_next(self.witness()):
             pass
 
     def finish(self) -> None:
@@ -140,6 +173,11 @@ class Site:
             self.offset += timedelta(minutes=10)
             self.analyse()
             self.deliver()
+            self.confirm()
+
+
+def tell(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
+    return encode_webhook(notice, identifier)
 
 
 @dataclass(frozen=True)
@@ -152,6 +190,7 @@ class Death:
     blobs: Callable[[Path, int], BlobStore] | None = None
     predictor: Callable[[], Any] | None = None
     send: Callable[[RemoteAe], Send] | None = None
+    request: Request | None = None
     calls: Callable[[int], int] = lambda _: 1
 
     def __str__(self) -> str:
@@ -187,6 +226,13 @@ DEATHS: tuple[Death, ...] = (
     Death("send", "first object acknowledged", send=partial(dying_send, 1)),
     Death("send", "all acknowledged, not recorded", send=partial(dying_send, 2)),
     Death("send", "outcome recorded", db=_after, calls=lambda _: 2),
+    Death("tell", "message claimed", db=_after),
+    Death("tell", "message sent, not recorded", db=_before, calls=lambda _: 2),
+    Death("tell", "message recorded", db=_after, calls=lambda _: 2),
+    Death("confirm", "commitment to be asked for", db=_after),
+    Death("confirm", "commitment asked for", request=lambda uid, references: die()),
+    Death("look up", "answer had, not recorded", db=_before, calls=lambda _: 2),
+    Death("look up", "answer recorded", db=_after, calls=lambda _: 2),
 )
 
 
@@ -207,6 +253,10 @@ def live_and_die(
         site.assemble()
     elif death.role == "work":
         analyse_next(site.analyst(death.predictor() if death.predictor else None))
+    elif death.role == "tell":
+        deliver_next(site.messenger())
+    elif death.role in ("confirm", "look up"):
+        confirm_next(site.witness(death.request))
     else:
         courier = site.courier()
         deliver_next(replace(courier, send=death.send(site.archive)) if death.send else courier)

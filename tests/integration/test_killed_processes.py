@@ -7,6 +7,7 @@ import io
 import signal
 import socket
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pydicom
@@ -18,6 +19,8 @@ from triage.domain.errors import DeliveryUnconfirmed
 from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
+from triage.services.commit import confirm_next
+from triage.services.deliver import deliver_next
 from triage.store import audit, deliveries, instances, jobs, series, worklist
 
 
@@ -45,10 +48,15 @@ def _until_killed(number: int, round_number: int, site: Site, sent: list[Outgoin
     outcomes: list[SendOutcome] = []
     if role != "listen":
         outcomes = site.receive(sent)
-    if role in ("work", "send"):
+    if role not in ("listen", "clock"):
         site.assemble()
-    if role == "send":
+    if role not in ("listen", "clock", "work"):
         site.analyse()
+    if role in ("tell", "confirm", "look up"):
+        assert deliver_next(site.courier())
+    if role == "look up":
+        assert confirm_next(site.witness())
+        site.offset += timedelta(minutes=10)
     port = _free_port()
     child = CHILDREN.Process(
         target=live_and_die,
@@ -99,10 +107,17 @@ def _check(
     assert row is not None
     assert row.status is WorklistStatus.SUSPECTED
     assert not row.provisional
-    assert [d.state.value for d in sends] == ["delivered"] * len(sends)
-    assert {d.kind for d in sends if d.sop_instance_uid in {o.sop_instance_uid for o in row.objects}} == {"SEG", "SR"}
+    assert {(d.kind, d.state.value) for d in sends} == {
+        ("SEG", "committed"),
+        ("SR", "committed"),
+        ("WEBHOOK", "delivered"),
+    }
+    assert {d.sop_instance_uid for d in sends} == {o.sop_instance_uid for o in row.objects}
     assert sum(j.state.value == "succeeded" and j.revision == record.revision for j in done) == 1
-    for outgoing in sends:
+    (message,) = [d.sop_instance_uid for d in sends if d.kind == "WEBHOOK"]
+    assert [file.name for file in site.told.iterdir()] == [f"{message}.dcm"]
+    (site.told / f"{message}.dcm").unlink()
+    for outgoing in (d for d in sends if d.destination == "archive"):
         assert archived_once(archive, outgoing.sop_instance_uid), f"{death}: two different objects under one UID"
 
 
