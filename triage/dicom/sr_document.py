@@ -16,6 +16,8 @@ from highdicom.sr import (
     ObserverContext,
 )
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import Tag
 from pydicom.uid import BasicTextSRStorage, CTImageStorage
 
 from triage.dicom import codes
@@ -27,6 +29,8 @@ from triage.dicom.uids import device_uid
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.provenance import Provenance
 from triage.domain.study import InstanceHeader
+
+_CONTENT = Tag(0x0040A730)
 
 # A Basic Text SR has the modules of an Enhanced SR and fewer value types (PS3.3 A.35.1, A.35.2).
 _WRITERS: Mapping[ObjectKind, type[Comprehensive3DSR] | type[ComprehensiveSR] | type[EnhancedSR]] = MappingProxyType(
@@ -75,8 +79,8 @@ def encode_report(
     if predecessor is not None and predecessor.sop_instance_uid == uid:
         raise ValueError("a report does not supersede itself: the same instances and bundle make the same report")
     ds = _WRITERS[kind](
-        evidence=as_evidence(evidence),
-        content=root,
+        evidence=as_evidence(evidence[:1]),
+        content=_without_children(root),
         series_instance_uid=source.result_uid(f"{kind} series", provenance),
         series_number=series_number(kind, source.series_number),
         sop_instance_uid=uid,
@@ -93,7 +97,43 @@ def encode_report(
     )
     if kind is ObjectKind.SR_TEXT:
         ds.SOPClassUID = BasicTextSRStorage
+    # highdicom would copy and search the whole tree for this, which takes longer than all the rest.
+    ds.update({_CONTENT: root[_CONTENT]})
+    own, other = _by_study(evidence, source.study_instance_uid)
+    ds.CurrentRequestedProcedureEvidenceSequence = own
+    if other:
+        ds.PertinentOtherEvidenceSequence = other
     return encode_object(kind, ds, source, provenance)
+
+
+def _without_children(root: Dataset) -> Dataset:
+    bare = Dataset()
+    bare.update({tag: element for tag, element in root.items() if tag != _CONTENT})
+    bare.ContentSequence = []
+    return bare
+
+
+def _by_study(evidence: Sequence[ObjectReference], own_study: str) -> tuple[list[Dataset], list[Dataset]]:
+    """Evidence nested as studies, series and instances (PS3.3 C.17.2.3): of the own study, and of others."""
+    studies: dict[str, dict[str, list[Dataset]]] = {}
+    for reference in dict.fromkeys(evidence):
+        item = Dataset()
+        item.ReferencedSOPClassUID = reference.sop_class_uid
+        item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+        of_study = studies.setdefault(reference.study_instance_uid, {})
+        of_study.setdefault(reference.series_instance_uid, []).append(item)
+    nested = {uid: _study(uid, of_study) for uid, of_study in studies.items()}
+    return [nested.pop(own_study)], list(nested.values())
+
+
+def _study(study_instance_uid: str, of_study: Mapping[str, list[Dataset]]) -> Dataset:
+    study = Dataset()
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = study_instance_uid, DicomSequence()
+    for series_instance_uid, items in of_study.items():
+        series = Dataset()
+        series.SeriesInstanceUID, series.ReferencedSOPSequence = series_instance_uid, DicomSequence(items)
+        study.ReferencedSeriesSequence.append(series)
+    return study
 
 
 def observer(provenance: Provenance) -> ObserverContext:
