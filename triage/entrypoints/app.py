@@ -8,20 +8,19 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from triage.domain.audit import AuditAction, AuditEvent
+from triage.entrypoints import ways_out
 from triage.inference.manifest import format_manifest
 from triage.inference.predict import Predictor
-from triage.net import scu
 from triage.net.scp import ListenerOptions
-from triage.net.scu import RemoteAe
 from triage.services.analyse import Analyst
-from triage.services.deliver import Courier
+from triage.services.deliver import Courier, Send
 from triage.services.receive import Door
-from triage.settings import DestinationSettings, Settings, settings_of_record
+from triage.settings import Settings, settings_of_record
+from triage.settings.ways_out import WayOut
 from triage.store import bundles, records_of_settings
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, require_current
@@ -73,6 +72,7 @@ class App:
             port=listener.port,
             allowed_callers=listener.allowed_callers,
             max_associations=listener.max_associations,
+            tls=ways_out.listener_tls(listener),
         )
 
     def analyst(self) -> Analyst:
@@ -103,27 +103,40 @@ class App:
             blobs=self.blobs,
             predictor=predictor,
             profiles={d.name: d.profile() for d in self.settings.destinations},
+            notifiers=ways_out.notifiers(self.settings),
             clock=self.clock,
             owner=owner("work"),
             every_slice=inference.every_slice,
         )
 
-    def courier(self, destination: DestinationSettings) -> Courier:
-        """What sending to one destination needs."""
-        remote = RemoteAe(
-            ae_title=destination.ae_title,
-            host=destination.host,
-            port=destination.port or 0,
-            calling_ae_title=self.settings.listener.ae_title,
-        )
-        return Courier(
-            db=self.db,
-            blobs=self.blobs,
-            destination=destination.name,
-            send=partial(scu.send, remote),
-            clock=self.clock,
-            owner=owner("send"),
-        )
+    def couriers(self) -> list[Courier]:
+        """What sending needs: for each destination and each list, as many as it is sent results at the same time.
+
+        Raises
+        ------
+        ConfigurationError
+            A certificate, a token or a secret cannot be read.
+        """
+        settings = self.settings
+        ways: list[tuple[WayOut, Send, str, bool]] = [
+            (d, ways_out.send_to(d, settings), "", d.commitment) for d in settings.destinations
+        ]
+        ways += [(n, ways_out.tell(n, settings), n.after, False) for n in settings.notify if n.kind != "pull"]
+        couriers = []
+        for way, send, after, commitment in ways:
+            one = Courier(
+                db=self.db,
+                blobs=self.blobs,
+                destination=way.name,
+                send=send,
+                clock=self.clock,
+                owner=owner("send"),
+                policy=way.retry_policy(),
+                after=after or None,
+                commitment=commitment,
+            )
+            couriers += [one] * way.concurrency  # they share the circuit
+        return couriers
 
     def record_start(self, role: str) -> None:
         """Put the start of a role and the settings it runs under on record."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from triage.dicom.warm import warm_up
 from triage.domain.errors import ProviderUnavailable, TriageError
 from triage.entrypoints.app import App
 from triage.services.analyse import analyse_next
@@ -43,15 +44,16 @@ def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
 def work(app: App, stop: threading.Event) -> None:
     """Analyse series, and report those that could not be, until ``stop`` is set; what is in hand is finished first."""
     analyst = app.analyst()
+    warm_up()
     bundle = analyst.predictor.bundle
     log.info("working", bundle=bundle.name, version=bundle.version, provider=analyst.predictor.provider)
     repeat(lambda: analyse_next(analyst) or report_next(analyst), stop)
 
 
 def deliver(app: App, stop: threading.Event) -> None:
-    """Send results until ``stop`` is set, one thread a destination, so that one that is down delays no other."""
-    couriers = [app.courier(destination) for destination in app.settings.destinations]
-    log.info("sending", destinations=[courier.destination for courier in couriers])
+    """Send results until ``stop`` is set, each destination in threads of its own: one that is down delays no other."""
+    couriers = app.couriers()
+    log.info("sending", destinations=sorted({courier.destination for courier in couriers}))
     threads = [
         threading.Thread(target=repeat, args=(lambda c=courier: deliver_next(c), stop), name=courier.destination)
         for courier in couriers

@@ -11,6 +11,8 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Notice
 from triage.services.result_set import Addressed
 
+Encode = Callable[[Notice, Source, str], EncodedObject]
+
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
@@ -27,12 +29,15 @@ class Notifier:
         Tell of studies that could not be analysed as well.
     after : str or None
         The destination whose objects the message speaks of; it is told when they are there.
+    pulled : bool
+        The list asks for its messages itself, so they are kept and sent to nobody.
     """
 
-    encode: Callable[[Notice, Source, str], EncodedObject]
+    encode: Encode
     only_suspected: bool = True
     undetermined: bool = False
     after: str | None = None
+    pulled: bool = False
 
     def wants(self, notice: Notice) -> bool:
         """Whether this list is told of it."""
@@ -68,8 +73,9 @@ def messages(
         if notifier.after is not None and not objects:
             continue  # nothing goes there, so nothing will be available
         what = about.reason.value if about.reason is not None else "result"
+        to = [] if notifier.pulled else [name]
         identifier = source.result_uid(f"notice {name} {what}", about.provenance)
-        told.append(Addressed(notifier.encode(replace(about, objects=objects), source, identifier), [name]))
+        told.append(Addressed(notifier.encode(replace(about, objects=objects), source, identifier), to))
     return told
 
 

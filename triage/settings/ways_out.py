@@ -98,18 +98,21 @@ class NotifierSettings(WayOut):
     NEEDED: ClassVar[dict[str, tuple[str, ...]]] = {
         "hl7": ("host", "port"),
         "ups": ("ae_title", "host", "port", "retrieve_ae_title"),
+        "pull": ("retrieve_ae_title",),
         "ian": ("ae_title", "host", "port", "after"),
         "webhook": ("url", "secret_file"),
     }
 
-    kind: Literal["hl7", "ups", "ian", "webhook"] = Field(
-        description="HL7 v2 ORU over MLLP, UPS Push, Instance Availability Notification, or a signed webhook"
+    kind: Literal["hl7", "ups", "pull", "ian", "webhook"] = Field(
+        description="HL7 v2 ORU over MLLP, UPS Push, UPS for those who ask our listener, "
+        "Instance Availability Notification, or a signed webhook"
     )
     only: Literal["all", "suspected"] = Field("suspected", description="which studies: all, or only suspected ones")
     undetermined: bool = Field(False, description="tell of studies that could not be analysed as well")
     after: str = Field("", description="of kind ian: the destination that must have the objects first")
     retrieve_ae_title: str = Field(
-        "", description="of kinds ups and ian: the archive that has images and results; ian: empty = that of after"
+        "",
+        description="of kinds ups, pull, ian: archive of images and results; ian: empty = that of after",
     )
     secret_file: Path | None = Field(None, description="of kind webhook: file with the key of the signature")
     include_patient: bool = Field(False, description="of kind webhook: name the patient and the accession number")

@@ -1,0 +1,148 @@
+"""From settings to ways out: how each destination and each reading list is reached, and what it is told."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import assert_never
+
+from triage.dicom.availability import encode_availability
+from triage.dicom.source import Source
+from triage.dicom.ups import encode_ups
+from triage.domain.encoded import EncodedObject
+from triage.domain.errors import ConfigurationError
+from triage.domain.notice import Notice
+from triage.net import create, folder, mllp, scu, stow, webhook
+from triage.net.dicomweb import DicomWebTarget
+from triage.net.folder import FolderTarget
+from triage.net.hl7 import Hl7Names, encode_oru
+from triage.net.mllp import Hl7Receiver
+from triage.net.scu import RemoteAe
+from triage.net.tls import TlsFiles
+from triage.net.webhook import Webhook, encode_webhook
+from triage.services.deliver import Send
+from triage.services.notify import Encode, Notifier
+from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings, Settings
+from triage.settings.ways_out import WayOut
+
+
+def send_to(destination: DestinationSettings, settings: Settings) -> Send:
+    """The way to an archive."""
+    match destination.kind:
+        case "dicom":
+            remote = remote_ae(destination, settings)
+            return partial(scu.send, remote, timeout_seconds=destination.timeout_seconds)
+        case "stow":
+            return partial(stow.send, dicomweb(destination))
+        case "folder":
+            return partial(folder.send, FolderTarget(destination.folder or Path()))
+    assert_never(destination.kind)
+
+
+def tell(notifier: NotifierSettings, settings: Settings) -> Send:
+    """The way to a reading list that is told; one that pulls has none."""
+    match notifier.kind:
+        case "hl7":
+            tls = _tls_files(notifier)
+            receiver = Hl7Receiver(notifier.host, notifier.port or 0, tls.client_context() if tls else None)
+            return partial(mllp.send, receiver, timeout_seconds=notifier.timeout_seconds)
+        case "ups" | "ian":
+            return partial(create.send, remote_ae(notifier, settings), timeout_seconds=notifier.timeout_seconds)
+        case "webhook":
+            tls = _tls_files(notifier)
+            secret = _secret(notifier, notifier.secret_file, "secret_file")
+            receiver_of_posts = Webhook(notifier.url, secret.encode(), tls.client_context() if tls else None)
+            return partial(webhook.send, receiver_of_posts, timeout_seconds=notifier.timeout_seconds)
+        case "pull":
+            raise ValueError(f"{notifier.name} asks for itself")
+    assert_never(notifier.kind)
+
+
+def notifiers(settings: Settings) -> dict[str, Notifier]:
+    """What each reading list is told."""
+    return {
+        notifier.name: Notifier(
+            encode=_encoder(notifier, settings),
+            only_suspected=notifier.only == "suspected",
+            undetermined=notifier.undetermined,
+            after=notifier.after or None,
+            pulled=notifier.kind == "pull",
+        )
+        for notifier in settings.notify
+    }
+
+
+def _encoder(notifier: NotifierSettings, settings: Settings) -> Encode:
+    names = Hl7Names(
+        receiving_application=notifier.receiving_application,
+        receiving_facility=notifier.receiving_facility,
+        sending_application=settings.listener.ae_title,
+        sending_facility=notifier.sending_facility,
+    )
+
+    def oru(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
+        return encode_oru(notice, names, identifier)
+
+    def ups(notice: Notice, source: Source, identifier: str) -> EncodedObject:
+        return encode_ups(notice, source, identifier, retrieve_ae_title=notifier.retrieve_ae_title)
+
+    def ian(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
+        title = notifier.retrieve_ae_title or _ae_title_of(notifier.after, settings)
+        return encode_availability(list(notice.objects.values()), title, identifier)
+
+    def post(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
+        return encode_webhook(notice, identifier, include_patient=notifier.include_patient)
+
+    return {"hl7": oru, "ups": ups, "pull": ups, "ian": ian, "webhook": post}[notifier.kind]
+
+
+def listener_tls(listener: ListenerSettings) -> TlsFiles | None:
+    """Our own certificate; None where the listener speaks plain DICOM."""
+    if listener.tls_certificate is None:
+        return None
+    return TlsFiles(listener.tls_ca, listener.tls_certificate, listener.tls_key)
+
+
+def remote_ae(way: WayOut, settings: Settings) -> RemoteAe:
+    """A DICOM peer as it is called."""
+    return RemoteAe(
+        ae_title=way.ae_title,
+        host=way.host,
+        port=way.port or 0,
+        calling_ae_title=settings.listener.ae_title,
+        tls=_tls_files(way),
+    )
+
+
+def dicomweb(destination: DestinationSettings) -> DicomWebTarget:
+    """A DICOMweb server as it is called.
+
+    Raises
+    ------
+    ConfigurationError
+        The file of the token cannot be read.
+    """
+    token = None
+    if destination.token_file is not None:
+        token = _secret(destination, destination.token_file, "token_file")
+    tls = _tls_files(destination) if destination.url.startswith("https://") else None
+    return DicomWebTarget(destination.url, token, tls, destination.timeout_seconds)
+
+
+def _tls_files(way: WayOut) -> TlsFiles | None:
+    """Certificates, where TLS is spoken: for DICOM and HL7 when it is switched on, for the web when any is named."""
+    named = way.tls_ca or way.tls_certificate or way.tls_name
+    if not (way.tls or (way.url and named)):
+        return None
+    return TlsFiles(way.tls_ca, way.tls_certificate, way.tls_key, way.tls_name or None)
+
+
+def _secret(way: WayOut, file: Path | None, key: str) -> str:
+    try:
+        return (file or Path()).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{key} of {way.name} cannot be read: {file}.") from exc
+
+
+def _ae_title_of(name: str, settings: Settings) -> str:
+    return next((d.ae_title for d in settings.destinations if d.name == name), "")
