@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from hl7apy.mllp import AbstractHandler, MLLPRequestHandler, MLLPServer
 from hl7apy.parser import parse_message
@@ -128,13 +126,3 @@ def _messages(connection: socket.socket) -> Iterator[str]:
         while FRAME_END in received:
             message, _, received = received.partition(FRAME_END)
             yield message.removeprefix(FRAME_START).decode()
-
-
-def self_signed(folder: Path) -> Path:
-    """Certificate and key for 127.0.0.1 in one file, which is its own authority."""
-    place = folder / "receiver.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(place), "-out", str(folder / "certificate")]
-    subprocess.run(command, check=True, capture_output=True)
-    place.write_bytes(place.read_bytes() + (folder / "certificate").read_bytes())
-    return place

@@ -197,3 +197,14 @@ def test_a_message_whose_file_is_gone_is_that_message_s_own_error():
 
     assert isinstance(outcomes[0].error, NotFound)
     assert outcomes[1].error is None
+
+
+def test_dcmtk_reads_what_the_outbox_keeps(dcmtk, tmp_path):
+    available = encode_availability(list(notice().objects.values()), "PACS", "2.25.9")
+    for encoded in (step(), available):
+        file = tmp_path / encoded.kind
+        file.write_bytes(encoded.content)
+        ran = dcmtk.run("dcmdump", file)
+
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert encoded.sop_instance_uid in ran.stdout

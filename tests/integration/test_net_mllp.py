@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 
 import hl7.mllp
@@ -11,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.certificates import Authority
 from tests.notices import IDENTIFIER, message, negative, notice
-from tests.ris import Ris, acknowledgement, framed, listening_ris, scripted, self_signed
+from tests.ris import Ris, acknowledgement, framed, listening_ris, scripted
 from tests.services import free_port
 from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, NotFound
 from triage.net.hl7 import Hl7Names, encode_oru
@@ -212,38 +212,69 @@ def test_a_receiver_needs_host_and_port():
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that is its own authority."""
-    return self_signed(tmp_path_factory.mktemp("certificate"))
+def authority(tmp_path_factory):
+    return Authority.make(tmp_path_factory.mktemp("certificates"))
 
 
-def test_over_tls(certificate):
-    server, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificate)
-    server.load_cert_chain(certificate)
+@pytest.fixture(scope="module")
+def site(authority):
+    """Both sides show a certificate of the same authority; that of the receiver is for 127.0.0.1."""
+    return authority.files("127.0.0.1")
+
+
+def test_over_mutual_tls(site):
     ris = Ris()
-    with listening_ris(ris, tls=server) as plain:
-        (outcome,) = send(Hl7Receiver(plain.host, plain.port, trusting), [message(ORU)])
+    with listening_ris(ris, tls=site.server_context()) as plain:
+        (outcome,) = send(Hl7Receiver(plain.host, plain.port, site.client_context()), [message(ORU)])
 
     assert outcome.error is None
     assert len(ris.taken) == 1
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate):
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
+def test_a_receiver_reached_under_another_name_than_that_of_its_certificate(site):
     ris = Ris()
-    with (
-        listening_ris(ris, tls=server) as plain,
-        pytest.raises(DeliveryUnconfirmed, match=r"The certificate of the HL7 receiver .* is not trusted"),
-    ):
-        send(Hl7Receiver(plain.host, plain.port, ssl.create_default_context()), [message(ORU)])
+    with listening_ris(ris, tls=site.server_context()) as plain:
+        (named,) = send(
+            Hl7Receiver("localhost", plain.port, site.client_context(), tls_name="127.0.0.1"), [message(ORU)]
+        )
+        with pytest.raises(DeliveryUnconfirmed, match=r"at localhost:\d+ is not trusted"):
+            send(Hl7Receiver("localhost", plain.port, site.client_context()), [message(ORU)])
+
+    assert named.error is None
+    assert len(ris.arrived) == 1
+
+
+def test_a_certificate_that_cannot_be_trusted_stops_the_message(authority, site, tmp_path):
+    elsewhere = Authority.make(tmp_path, "elsewhere").files("127.0.0.1").client_context()
+    expired = authority.files("127.0.0.1", expired=True)
+    ris = Ris()
+    for server, client in ((site, elsewhere), (expired, site.client_context())):
+        with (
+            listening_ris(ris, tls=server.server_context()) as plain,
+            pytest.raises(DeliveryUnconfirmed, match=r"The certificate of the HL7 receiver .* is not trusted \(.+\)"),
+        ):
+            send(Hl7Receiver(plain.host, plain.port, client), [message(ORU)])
 
     assert ris.arrived == []
 
 
-def test_tls_to_a_receiver_that_speaks_none():
+def test_a_receiver_that_does_not_know_our_certificate_leaves_the_message_unconfirmed(site, tmp_path):
+    stranger = Authority.make(tmp_path, "stranger").files("127.0.0.1", ca_file=site.ca_file)
+    ris = Ris()
+    with listening_ris(ris, tls=site.server_context()) as plain:
+        try:
+            (outcome,) = send(Hl7Receiver(plain.host, plain.port, stranger.client_context()), [message(ORU)])
+            error = outcome.error
+        except DeliveryUnconfirmed as exc:  # by the version of TLS the refusal comes at once or with the answer
+            error = exc
+
+    assert isinstance(error, DeliveryUnconfirmed)
+    assert ris.arrived == []
+
+
+def test_tls_to_a_receiver_that_speaks_none(site):
     with (
         scripted(lambda text: None) as plain,
         pytest.raises(DeliveryUnconfirmed, match="does not speak TLS"),
     ):
-        send(Hl7Receiver(plain.host, plain.port, ssl.create_default_context()), [message(ORU)], timeout_seconds=1)
+        send(Hl7Receiver(plain.host, plain.port, site.client_context()), [message(ORU)], timeout_seconds=1)

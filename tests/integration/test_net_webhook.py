@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import ssl
 import threading
 import time
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.certificates import Authority
 from tests.notices import IDENTIFIER, PATIENT, SERIES, SR, STUDY, message, negative, not_analysed, notice
-from tests.ris import self_signed
 from tests.services import free_port
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ConfigurationError, DeliveryRefused, DeliveryUnconfirmed, NotFound
@@ -185,12 +184,10 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch):
 
 
 def test_https_with_a_certificate_of_the_site(tmp_path):
-    certificate = self_signed(tmp_path)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
+    site = Authority.make(tmp_path).files("127.0.0.1")
     receiver = Receiver()
-    with receiving(receiver, tls=server) as url:
-        trusted = send(Webhook(url, SECRET, ssl.create_default_context(cafile=certificate)), [message(BODY)])
+    with receiving(receiver, tls=site.server_context()) as url:
+        trusted = send(Webhook(url, SECRET, site.client_context()), [message(BODY)])
         (unknown,) = send(Webhook(url, SECRET), [message(BODY)])
 
     assert trusted[0].error is None

@@ -34,11 +34,15 @@ _REFUSED = ("AE", "AR", "CE", "CR")
 
 @dataclass(frozen=True, slots=True)
 class Hl7Receiver:
-    """Where messages go. With ``tls`` the connection is encrypted and the receiver's certificate checked."""
+    """Where messages go. With ``tls`` the connection is encrypted and the receiver's certificate checked.
+
+    ``tls_name`` is the name in that certificate where it is not ``host``.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    tls_name: str = ""
 
     def __post_init__(self) -> None:
         if not self.host or not 0 < self.port <= 65535:
@@ -103,10 +107,10 @@ def _connected(receiver: Hl7Receiver, timeout_seconds: float) -> Iterator[socket
             yield connection
             return
         try:
-            secured = receiver.tls.wrap_socket(connection, server_hostname=receiver.host)
+            secured = receiver.tls.wrap_socket(connection, server_hostname=receiver.tls_name or receiver.host)
         except ssl.SSLCertVerificationError as exc:
             raise DeliveryUnconfirmed(
-                f"The certificate of {receiver} is not trusted ({exc.verify_message}): check tls_ca_file and host."
+                f"The certificate of {receiver} is not trusted ({exc.verify_message}): check tls_ca, tls_name and host."
             ) from exc
         except OSError as exc:
             raise DeliveryUnconfirmed(f"{receiver} does not speak TLS with us: check its port and tls.") from exc

@@ -153,7 +153,7 @@ def _unreachable(webhook: Webhook, exc: Exception) -> DeliveryUnconfirmed:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return DeliveryUnconfirmed(
-                f"The certificate of {webhook} is not trusted ({cause.verify_message}): check url and tls_ca_file."
+                f"The certificate of {webhook} is not trusted ({cause.verify_message}): check url and tls_ca."
             )
         cause = cause.__cause__ or cause.__context__
     return DeliveryUnconfirmed(f"Cannot reach {webhook}, or it broke off: is it running, and is the url right?")
