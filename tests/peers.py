@@ -16,7 +16,7 @@ from pynetdicom.pdu_primitives import ImplementationClassUIDNotification as Impl
 from pynetdicom.presentation import build_context
 
 from tests.builders import part10
-from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
+from triage.net.scp import IncomingInstance, ListenerOptions, ListenerService, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -60,9 +60,10 @@ class Memory:
 
 
 @contextmanager
-def listening(memory: Memory, **options: Any) -> Iterator[StorageScp]:
+def listening(memory: Memory, services: Sequence[ListenerService] = (), **options: Any) -> Iterator[StorageScp]:
     """A running listener on a free port of the loopback, stopped at the end."""
-    scp = StorageScp(ListenerOptions(**{"port": 0, **options}), memory.on_instance, memory.on_ended, memory.on_refused)
+    listener_options = ListenerOptions(**{"port": 0, **options})
+    scp = StorageScp(listener_options, memory.on_instance, memory.on_ended, memory.on_refused, services)
     scp.start()
     try:
         yield scp

@@ -308,6 +308,11 @@ class OrthancServer:
         ]
         return self._request(f"/instances/{found['ID']}/file")[0]
 
+    def know(self, ae_title: str, port: int) -> None:
+        """Enter a modality on this machine: it may ask, fetch and request commitment, and is told on ``port``."""
+        modality = {"AET": ae_title, "Host": self.host, "Port": port, "AllowStorageCommitment": True}
+        self._request(f"/modalities/{ae_title}", body=json.dumps(modality).encode(), method="PUT")
+
     def get_json(self, path: str) -> list[dict] | dict:
         """Decode the JSON answer of a GET."""
         return json.loads(self._request(path)[0])
@@ -319,7 +324,9 @@ class OrthancServer:
             return False
         return True
 
-    def _request(self, path: str, body: bytes | None = None, accept: str = "*/*") -> tuple[bytes, Message]:
-        request = urllib.request.Request(f"{self.http_url}{path}", data=body, headers={"Accept": accept})
+    def _request(
+        self, path: str, body: bytes | None = None, accept: str = "*/*", method: str | None = None
+    ) -> tuple[bytes, Message]:
+        request = urllib.request.Request(f"{self.http_url}{path}", data=body, headers={"Accept": accept}, method=method)
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             return answer.read(), answer.headers

@@ -52,7 +52,8 @@ class SupportedContexts(list[PresentationContext]):
 class ListenerService:
     """A service that the listener offers besides storage: its contexts, and what answers its requests.
 
-    A handler runs in the thread of its association and returns what pynetdicom's documentation asks for its event.
+    A handler runs in the thread of its association, one of N-EVENT-REPORT in a thread of its own, and returns what
+    pynetdicom's documentation asks for its event.
     """
 
     contexts: tuple[PresentationContext, ...]

@@ -14,7 +14,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE, DimseServiceType
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import build_role
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
@@ -77,10 +78,13 @@ class RequestingEntity(AE):
 
 
 @contextmanager
-def associate(remote: RemoteAe, kinds: Sequence[tuple[str, str]], timeout_seconds: float) -> Iterator[Association]:
+def associate(
+    remote: RemoteAe, kinds: Sequence[tuple[str, str]], timeout_seconds: float, *, receives: Sequence[str] = ()
+) -> Iterator[Association]:
     """Hold an association with one context for each (SOP class, transfer syntax); released at the end.
 
-    The association may have accepted none of them.
+    The association may have accepted none of them. Of the SOP classes in ``receives`` we are the SCP: the archive
+    sends them to us here (C-GET).
 
     Raises
     ------
@@ -97,7 +101,7 @@ def associate(remote: RemoteAe, kinds: Sequence[tuple[str, str]], timeout_second
     entity.network_timeout = None  # counts from the last byte received, however much is being sent
     for sop_class_uid, transfer_syntax_uid in kinds:
         entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
-    assoc = _connect(remote, entity, timeout_seconds)
+    assoc = _connect(remote, entity, timeout_seconds, [build_role(uid, scp_role=True) for uid in receives])
     try:
         yield assoc
         assoc.release()
@@ -154,7 +158,9 @@ def _context_id(remote: RemoteAe, assoc: Association, item: OutgoingInstance) ->
     )
 
 
-def _connect(remote: RemoteAe, entity: RequestingEntity, timeout_seconds: float) -> Association:
+def _connect(
+    remote: RemoteAe, entity: RequestingEntity, timeout_seconds: float, roles: list[SCP_SCU_RoleSelectionNegotiation]
+) -> Association:
     """Ask at each address of the host until one takes the connection."""
     connected = False
 
@@ -171,7 +177,11 @@ def _connect(remote: RemoteAe, entity: RequestingEntity, timeout_seconds: float)
 
     for address in _addresses(remote):
         assoc = entity.associate(
-            address, remote.port, ae_title=remote.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, on_connected)]
+            address,
+            remote.port,
+            ae_title=remote.ae_title,
+            ext_neg=list(roles),
+            evt_handlers=[(evt.EVT_CONN_OPEN, on_connected)],
         )
         if connected:
             break
