@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,7 +34,7 @@ from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
 from triage.net.webhook import encode_webhook
 from triage.services.analyse import Analyst, analyse_next
 from triage.services.assemble import assemble_due
-from triage.services.commit import Reference, Witness, confirm_next
+from triage.services.commit import Request, Witness, confirm_next
 from triage.services.deliver import Courier, Send, deliver_next
 from triage.services.notify import Notifier
 from triage.services.receive import Door, association_ended, keep
@@ -42,8 +42,6 @@ from triage.services.recover import end_lost_associations, requeue_lapsed
 from triage.services.result_set import DEFAULT
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
-
-Request = Callable[[str, Sequence[Reference]], None]
 
 TIMINGS = Timings()
 SLICES = 20

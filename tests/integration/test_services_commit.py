@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -165,6 +165,14 @@ def test_an_archive_that_knows_no_commitment_is_asked_what_it_has(site: Site, ar
     archive.trouble = DeliveryRefused("SYNTHETIC: no such SOP class.")
     assert confirm_next(witness(site, archive))
     assert archive.queries == [study]
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def test_where_there_is_no_commitment_the_archive_is_asked_what_it_has(
+    site: Site, archive: Archive, study: str
+) -> None:
+    assert confirm_next(replace(witness(site, archive), request=None))
+    assert (archive.requests, archive.queries) == ([], [study])
     assert states(site, study) == {DeliveryState.COMMITTED}
 
 

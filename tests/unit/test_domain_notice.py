@@ -29,12 +29,6 @@ def test_every_message_says_what_it_is_for():
     assert real(notice()).statements == (notice().conclusion, NOTIFICATION_ONLY)
 
 
-def test_the_notices_are_those_of_the_result_objects():
-    from triage.dicom import equipment
-
-    assert (NOTIFICATION_ONLY, DEMONSTRATION) == (equipment.NOTICE, equipment.DEMONSTRATION_NOTICE)
-
-
 def test_the_time_is_that_of_the_content():
     assert notice().at == notice().provenance.content_at
     assert notice().bundle == "demo-heads 1.2"

@@ -69,6 +69,20 @@ def test_another_list_another_slice_or_another_outcome_is_another_message() -> N
     assert len(set(identifiers)) == 4
 
 
+def test_a_list_that_heard_of_an_earlier_revision_hears_that_it_is_no_longer_suspected() -> None:
+    told_before = {"ris"}
+    (message,) = messages({"ris": Notifier(spell_out)}, QUIET, SOURCE, MADE, told_before)
+    assert message.encoded.content.startswith(b"not_suspected")
+    (message,) = messages({"ris": Notifier(spell_out)}, REFUSED, SOURCE, MADE, told_before)
+    assert message.encoded.content.startswith(b"not_analysed")
+    assert messages({"ward": Notifier(spell_out)}, QUIET, SOURCE, MADE, told_before) == []
+
+
+def test_a_list_that_pulls_is_sent_nothing() -> None:
+    (message,) = told(Notifier(spell_out, pulled=True))
+    assert message.destinations == []
+
+
 def test_a_message_about_an_archive_names_what_goes_there() -> None:
     (message,) = told(Notifier(spell_out, after="ward"))
     assert message.encoded.content == b"suspected SR=2.25.2"

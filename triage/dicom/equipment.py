@@ -11,15 +11,9 @@ from triage.dicom.codes import ARTIFICIAL_INTELLIGENCE, PROCESSING_EQUIPMENT
 from triage.dicom.header import OWN_NAME
 from triage.dicom.uids import device_uid
 from triage.domain.encoded import ObjectKind
+from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY
 from triage.domain.provenance import Provenance
 
-NOTICE = (
-    "Notification only, to prioritise the reading list. Not for primary diagnosis: "
-    "this result neither replaces nor changes the reading of the images."
-)
-DEMONSTRATION_NOTICE = (
-    "DEMONSTRATION: the model was trained on synthetic heads only. Its result says nothing about this patient."
-)
 _SERIES_NUMBER_BASE = {
     ObjectKind.SEG: 9_100_000,
     ObjectKind.SR: 9_200_000,
@@ -84,6 +78,6 @@ def contributing_equipment(provenance: Provenance) -> DicomSequence:
     item.SoftwareVersions = software_versions(provenance)
     item.DeviceUID = device_uid(provenance.bundle_digest)
     item.ContributionDateTime = DT(provenance.content_at.strftime("%Y%m%d%H%M%S.%f%z"))
-    notice = f"{NOTICE} {DEMONSTRATION_NOTICE}" if provenance.demonstration else NOTICE
+    notice = f"{NOTIFICATION_ONLY} {DEMONSTRATION}" if provenance.demonstration else NOTIFICATION_ONLY
     item.ContributionDescription = notice
     return DicomSequence([item])

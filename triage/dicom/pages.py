@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from triage.dicom.codes import SUBTYPE_CODES
-from triage.dicom.equipment import DEMONSTRATION_NOTICE, NOTICE, plain, software_versions
+from triage.dicom.equipment import plain, software_versions
 from triage.domain.finding import SUBTYPES, TriageResult, WorklistStatus
+from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
 
@@ -65,9 +66,14 @@ def summary_page(result: TriageResult, key_slices: Sequence[int], provenance: Pr
         _write(draw, (_MARGIN, y), line, 18, _QUIET)
         y += 26
     y += 18
-    _paragraph(draw, y, NOTICE if suspected else f"{NOTICE} Not suspected does not exclude a hemorrhage.", _TEXT)
+    _paragraph(
+        draw,
+        y,
+        NOTIFICATION_ONLY if suspected else f"{NOTIFICATION_ONLY} Not suspected does not exclude a hemorrhage.",
+        _TEXT,
+    )
     if provenance.demonstration:
-        _paragraph(draw, y + 64, DEMONSTRATION_NOTICE, _ALERT)
+        _paragraph(draw, y + 64, DEMONSTRATION, _ALERT)
     return page
 
 

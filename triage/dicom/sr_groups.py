@@ -21,12 +21,13 @@ from highdicom.sr import (
 from pydicom.valuerep import DSfloat
 
 from triage.dicom import codes
-from triage.dicom.equipment import DEMONSTRATION_NOTICE, NOTICE, plain
+from triage.dicom.equipment import plain
 from triage.dicom.header import OWN_NAME
 from triage.dicom.source import Source
 from triage.dicom.sr_document import source_frame
 from triage.domain.encoded import EncodedObject
 from triage.domain.finding import Subtype, TriageResult, WorklistStatus
+from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY
 from triage.domain.provenance import Provenance
 
 
@@ -123,7 +124,7 @@ def conclusion(result: TriageResult) -> str:
 
 def notices(provenance: Provenance) -> list[str]:
     """What the report is not, and what a demonstration is not."""
-    return [NOTICE, DEMONSTRATION_NOTICE] if provenance.demonstration else [NOTICE]
+    return [NOTIFICATION_ONLY, DEMONSTRATION] if provenance.demonstration else [NOTIFICATION_ONLY]
 
 
 def parameters(result: TriageResult, provenance: Provenance) -> list[str]:

@@ -11,12 +11,16 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+import structlog
+
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.entrypoints import ways_out
 from triage.inference.manifest import format_manifest
 from triage.inference.predict import Predictor
+from triage.net.commitment import CommitmentReport
 from triage.net.scp import ListenerOptions
 from triage.services.analyse import Analyst
+from triage.services.commit import Witness, take_report
 from triage.services.deliver import Courier, Send
 from triage.services.receive import Door
 from triage.settings import Settings, settings_of_record
@@ -24,6 +28,8 @@ from triage.settings.ways_out import WayOut
 from triage.store import bundles, records_of_settings
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, require_current
+
+log = structlog.get_logger()
 
 
 def utc_now() -> datetime:
@@ -137,6 +143,28 @@ class App:
             )
             couriers += [one] * way.concurrency  # they share the circuit
         return couriers
+
+    def witnesses(self) -> list[Witness]:
+        """What asking for storage commitment needs, for each destination that is asked for it."""
+        return [
+            Witness(
+                db=self.db,
+                destination=destination.name,
+                request=ways_out.commitment_request(destination, self.settings, self.take_report),
+                look_up=ways_out.archive(destination, self.settings).find,
+                clock=self.clock,
+                wait_seconds=destination.commitment_wait_seconds,
+                policy=destination.retry_policy(),
+            )
+            for destination in self.settings.destinations
+            if destination.commitment
+        ]
+
+    def take_report(self, report: CommitmentReport) -> None:
+        """What an archive says it keeps, from either side of an association."""
+        known = take_report(self.db, report.transaction_uid, report.committed, dict(report.failed), now=self.clock())
+        if not known:
+            log.info("commitment_report_on_nothing", transaction_uid=report.transaction_uid)
 
     def record_start(self, role: str) -> None:
         """Put the start of a role and the settings it runs under on record."""

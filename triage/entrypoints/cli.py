@@ -12,6 +12,7 @@ from triage.domain.errors import BundleError, ConfigurationError, ProviderUnavai
 from triage.entrypoints import present
 from triage.entrypoints.look import audit, show, worklist
 from triage.entrypoints.operate import bundle, config, db, retry, send
+from triage.entrypoints.selftest import selftest
 from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES, run_role, supervise
 from triage.settings import read_settings
 
@@ -69,7 +70,7 @@ def demo(once: bool, study: Path | None, folder: Path) -> None:
     run_demo(folder, once=once, study=study)
 
 
-for command in (worklist, show, audit, retry, config, db, bundle, send):
+for command in (worklist, show, audit, retry, config, db, bundle, send, selftest):
     triage.add_command(command)
 
 

@@ -9,7 +9,10 @@ import structlog
 
 from triage.domain.errors import StoreUnavailable
 from triage.entrypoints.app import App
-from triage.net.scp import IncomingInstance, Peer, StorageScp
+from triage.net.commitment import commitment_service
+from triage.net.scp import IncomingInstance, ListenerService, Peer, StorageScp
+from triage.net.ups_scp import ups_service
+from triage.services.offer import find_steps, get_step
 from triage.services.receive import Door, Receipt, association_ended, association_refused, keep
 from triage.services.recover import end_lost_associations
 
@@ -54,4 +57,19 @@ def storage_scp(app: App, door: Door) -> StorageScp:
     def on_refused(peer: Peer, why: str) -> None:
         association_refused(app.db, peer, why, app.clock())
 
-    return StorageScp(app.listener_options(), on_instance, on_ended, on_refused)
+    return StorageScp(app.listener_options(), on_instance, on_ended, on_refused, listener_services(app))
+
+
+def listener_services(app: App) -> list[ListenerService]:
+    """What the listener offers besides storage, as far as the settings ask for it."""
+    services = []
+    if any(destination.commitment for destination in app.settings.destinations):
+        services.append(commitment_service(app.take_report))
+    if any(notifier.kind == "pull" for notifier in app.settings.notify):
+        services.append(
+            ups_service(
+                find=lambda query: find_steps(app.db, app.blobs, query, app.clock()),
+                get=lambda sop_instance_uid: get_step(app.db, app.blobs, sop_instance_uid),
+            )
+        )
+    return services

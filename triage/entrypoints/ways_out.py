@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -12,7 +13,8 @@ from triage.dicom.ups import encode_ups
 from triage.domain.encoded import EncodedObject
 from triage.domain.errors import ConfigurationError
 from triage.domain.notice import Notice
-from triage.net import create, folder, mllp, scu, stow, webhook
+from triage.net import create, folder, mllp, query, scu, stow, wado, webhook
+from triage.net.commitment import CommitmentReport, request_commitment
 from triage.net.dicomweb import DicomWebTarget
 from triage.net.folder import FolderTarget
 from triage.net.hl7 import Hl7Names, encode_oru
@@ -20,8 +22,10 @@ from triage.net.mllp import Hl7Receiver
 from triage.net.scu import RemoteAe
 from triage.net.tls import TlsFiles
 from triage.net.webhook import Webhook, encode_webhook
+from triage.services.commit import Reference, Request
 from triage.services.deliver import Send
 from triage.services.notify import Encode, Notifier
+from triage.services.selftest import Archive
 from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings, Settings
 from triage.settings.ways_out import WayOut
 
@@ -44,7 +48,9 @@ def tell(notifier: NotifierSettings, settings: Settings) -> Send:
     match notifier.kind:
         case "hl7":
             tls = _tls_files(notifier)
-            receiver = Hl7Receiver(notifier.host, notifier.port or 0, tls.client_context() if tls else None)
+            receiver = Hl7Receiver(
+                notifier.host, notifier.port or 0, tls.client_context() if tls else None, notifier.tls_name
+            )
             return partial(mllp.send, receiver, timeout_seconds=notifier.timeout_seconds)
         case "ups" | "ian":
             return partial(create.send, remote_ae(notifier, settings), timeout_seconds=notifier.timeout_seconds)
@@ -94,6 +100,59 @@ def _encoder(notifier: NotifierSettings, settings: Settings) -> Encode:
         return encode_webhook(notice, identifier, include_patient=notifier.include_patient)
 
     return {"hl7": oru, "ups": ups, "pull": ups, "ian": ian, "webhook": post}[notifier.kind]
+
+
+def commitment_request(
+    destination: DestinationSettings, settings: Settings, on_report: Callable[[CommitmentReport], None]
+) -> Request | None:
+    """How storage commitment is asked for; None where the protocol has no such thing."""
+    if destination.kind != "dicom":
+        return None
+    remote = remote_ae(destination, settings)
+
+    def request(transaction_uid: str, references: Sequence[Reference]) -> None:
+        request_commitment(
+            remote, transaction_uid, references, on_report=on_report, timeout_seconds=destination.timeout_seconds
+        )
+
+    return request
+
+
+def archive(destination: DestinationSettings, settings: Settings) -> Archive:
+    """A destination as something that can be asked what it keeps.
+
+    Raises
+    ------
+    ConfigurationError
+        It is a folder.
+    """
+    store = send_to(destination, settings)
+    match destination.kind:
+        case "dicom":
+            remote, patience = remote_ae(destination, settings), destination.timeout_seconds
+            return Archive(
+                store,
+                lambda study, wanted: query.present(remote, study, wanted, timeout_seconds=patience),
+                lambda r: query.retrieve(
+                    remote,
+                    r.study_instance_uid,
+                    r.series_instance_uid,
+                    r.sop_class_uid,
+                    r.sop_instance_uid,
+                    timeout_seconds=patience,
+                ),
+            )
+        case "stow":
+            target = dicomweb(destination)
+            return Archive(
+                store,
+                partial(wado.present, target),
+                lambda r: wado.retrieve(target, r.study_instance_uid, r.series_instance_uid, r.sop_instance_uid),
+                partial(wado.delete_study, target),
+            )
+        case "folder":
+            raise ConfigurationError(f"{destination.name} is a folder: there is nobody to ask what it keeps.")
+    assert_never(destination.kind)
 
 
 def listener_tls(listener: ListenerSettings) -> TlsFiles | None:

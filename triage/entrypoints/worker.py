@@ -11,6 +11,7 @@ from triage.dicom.warm import warm_up
 from triage.domain.errors import ProviderUnavailable, TriageError
 from triage.entrypoints.app import App
 from triage.services.analyse import analyse_next
+from triage.services.commit import confirm_next
 from triage.services.deliver import deliver_next
 from triage.services.undetermined import report_next
 
@@ -57,6 +58,10 @@ def deliver(app: App, stop: threading.Event) -> None:
     threads = [
         threading.Thread(target=repeat, args=(lambda c=courier: deliver_next(c), stop), name=courier.destination)
         for courier in couriers
+    ]
+    threads += [
+        threading.Thread(target=repeat, args=(lambda w=witness: confirm_next(w), stop), name=witness.destination)
+        for witness in app.witnesses()
     ]
     for thread in threads:
         thread.start()

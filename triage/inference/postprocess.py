@@ -29,7 +29,7 @@ def lesion_probabilities(seg_logits: NDArray[np.float32], temperature: float) ->
 
 def as_bytes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Probabilities 0..1 as 0..255."""
-    return np.rint(np.clip(probabilities, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(probabilities, 0.0, 1.0) * np.float32(255.0)), dtype=np.uint8)
 
 
 def slice_evidence(lesions: NDArray[np.float32], pixels: int) -> NDArray[np.float64]:

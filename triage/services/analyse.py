@@ -131,6 +131,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         record = series.get(tx, job.series_id)
         stored = instances.of_series(tx, job.series_id)
         predecessors = results.predecessors(tx, job.series_id, job.revision)
+        told_before = results.told_before(tx, job.series_id, job.revision)
         superseded = {
             name: results.sent_before(tx, job.series_id, job.revision, name)
             for name, profile in analyst.profiles.items()
@@ -157,7 +158,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
             result=analysis.result,
             revision=job.revision - 1,
         )
-        made += messages(analyst.notifiers, notice, read_source(contents, volume), made)
+        made += messages(analyst.notifiers, notice, read_source(contents, volume), made, told_before)
     placed = [(item, analyst.blobs.put(item.encoded.content)) for item in made]
     with analyst.db.transaction() as tx:
         _record(tx, analyst, job, volume, analysis, placed)

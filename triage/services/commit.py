@@ -26,18 +26,22 @@ FOUND = "Found by query; the archive gave no commitment report."
 Reference = tuple[str, str]
 """SOP Class UID and SOP Instance UID."""
 
+Request = Callable[[str, Sequence[Reference]], None]
+"""Asks an archive to commit to objects, under a Transaction UID."""
+
 
 @dataclass(frozen=True, slots=True)
 class Witness:
     """What asking one destination for commitment needs.
 
-    ``request`` sends the N-ACTION for a transaction; the report comes to the listener. ``look_up`` says which
-    SOP Instance UIDs of a study the archive has; both raise ``DeliveryUnconfirmed`` or ``DeliveryRefused``.
+    ``request`` sends the N-ACTION for a transaction, whose report comes to the listener; None where the protocol
+    has no such thing. ``look_up`` says which SOP Instance UIDs of a study the archive has. Both raise
+    ``DeliveryUnconfirmed`` or ``DeliveryRefused``.
     """
 
     db: Database
     destination: str
-    request: Callable[[str, Sequence[Reference]], None]
+    request: Request | None
     look_up: Callable[[str, Collection[str]], set[str]]
     clock: Callable[[], datetime]
     wait_seconds: float = WAIT_SECONDS
@@ -63,8 +67,8 @@ def confirm_next(witness: Witness) -> bool:
         destination=witness.destination, study_instance_uid=due.study_instance_uid, attempt=due.attempt
     ):
         try:
-            if due.attempt == 1:
-                _request(witness, due)
+            if due.attempt == 1 and witness.request is not None:
+                _request(witness, due, witness.request)
             else:
                 _look_up(witness, due)
         except TriageError as exc:
@@ -94,10 +98,10 @@ def take_report(
     return True
 
 
-def _request(witness: Witness, due: CommitmentDue) -> None:
+def _request(witness: Witness, due: CommitmentDue, request: Request) -> None:
     references = [(item.sop_class_uid, item.sop_instance_uid) for item in due.objects]
     try:
-        witness.request(due.transaction_uid, references)
+        request(due.transaction_uid, references)
     except DeliveryRefused as exc:
         log.warning("commitment_refused", why=str(exc))
         _look_up(witness, due)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from triage.dicom.source import Source
@@ -47,7 +47,11 @@ class Notifier:
 
 
 def messages(
-    notifiers: Mapping[str, Notifier], about: Notice, source: Source, made: Sequence[Addressed]
+    notifiers: Mapping[str, Notifier],
+    about: Notice,
+    source: Source,
+    made: Sequence[Addressed],
+    told_before: Collection[str] = (),
 ) -> list[Addressed]:
     """One message for each list that wants one.
 
@@ -60,10 +64,13 @@ def messages(
         same message.
     made : sequence of Addressed
         The result objects, and who is sent which.
+    told_before : collection of str
+        Lists that have a message about an earlier revision: they hear of this one, whatever it says, or a study
+        that is no longer suspected would stay at their top.
     """
     told = []
     for name, notifier in notifiers.items():
-        if not notifier.wants(about):
+        if not notifier.wants(about) and name not in told_before:
             continue
         objects = {
             item.encoded.kind: _reference(about, item.encoded)

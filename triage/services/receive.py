@@ -205,7 +205,7 @@ def association_refused(db: Database, peer: Peer, why: str, now: datetime) -> No
         tx.audit(
             AuditEvent(
                 at=now,
-                actor=peer.calling_ae_title,
+                actor=peer.calling_ae_title or peer.address,
                 action=AuditAction.ASSOCIATION_REFUSED,
                 outcome=Outcome.MINOR_FAILURE,
                 detail={"why": why, "address": peer.address, "called_ae_title": peer.called_ae_title},

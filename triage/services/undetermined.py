@@ -68,6 +68,7 @@ def _reports(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: Re
     """One report of each kind that is asked for, and one message for each list that wants to know."""
     contents = [analyst.blobs.read(stored.blob_key) for stored in instances.of_series(tx, record.id)]
     predecessors = results.predecessors(tx, record.id, record.revision)
+    told_before = results.told_before(tx, record.id, record.revision)
     provenance = analyst.provenance(record.last_received_at)
     made: dict[str, Addressed] = {}
     for name, profile in analyst.profiles.items():
@@ -91,4 +92,4 @@ def _reports(tx: Transaction, analyst: Analyst, record: SeriesRecord, reason: Re
         revision=record.revision - 1,
     )
     reports = list(made.values())
-    return reports + messages(analyst.notifiers, notice, read_source(contents, None), reports)
+    return reports + messages(analyst.notifiers, notice, read_source(contents, None), reports, told_before)

@@ -30,6 +30,14 @@ class LatestResult(NamedTuple):
     provisional: bool
 
 
+class StepRecord(NamedTuple):
+    """One procedure step and where its file lies."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    blob_key: str
+
+
 @dataclass(frozen=True, slots=True)
 class ResultObjectRecord:
     """One encoded object of a result."""
@@ -214,6 +222,40 @@ def sent_before(tx: Transaction, series_id: int, before_revision: int, destinati
     return [_reference(row) for row in tx.connection.execute(mine)]
 
 
+def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[str]:
+    """The reading lists that have a message about an earlier revision, sent or on its way."""
+    mine = (
+        select(deliveries.c.destination)
+        .select_from(deliveries.join(result_objects).join(results))
+        .where(
+            results.c.series_id == series_id,
+            results.c.revision < before_revision,
+            result_objects.c.kind.in_(MESSAGE_KINDS),
+        )
+    )
+    return set(tx.connection.execute(mine.distinct()).scalars())
+
+
+def steps(tx: Transaction, *, study_instance_uid: str | None = None) -> list[StepRecord]:
+    """The newest procedure step of each series, in no order; ``study_instance_uid`` narrows it to one study."""
+    newest = (
+        select(func.max(result_objects.c.id))
+        .join_from(result_objects, results)
+        .where(result_objects.c.kind == ObjectKind.UPS)
+        .group_by(results.c.series_id)
+    )
+    mine = _steps().where(result_objects.c.id.in_(newest))
+    if study_instance_uid is not None:
+        mine = mine.where(series.c.study_instance_uid == study_instance_uid)
+    return [StepRecord(*row) for row in tx.connection.execute(mine)]
+
+
+def step(tx: Transaction, sop_instance_uid: str) -> StepRecord | None:
+    """One procedure step by its UID; None when there is none."""
+    row = tx.connection.execute(_steps().where(result_objects.c.sop_instance_uid == sop_instance_uid)).one_or_none()
+    return None if row is None else StepRecord(*row)
+
+
 def owns(tx: Transaction, sop_instance_uid: str) -> bool:
     """Whether this is one of our own objects, come back from the archive."""
     known = select(result_objects.c.id).where(result_objects.c.sop_instance_uid == sop_instance_uid)
@@ -229,17 +271,26 @@ def latest(tx: Transaction, series_id: int) -> LatestResult | None:
 
 def objects_of_study(tx: Transaction, study_instance_uid: str) -> list[ResultObjectRecord]:
     """Every object that was encoded for a study, oldest first."""
-    mine = (
+    mine: Select[Any] = (
         select(*result_objects.columns, results.c.revision)
         .select_from(result_objects.join(results).join(series))
         .where(series.c.study_instance_uid == study_instance_uid)
         .order_by(result_objects.c.id)
     )
-    found = []
-    for row in tx.connection.execute(mine):
-        values = row._asdict()
-        found.append(ResultObjectRecord(object_id=values.pop("id"), **values))
-    return found
+    return [_object_record(row) for row in tx.connection.execute(mine)]
+
+
+def _object_record(row: Row[Any]) -> ResultObjectRecord:
+    values = row._asdict()
+    return ResultObjectRecord(object_id=values.pop("id"), **values)
+
+
+def _steps() -> Select[Any]:
+    return (
+        select(series.c.study_instance_uid, result_objects.c.sop_instance_uid, result_objects.c.blob_key)
+        .select_from(result_objects.join(results).join(series))
+        .where(result_objects.c.kind == ObjectKind.UPS)
+    )
 
 
 def _references(*columns: ColumnElement[Any]) -> Select[Any]:
