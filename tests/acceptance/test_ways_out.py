@@ -212,9 +212,7 @@ def test_one_suspected_study_reaches_every_archive_and_every_list(
         archived = {o.sop_instance_uid for o in row.objects if o.destination in ("pacs", "web")}
         assert archived <= set(orthanc.sop_instance_uids())
         with daemon.app.db.read() as tx:
-            known = {
-                (d.destination, d.error) for d in deliveries.of_study(tx, study) if d.destination in ("pacs", "web")
-            }
+            asked = [d for d in deliveries.of_study(tx, study) if d.destination in ("pacs", "web")]
         known = {(d.destination, d.error) for d in asked}
         assert known == {("pacs", None), ("web", FOUND)}, "one reported to our listener, the other was asked"
         steps = pulled(daemon)
