@@ -207,7 +207,6 @@ def web_server(code, body, content_type="application/dicom+json"):
     ("code", "body", "found"),
     [
         (204, b"", set()),
-        (404, b"<html>", set()),
         (200, b"[]", set()),
         (200, b'[{"00080018": {"vr": "UI", "Value": ["2.25.31"]}}, 5, {"00080018": 5}]', {"2.25.31"}),
         (200, b'[{"00080018": {"vr": "UI", "Value": ["2.25.32"]}}]', set()),
@@ -226,6 +225,7 @@ def test_qido_answers(code, body, found):
         (200, b"<html>", DeliveryUnconfirmed, "no JSON"),
         (200, b"{}", DeliveryUnconfirmed, "no list"),
         (401, b"", DeliveryRefused, "set bearer_token"),
+        (404, b"<html>", DeliveryRefused, "must be the root of the DICOMweb service"),
         (500, b"", DeliveryUnconfirmed, "it will be tried again"),
     ],
 )
@@ -236,7 +236,7 @@ def test_qido_answers_that_say_nothing(code, body, error, words):
 
 def test_wado_answers():
     multipart = 'multipart/related; type="application/dicom"; boundary="b b"'
-    part = b"DICM\r\n--\x00\r\n"
+    part = bytes(128) + b"DICM\r\n--\x00\r\n"
     body = b"preamble\r\n--b b\r\nContent-Type: application/dicom\r\n\r\n" + part + b"\r\n--b b--\r\n"
     for content_type, content in ((multipart, body), ("application/dicom", part)):
         with web_server(200, content, content_type) as (web, _):
@@ -249,8 +249,8 @@ def test_wado_answers():
             wado.retrieve(web, STUDY, SERIES, "2.25.31")
 
 
-@pytest.mark.parametrize("code", [200, 204, 404])
-def test_a_study_deleted_or_gone_already(code):
+@pytest.mark.parametrize("code", [200, 202, 204])
+def test_a_study_is_deleted(code):
     with web_server(code, b"") as (web, seen):
         wado.delete_study(web, STUDY)
 

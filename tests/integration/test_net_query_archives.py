@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_FIND, C_GET
 
-from tests.builders import ct_series, encode, part10, segmentation, structured_report
+from tests.builders import ct_series, part10, segmentation, structured_report
 from tests.peers import CT, EXPLICIT, outgoing
 from tests.services import free_port
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound
@@ -242,8 +242,7 @@ def fetch(there, ds, **options):
 def test_orthanc_gives_back_what_it_was_sent_in_the_syntax_it_came_in(orthanc, syntax):
     orthanc.know("ICHTRIAGE", free_port())
     there = RemoteAe(orthanc.ae_title, orthanc.host, orthanc.dicom_port)
-    slices = ct_series(2, rows=16, columns=16)
-    datasets = [encode(ds, syntax) for ds in slices] if syntax != IMPLICIT else slices
+    datasets = ct_series(2, rows=16, columns=16, transfer_syntax=syntax)
     if syntax == EXPLICIT:
         datasets += [segmentation(), structured_report()]
     assert [o.error for o in send(there, outgoing(datasets))] == [None] * len(datasets)

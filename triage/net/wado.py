@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from triage.domain.errors import DeliveryUnconfirmed, NotFound
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound
 from triage.domain.study import is_uid
 from triage.net.dicomweb import JSON, DicomWebTarget, client, fetch, http_trouble
 
@@ -34,7 +34,7 @@ def present(target: DicomWebTarget, study_instance_uid: str, sop_instance_uids: 
                 "GET", resource, params={"SOPInstanceUID": _uid(uid)}, headers={"Accept": JSON}
             )
             response, body = fetch(target, opened, request)
-            if response.status_code in (204, 404):  # nothing matches; no such study
+            if response.status_code == 204:  # nothing matches
                 continue
             if response.status_code != 200:
                 raise http_trouble(target, response.status_code, doing="QIDO-RS")
@@ -59,15 +59,20 @@ def retrieve(target: DicomWebTarget, study_instance_uid: str, series_instance_ui
     with client(target) as opened:
         request = opened.build_request("GET", target.address(*path), headers={"Accept": _PART10})
         response, body = fetch(target, opened, request, limit_bytes=OBJECT_LIMIT_BYTES)
-    if response.status_code == 404:
+    if response.status_code in (404, 410):
         raise NotFound(f"{target} does not find the object that was asked for.")
+    if response.status_code == 406:
+        raise DeliveryRefused(f"{target} does not give objects back as application/dicom in the syntax it keeps them.")
     if response.status_code != 200:
         raise http_trouble(target, response.status_code, doing="WADO-RS")
-    return _first_part(target, response, body)
+    content = _first_part(target, response, body)
+    if content[128:132] != b"DICM":
+        raise DeliveryUnconfirmed(f"{target} answered WADO-RS with something that is no DICOM file.")
+    return content
 
 
 def delete_study(target: DicomWebTarget, study_instance_uid: str) -> None:
-    """Have the server delete a study; few allow it. A study that is not there is no error.
+    """Have the server delete a study; few allow it.
 
     Raises
     ------
@@ -77,7 +82,9 @@ def delete_study(target: DicomWebTarget, study_instance_uid: str) -> None:
     with client(target) as opened:
         request = opened.build_request("DELETE", target.address("studies", _uid(study_instance_uid)))
         response, _ = fetch(target, opened, request)
-    if response.status_code != 404 and not 200 <= response.status_code < 300:
+    if response.status_code == 404:  # the only answer of many servers to what they do not offer
+        raise DeliveryRefused(f"{target} does not find the study, or does not offer to delete one (HTTP 404).")
+    if not 200 <= response.status_code < 300:
         raise http_trouble(target, response.status_code, doing="the deletion of a study")
 
 
