@@ -19,6 +19,7 @@ from triage.domain.volume import Volume
 from triage.inference.predict import Analysis
 from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
+from triage.net.tls import TlsFiles
 from triage.services.deliver import Send
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
@@ -97,7 +98,7 @@ class CountingArchive:
 
 
 @contextmanager
-def counting_archive(port: int = 0) -> Iterator[CountingArchive]:
+def counting_archive(port: int = 0, tls: TlsFiles | None = None) -> Iterator[CountingArchive]:
     """Run a `CountingArchive` on loopback."""
     contents: dict[str, list[bytes]] = defaultdict(list)
     lock = threading.Lock()
@@ -112,7 +113,7 @@ def counting_archive(port: int = 0) -> Iterator[CountingArchive]:
     def refused(peer: Peer, why: str) -> None:
         pass
 
-    scp = StorageScp(ListenerOptions(ae_title="ARCHIVE", port=port), keep, ended, refused)
+    scp = StorageScp(ListenerOptions(ae_title="ARCHIVE", port=port, tls=tls), keep, ended, refused)
     scp.start()
     try:
         yield CountingArchive(scp, contents)

@@ -22,6 +22,7 @@ from triage.domain.worklist import WorklistRow
 from triage.entrypoints.app import App, build
 from triage.entrypoints.look import reading_list
 from triage.net.scu import RemoteAe, echo
+from triage.net.tls import TlsFiles
 from triage.settings import read_settings
 
 START_SECONDS = 60.0
@@ -105,11 +106,13 @@ def running_daemon(
     *,
     extra: str = "",
     environment: dict[str, str] | None = None,
+    tls: TlsFiles | None = None,
     ends_with: int = 0,
 ) -> Iterator[Daemon]:
     """Run the daemon on a migrated database until the block ends; it must then stop cleanly on SIGTERM.
 
-    ``ends_with`` is the exit status to expect where the block itself kills it.
+    ``environment`` holds settings of groups that the file has already; ``tls`` is how the test calls a listener that
+    speaks TLS. ``ends_with`` is the exit status to expect where the block itself kills it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -122,7 +125,7 @@ def running_daemon(
             stderr=stream,
             env={**os.environ, **(environment or {})},
         )
-    remote = RemoteAe("ICHTRIAGE", "127.0.0.1", port, "TESTSENDER")
+    remote = RemoteAe("ICHTRIAGE", "127.0.0.1", port, "TESTSENDER", tls)
     app = build(read_settings(config))
     try:
         _wait_ready(process, remote, log)
