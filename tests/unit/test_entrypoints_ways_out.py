@@ -1,0 +1,127 @@
+"""From settings to ways out: every kind is reached as it is configured, and what is missing is named at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import ct_series, part10
+from tests.results import PROVENANCE
+from tests.stores import result
+from triage.dicom.source import read_source
+from triage.domain.encoded import ObjectKind, ObjectReference
+from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed
+from triage.domain.notice import Demographics, Notice
+from triage.entrypoints import ways_out
+from triage.net.outgoing import OutgoingInstance
+from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings, Settings
+
+PACS = DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=1)
+OBJECT = OutgoingInstance("1.2", "2.25.1", "1.2.840.10008.1.2.1", lambda: part10(ct_series(1, 8, 8)[0]))
+
+
+def notifier(kind: str, **more: Any) -> NotifierSettings:
+    needed: dict[str, Any] = {
+        "hl7": {"host": "127.0.0.1", "port": 1},
+        "ups": {"host": "127.0.0.1", "port": 1, "ae_title": "UPS", "retrieve_ae_title": "PACS"},
+        "ian": {"host": "127.0.0.1", "port": 1, "ae_title": "IAN", "after": "pacs"},
+        "pull": {"retrieve_ae_title": "PACS"},
+        "webhook": {"url": "http://127.0.0.1:1/"},
+    }[kind]
+    return NotifierSettings(name=kind, kind=kind, **{**needed, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.write_text("sixteen characters and more\n")
+    return file
+
+
+def test_each_kind_of_destination_is_tried(tmp_path: Path) -> None:
+    web = DestinationSettings(name="web", kind="stow", url="http://127.0.0.1:1/dicom-web")
+    share = DestinationSettings(name="share", kind="folder", folder=tmp_path)
+    with pytest.raises(DeliveryUnconfirmed, match=r"PACS@127\.0\.0\.1:1"):
+        ways_out.send_to(PACS, Settings())([OBJECT])
+    (outcome,) = ways_out.send_to(web, Settings())([OBJECT])
+    assert "http://127.0.0.1:1/dicom-web" in str(outcome.error)
+    (outcome,) = ways_out.send_to(share, Settings())([OBJECT])
+    assert outcome.error is None
+    assert [file.name for file in tmp_path.iterdir()] == ["2.25.1.dcm"]
+
+
+@pytest.mark.parametrize("kind", ["hl7", "ups", "ian"])
+def test_each_kind_of_list_on_a_port_is_tried(kind: str) -> None:
+    with pytest.raises(DeliveryUnconfirmed, match=r"127\.0\.0\.1:1"):
+        ways_out.tell(notifier(kind), Settings())([OBJECT])
+
+
+def test_a_webhook_is_tried(secret: Path) -> None:
+    (outcome,) = ways_out.tell(notifier("webhook", secret_file=secret), Settings())([OBJECT])
+    assert isinstance(outcome.error, DeliveryUnconfirmed)
+    assert "sixteen" not in str(outcome.error)
+
+
+def test_what_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(ConfigurationError, match="secret_file of webhook cannot be read"):
+        ways_out.tell(notifier("webhook", secret_file=gone), Settings())
+    token = DestinationSettings(name="web", kind="stow", url="https://a.example/dicom-web", token_file=gone)
+    with pytest.raises(ConfigurationError, match="token_file of web cannot be read"):
+        ways_out.send_to(token, Settings())
+    with pytest.raises(ConfigurationError, match="ca_file"):
+        ways_out.tell(notifier("hl7", tls=True, tls_ca=gone), Settings())
+
+
+def test_tls_is_spoken_where_it_is_switched_on(tmp_path: Path) -> None:
+    assert ways_out.remote_ae(PACS, Settings()).tls is None
+    ca = tmp_path / "ca.pem"
+    with_tls = PACS.model_copy(update={"tls": True, "tls_ca": ca, "tls_name": "pacs.example"})
+    files = ways_out.remote_ae(with_tls, Settings()).tls
+    assert files is not None
+    assert (files.ca_file, files.expected_name) == (ca, "pacs.example")
+    assert ways_out.listener_tls(ListenerSettings()) is None
+    ours = ListenerSettings(tls_certificate=ca, tls_key=ca)
+    assert ways_out.listener_tls(ours) is not None
+
+
+def test_a_folder_cannot_be_asked(tmp_path: Path) -> None:
+    share = DestinationSettings(name="share", kind="folder", folder=tmp_path)
+    with pytest.raises(ConfigurationError, match="nobody to ask"):
+        ways_out.archive(share, Settings())
+    assert ways_out.commitment_request(share, Settings(), lambda report: None) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("hl7", ObjectKind.ORU),
+        ("ups", ObjectKind.UPS),
+        ("pull", ObjectKind.UPS),
+        ("ian", ObjectKind.IAN),
+        ("webhook", ObjectKind.WEBHOOK),
+    ],
+)
+def test_each_list_is_told_in_its_own_words(kind: str, made: ObjectKind, secret: Path) -> None:
+    more = {"secret_file": secret} if kind == "webhook" else {}
+    settings = Settings(destinations=(PACS,), notify=(notifier(kind, **more),))
+    source = read_source([part10(ds) for ds in ct_series(2, 8, 8)], None)
+    sr = ObjectReference(source.study_instance_uid, "2.25.8", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.9")
+    notice = Notice(
+        source.study_instance_uid,
+        source.series_instance_uid,
+        Demographics(),
+        PROVENANCE,
+        result(0.9),
+        objects={ObjectKind.SR: sr},
+    )
+    (told,) = ways_out.notifiers(settings).values()
+    assert told.only_suspected
+    assert told.pulled is (kind == "pull")
+    assert told.after == ("pacs" if kind == "ian" else None)
+    encoded = told.encode(notice, source, "2.25.77")
+    assert (encoded.kind, encoded.sop_instance_uid) == (made, "2.25.77")
+    if kind == "ian":
+        assert b"PACS" in encoded.content
