@@ -75,7 +75,7 @@ def deliver_next(courier: Courier) -> bool:
 def _claim(courier: Courier) -> ClaimedBatch | None:
     now = courier.clock()
     with courier.db.read() as tx:
-        if not deliveries.any_due(tx, destination=courier.destination, now=now):
+        if not deliveries.any_due(tx, destination=courier.destination, now=now, after=courier.after):
             return None
     with courier.db.transaction() as tx:
         return deliveries.claim(

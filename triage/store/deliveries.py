@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, select, update
+from sqlalchemy import ColumnElement, Row, Select, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.encoded import ObjectKind
@@ -54,9 +54,11 @@ def add(tx: Transaction, object_id: int, destinations: Iterable[str], now: datet
     return sum(delivery_id is not None for delivery_id in added)
 
 
-def any_due(tx: Transaction, *, destination: str, now: datetime) -> bool:
+def any_due(tx: Transaction, *, destination: str, now: datetime, after: str | None = None) -> bool:
     """Whether there is anything to claim; asked without locking before each claim."""
-    return tx.connection.execute(select(deliveries.c.id).where(*_due(destination, now)).limit(1)).first() is not None
+    due = select(deliveries.c.id).select_from(deliveries.join(result_objects).join(results))
+    found = due.where(*_due(destination, now), *_ready(after)).limit(1)
+    return tx.connection.execute(found).first() is not None
 
 
 def claim(
@@ -74,9 +76,8 @@ def claim(
     only results count whose every object for that other destination has been delivered.
     """
     longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
-    ready = [] if after is None else [_all_delivered(after)]
     result_id = tx.connection.execute(
-        longest.where(*_due(destination, now), *ready)
+        longest.where(*_due(destination, now), *_ready(after))
         .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
         .limit(1)
         .with_for_update(of=results, skip_locked=True, key_share=True)
@@ -239,13 +240,15 @@ def _lapsed(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return deliveries.c.state == DeliveryState.SENDING, deliveries.c.lease_until < now
 
 
-def _all_delivered(destination: str) -> ColumnElement[bool]:
-    """Of the result at hand: at least one object went to this destination, and all of them have arrived."""
+def _ready(after: str | None) -> tuple[ColumnElement[bool], ...]:
+    """Of the result at hand: at least one object went to the destination ``after``, and all of them have arrived."""
+    if after is None:
+        return ()
     others, objects = deliveries.alias(), result_objects.alias()
-    there = others.c.destination == destination, objects.c.result_id == results.c.id
+    there = others.c.destination == after, objects.c.result_id == results.c.id
     sent = select(others.c.id).join_from(others, objects, objects.c.id == others.c.object_id).where(*there)
     arrived = others.c.state.in_((DeliveryState.DELIVERED, DeliveryState.COMMITTED))
-    return and_(sent.exists(), ~sent.where(~arrived).exists())
+    return sent.exists(), ~sent.where(~arrived).exists()
 
 
 def joined() -> Select[Any]:
