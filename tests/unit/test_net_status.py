@@ -55,6 +55,8 @@ def test_only_the_defined_values_and_ranges_are_success():
         (0xC123, "cannot understand"),
         (0x0124, "not authorized"),
         (0x1234, "without a meaning"),
+        (0x0B01, "without a meaning"),
+        (0x0C01, "without a meaning"),
     ],
 )
 def test_a_status_is_said_in_words(status, words):

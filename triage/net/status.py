@@ -46,10 +46,12 @@ _MEANINGS: Final = {
     0xB007: "warning: the data set does not match its SOP class",
 }
 # Kinds of failure by their first digits; the archive chooses the rest.
-_MEANINGS_BY_RANGE: Final = {
+_MEANINGS_BY_TWO_DIGITS: Final = {
     0xA7: "out of resources",
     0xA8: "SOP class not supported",
     0xA9: "the data set does not match its SOP class",
+}
+_MEANINGS_BY_ONE_DIGIT: Final = {
     0xB: "warning",
     0xC: "the archive cannot understand the data set",
 }
@@ -73,8 +75,8 @@ def meaning(status: int) -> str:
     """The status in words, with its number."""
     words = (
         _MEANINGS.get(status)
-        or _MEANINGS_BY_RANGE.get(status >> 8)
-        or _MEANINGS_BY_RANGE.get(status >> 12)
+        or _MEANINGS_BY_TWO_DIGITS.get(status >> 8)
+        or _MEANINGS_BY_ONE_DIGIT.get(status >> 12)
         or "a status without a meaning for C-STORE"
     )
     return f"{words} (0x{status:04X})"
