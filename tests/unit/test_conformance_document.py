@@ -13,14 +13,17 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
+from tests import notices
 from tests.builders import ct_series, part10
 from tests.conformance import BEHAVIOUR, DOCUMENT, FAMILIES, GENERATED, attribute_tables, table
 from tests.every_kind import not_analysed, samples
+from tests.notices import negative, notice
 from tests.results import dataset
 from triage.dicom.codes import PRIVATE_SCHEME, all_codes
 from triage.dicom.uids import implementation_class_uid
 from triage.domain.encoded import MESSAGE_KINDS, ObjectKind
 from triage.net import commitment, contexts, incoming, scp, status, ups_scp
+from triage.net.hl7 import STUDY, Hl7Names, encode_oru
 from triage.net.status import Verdict, classify
 from triage.services import circuit
 from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings
@@ -152,6 +155,19 @@ def test_what_a_status_leads_to_is_what_the_code_does(place: int, behaviour: Map
         assert said == behaviour[classify(int(number.strip("`"), 16))], number
 
 
+def test_the_fields_of_the_message_are_those_it_has() -> None:
+    used: dict[str, set[int]] = {}
+    for said in (notice(), negative(), notices.not_analysed()):
+        for segment in encode_oru(said, Hl7Names("RIS", "HOSPITAL", "ICHTRIAGE", "CT"), "2.25.1").content.split(b"\r"):
+            name, *fields = segment.decode().split("|")
+            first = 2 if name == "MSH" else 1  # MSH-1 is the delimiter itself
+            used.setdefault(name, set()).update(number for number, field in enumerate(fields, first) if field)
+    written: dict[str, set[int]] = {"": set()}
+    for name, numbers, _ in rows(block("HL7 fields")):
+        written.setdefault(name, set()).update(map(int, numbers.split(", ")))
+    assert written == used
+
+
 def test_rejections_are_those_of_the_listener() -> None:
     section = TEXT.split("**Acceptance.**")[1].split("**Our own association rejected.**")[0]
     written = {tuple(int(cell[0]) for cell in row[:3]) for row in rows(section[section.index("| result") :])}
@@ -203,7 +219,7 @@ def test_every_way_out_is_described() -> None:
 
 def test_codes_it_writes_out_are_in_the_table() -> None:
     outside_trees = re.sub(r"```text.*?```", "", TEXT, flags=re.DOTALL)
-    known = {(c.value, c.scheme): c.meaning for c in all_codes()}
+    known = {(c.value, c.scheme): c.meaning for c in all_codes()} | {(STUDY[0], STUDY[2]): STUDY[1]}
     written = re.findall(r'\((\w+), (\w+)(?:, "([^"]*)")?\)', outside_trees)
     assert len(written) > 10
     for value, scheme, meaning in written:
