@@ -155,6 +155,14 @@ def test_what_a_status_leads_to_is_what_the_code_does(place: int, behaviour: Map
         assert said == behaviour[classify(int(number.strip("`"), 16))], number
 
 
+def test_what_a_status_of_a_query_leads_to_is_what_the_code_does() -> None:
+    (found,) = status_tables("query")
+    final = {Verdict.LATER: "asked again later", Verdict.REFUSED: "failed", Verdict.ACCEPTED: "end of the answers"}
+    assert {"read on"} == {said for number, _, said in found if number in ("`0xFF00`", "`0xFF01`")}
+    for number, _, said in found[2:-1]:
+        assert said == final[classify(int(number.strip("`"), 16))], number
+
+
 def test_the_fields_of_the_message_are_those_it_has() -> None:
     used: dict[str, set[int]] = {}
     for said in (notice(), negative(), notices.not_analysed()):
