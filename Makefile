@@ -10,7 +10,7 @@ APT_PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb postgresql
 SOURCES := triage trainer migrations tests
 WORKERS ?= 2
 
-.PHONY: setup demo test check bench pins debian-packages lint
+.PHONY: setup demo test check bench pins debian-packages viewer lint
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.daemon
@@ -19,7 +19,7 @@ setup: $(VENV)/.daemon
 demo: $(VENV)/.daemon
 	$(BIN)/triage demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
-test: $(VENV)/.everything debian-packages lint
+test: $(VENV)/.everything debian-packages viewer lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" $(PYTEST_ARGS)
 
 check: $(VENV)/.everything lint
@@ -41,6 +41,11 @@ pins: $(VENV)/.everything
 
 debian-packages:
 	@.ci/debian-packages $(APT_PACKAGES)
+
+# OHIF and a browser, for the tests that look at our results as a radiologist does.
+viewer: $(VENV)/.everything
+	@.ci/debian-packages chromium chromium-driver
+	@.ci/viewer build/viewer $(BIN)/python
 
 # The daemon alone: no torch, no test tools.
 $(VENV)/.daemon: $(VENV)/.made pyproject.toml constraints.txt
