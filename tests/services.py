@@ -199,13 +199,18 @@ class PostgresCluster:
 
 
 class OrthancServer:
-    """A real archive with DICOMweb. Its ports stay the same over ``stop`` and ``start``."""
+    """A real archive with DICOMweb. Its ports stay the same over ``stop`` and ``start``.
+
+    ``script`` is Lua that makes it behave otherwise; ``changed`` are keys of its configuration.
+    """
 
     ae_title = "ORTHANC"
     host = "127.0.0.1"
 
-    def __init__(self, *, sync_storage: bool = False) -> None:
+    def __init__(self, *, sync_storage: bool = False, script: str = "", **changed: object) -> None:
         self._sync_storage = sync_storage
+        self._script = script
+        self._changed = changed
         self._program = find_program("Orthanc", "orthanc orthanc-dicomweb")
         if not (ORTHANC_PLUGINS / "libOrthancDicomWeb.so").exists():
             raise MissingProgramError(
@@ -253,7 +258,12 @@ class OrthancServer:
             "CheckRevisions": False,
             "Plugins": [str(ORTHANC_PLUGINS / "libOrthancDicomWeb.so")],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            **self._changed,
         }
+        if self._script:
+            script = self._folder / "behaviour.lua"
+            script.write_text(self._script)
+            configuration["LuaScripts"] = [str(script)]
         file = self._folder / "orthanc.json"
         file.write_text(json.dumps(configuration))
         self._process = start_child([self._program, str(file)], self._log)

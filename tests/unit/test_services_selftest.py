@@ -6,6 +6,7 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
 
 import pydicom
 import pytest
@@ -15,7 +16,7 @@ from triage.dicom.header import read_header
 from triage.dicom.synthetic import PATIENT_NAME, synthetic_study
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import MESSAGE_KINDS, ObjectKind, ObjectReference
-from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
 from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.selftest import SOURCE, Archive, Sample, Verdict, recommended, selftest, synthetic_samples
 
@@ -164,6 +165,34 @@ def test_an_archive_that_is_not_there_ends_the_test() -> None:
     memory = Memory()
     with pytest.raises(DeliveryUnconfirmed, match="cannot connect"):
         selftest(Archive(nobody, memory.find, memory.fetch), run="r", at=AT, tell=lambda _: None)
+
+
+def answering(*errors: TriageError) -> Archive:
+    """An archive that gives the objects these errors in turn."""
+
+    def store(instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
+        return [
+            SendOutcome(one.sop_instance_uid, error, None) for one, error in zip(instances, cycle(errors), strict=False)
+        ]
+
+    return Archive(store, lambda study, wanted: set(), Memory().fetch)
+
+
+def test_one_reason_for_everything_ends_the_test() -> None:
+    for errors in (
+        [DeliveryRefused("SYNTHETIC: no valid token.")],
+        [DeliveryUnconfirmed("SYNTHETIC: no answer."), DeliveryUnconfirmed("SYNTHETIC: not sent, for no answer.")],
+    ):
+        with pytest.raises(type(errors[0])) as raised:
+            selftest(answering(*errors), run="r", at=AT, tell=lambda _: None)
+        assert raised.value is errors[0]
+
+
+def test_several_reasons_are_a_table() -> None:
+    archive = answering(DeliveryRefused("SYNTHETIC: no CT."), DeliveryRefused("SYNTHETIC: no SEG."))
+    verdict = selftest(archive, run="r", at=AT, tell=lambda _: None, settle_seconds=0)
+    assert {trial.error for trial in verdict.trials} == {"SYNTHETIC: no CT.", "SYNTHETIC: no SEG."}
+    assert verdict.recommended == ()
 
 
 def test_nothing_kept_is_nothing_recommended() -> None:

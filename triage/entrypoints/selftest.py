@@ -10,12 +10,15 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ConfigurationError, TriageError
 from triage.entrypoints import present, ways_out
 from triage.entrypoints.app import utc_now
 from triage.services.selftest import SOURCE, Trial, Verdict
 from triage.services.selftest import selftest as try_archive
 from triage.settings import DestinationSettings, Settings, read_settings
+
+_UIDS = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"})
 
 
 @click.command(epilog="Example: triage selftest pacs")
@@ -36,10 +39,11 @@ def selftest(config_file: Path | None, destination: str, as_json: bool) -> None:
     if as_json:
         present.print_json(_json(verdict))
     else:
-        out.print(_table(found.name, verdict.trials), *_sentences(verdict), sep="\n", soft_wrap=True)
-    lost = sorted({t.name for t in verdict.trials if not t.kept and t.name in found.objects})
-    if lost:
-        raise TriageError(f"{found.name} does not keep {', '.join(lost)}, which its settings send it.")
+        out.print(_table(found.name, verdict))
+        out.print(*_sentences(verdict, found.objects), sep="\n", soft_wrap=True, highlight=False)
+    failed = [trial for trial in verdict.trials if not trial.kept and trial.name in found.objects]
+    if failed:
+        raise TriageError(_failure(found.name, failed))
 
 
 def _named(settings: Settings, name: str) -> DestinationSettings:
@@ -47,20 +51,30 @@ def _named(settings: Settings, name: str) -> DestinationSettings:
         if destination.name == name:
             return destination
     known = ", ".join(d.name for d in settings.destinations) or "none"
-    raise ConfigurationError(f"There is no destination {name!r} in the settings; there is {known}.")
+    raise ConfigurationError(f"There is no destination {name!r}; the settings name: {known}.")
 
 
-def _table(name: str, trials: Sequence[Trial]) -> Table:
+def _failure(name: str, failed: Sequence[Trial]) -> str:
+    """Which of the objects that this destination is sent do not get there, or do not come back."""
+    refused = dict.fromkeys(trial.name for trial in failed if trial.error is not None)
+    lost = dict.fromkeys(trial.name for trial in failed if trial.error is None)
+    said = [f"did not store {', '.join(refused)}"] if refused else []
+    said += [f"did not give back {', '.join(lost)}"] if lost else []
+    return f"{name} {' and '.join(said)}, which its settings send it."
+
+
+def _table(name: str, verdict: Verdict) -> Table:
     table = Table(title=f"What {name} does with our objects", title_justify="left")
     for column in ("object", "stored", "found by query", "came back", "altered, or why not"):
         table.add_column(column, overflow="fold")
-    for kind, group in groupby(trials, key=lambda trial: trial.name):
+    for kind, group in groupby(verdict.trials, key=lambda trial: trial.name):
         tried = list(group)
         stored = [t for t in tried if t.error is None]
+        asked = verdict.not_found_because is None
         table.add_row(
             f"{kind} (source)" if kind == SOURCE else kind,
             _count(len(stored), len(tried)),
-            _count(sum(t.found for t in stored), len(stored)),
+            _count(sum(t.found for t in stored), len(stored)) if asked else "?",
             _count(sum(t.kept for t in stored), len(stored)),
             _remarks(tried),
         )
@@ -78,19 +92,31 @@ def _remarks(tried: Sequence[Trial]) -> str:
     return "; ".join(dict.fromkeys(remark for remark in remarks if remark)) or "unaltered"
 
 
-def _sentences(verdict: Verdict) -> list[str]:
-    wanted = ", ".join(f'"{kind}"' for kind in verdict.recommended)
-    said = [f"Recommended for this destination: objects = [{wanted}]" if wanted else "It keeps nothing of ours."]
+def _sentences(verdict: Verdict, configured: Sequence[ObjectKind]) -> list[str]:
+    said = [_recommendation(verdict, configured)]
+    altered = dict.fromkeys(change.element for trial in verdict.trials for change in trial.changed)
+    if altered:
+        said.append(f"It alters what it stores: {', '.join(altered)}.")
+    if not _UIDS.isdisjoint(altered):
+        said.append("With other UIDs our objects are not found beside their images: have the archive keep UIDs.")
     if verdict.not_found_because is not None:
         said.append(f"It could not be queried: {verdict.not_found_because}")
     if verdict.left_because is None:
         said.append("The synthetic study was deleted again.")
     else:
-        said.append(
-            f"The synthetic study {verdict.study_instance_uid} (patient SYNTHETIC^SELFTEST) is still there: "
-            f"{verdict.left_because} Delete it in the archive."
-        )
+        said.append(f"The synthetic study could not be deleted: {verdict.left_because}")
+        said.append(f"Please delete it in the archive: patient SYNTHETIC^SELFTEST, study {verdict.study_instance_uid}.")
     return said
+
+
+def _recommendation(verdict: Verdict, configured: Sequence[ObjectKind]) -> str:
+    if verdict.recommended:
+        kinds = ", ".join(f'"{kind}"' for kind in verdict.recommended)
+        same = ", as it is" if set(verdict.recommended) == set(configured) else ""
+        return f"Recommended for this destination: objects = [{kinds}]{same}."
+    if any(trial.error is None for trial in verdict.trials):
+        return "No result object came back, so nothing can be recommended."
+    return "It stores nothing of ours."
 
 
 def _json(verdict: Verdict) -> dict[str, object]:

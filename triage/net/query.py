@@ -190,7 +190,10 @@ class _Conversation:
         context_id, answer = self._assoc.dimse.get_msg(block=True)
         if answer is None:
             self._assoc.abort()
-            raise DeliveryUnconfirmed(f"{self._remote} gave no whole answer to the {self._service}.")
+            raise DeliveryUnconfirmed(
+                f"{self._remote} gave no whole answer to the {self._service}: some archives break off when they do "
+                f"not allow it for our AE title {self._remote.calling_ae_title!r}."
+            )
         answer._context_id = context_id
         return answer
 

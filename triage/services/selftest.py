@@ -16,7 +16,7 @@ from triage.dicom.header import read_header
 from triage.dicom.synthetic import synthetic_study
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import SEG_KINDS, SR_KINDS, ObjectKind, ObjectReference
-from triage.domain.errors import TriageError
+from triage.domain.errors import DeliveryUnconfirmed, TriageError
 from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
@@ -107,12 +107,13 @@ def selftest(
     Raises
     ------
     DeliveryUnconfirmed, DeliveryRefused
-        If the archive cannot be reached at all.
+        If nothing could be stored, and that has one reason.
     """
     samples = synthetic_samples(run, at)
     study = samples[0].reference.study_instance_uid
     tell(f"sending {len(samples)} objects")
     outcomes = archive.store([_outgoing(sample) for sample in samples])
+    _raise_what_ends_it(outcomes)
     errors = {o.sop_instance_uid: str(o.error) for o in outcomes if o.error is not None}
     tell("looking for them")
     wanted = {sample.reference.sop_instance_uid for sample in samples} - set(errors)
@@ -127,6 +128,15 @@ def selftest(
             trials.append(_fetched(archive, sample, found=uid in found))
     left = _remove(archive, study)
     return Verdict(study, tuple(trials), recommended(trials), not_found_because=silence, left_because=left)
+
+
+def _raise_what_ends_it(outcomes: Sequence[SendOutcome]) -> None:
+    """The one reason why nothing was stored: no answer at all, or the same refusal for every object."""
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(errors) < len(outcomes):
+        return
+    if all(isinstance(error, DeliveryUnconfirmed) for error in errors) or len({str(error) for error in errors}) == 1:
+        raise errors[0]
 
 
 def _outgoing(sample: Sample) -> OutgoingInstance:
@@ -160,7 +170,7 @@ def _fetched(archive: Archive, sample: Sample, *, found: bool) -> Trial:
 def _remove(archive: Archive, study: str) -> str | None:
     """Why the study is still there; None when it is gone."""
     if archive.remove is None:
-        return "This protocol has no way to delete."
+        return "The protocol of this destination has no way to delete."
     try:
         archive.remove(study)
     except TriageError as exc:
