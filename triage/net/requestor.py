@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from ssl import SSLContext
-from typing import cast
+from typing import Any, cast
 
 from pydicom.uid import UID
 from pynetdicom import AE, evt
@@ -141,7 +141,10 @@ def store(
     _, answer = assoc.dimse.get_msg(block=True)
     if answer is None:
         assoc.abort()
-        raise DeliveryUnconfirmed(f"{remote} gave no answer for this object: it may or may not be there.")
+        raise DeliveryUnconfirmed(
+            f"{remote} gave no answer for this object, which may or may not be there: some archives break off when "
+            f"they do not know our AE title {remote.calling_ae_title!r}."
+        )
     fits = isinstance(answer, C_STORE) and answer.MessageIDBeingRespondedTo == message_id
     if not fits or answer.Status is None:
         assoc.abort()
@@ -191,12 +194,20 @@ def _connect(
         )
     if assoc.is_established:
         return assoc
-    answer = assoc.acceptor.primitive
+    answer = assoc.acceptor.primitive or _overlooked(assoc)
     if answer is None:
         raise DeliveryUnconfirmed(entity.tls_trouble() or f"{remote} did not answer the association request.")
     if answer.result != 0x00:
         raise _rejection(remote, answer)
     return assoc
+
+
+def _overlooked(assoc: Association) -> A_ASSOCIATE | None:
+    """The answer of an archive that said no and hung up before pynetdicom looked whether it was connected."""
+    while True:
+        primitive: Any = assoc.dul.receive_pdu()
+        if primitive is None or isinstance(primitive, A_ASSOCIATE):
+            return primitive
 
 
 def _addresses(remote: RemoteAe) -> list[str]:
