@@ -126,7 +126,7 @@ def test_each_request_says_who_asks_and_what_for():
     ("code", "error", "words"),
     [
         (301, DeliveryRefused, "the address that it redirects to"),
-        (401, DeliveryRefused, "set bearer_token or the client certificate"),
+        (401, DeliveryRefused, "set token_file or the client certificate"),
         (403, DeliveryRefused, "give our bearer token or client certificate the right"),
         (405, DeliveryRefused, "does not offer this"),
         (429, DeliveryUnconfirmed, "it will be tried again"),

@@ -224,7 +224,7 @@ def test_qido_answers(code, body, found):
     [
         (200, b"<html>", DeliveryUnconfirmed, "no JSON"),
         (200, b"{}", DeliveryUnconfirmed, "no list"),
-        (401, b"", DeliveryRefused, "set bearer_token"),
+        (401, b"", DeliveryRefused, "set token_file"),
         (404, b"<html>", DeliveryRefused, "must be the root of the DICOMweb service"),
         (500, b"", DeliveryUnconfirmed, "it will be tried again"),
     ],

@@ -146,7 +146,7 @@ def test_a_server_without_room_is_tried_again(head):
 @pytest.mark.parametrize(
     ("code", "error", "words"),
     [
-        (401, DeliveryRefused, "set bearer_token or the client certificate"),
+        (401, DeliveryRefused, "set token_file or the client certificate"),
         (403, DeliveryRefused, "give our bearer token or client certificate the right"),
         (404, DeliveryRefused, "must be the root of the DICOMweb service"),
         (413, DeliveryRefused, "whose limit must be raised"),

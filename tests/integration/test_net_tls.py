@@ -86,7 +86,7 @@ def test_large_objects_come_whole(site):
 def test_a_name_that_the_certificate_does_not_have(site):
     with listening(Memory(), tls=site.files("archive.example")) as scp:
         there = remote(scp, tls=site.files())
-        with pytest.raises(DeliveryUnconfirmed, match=r"is for another name .*set expected_name of this destination"):
+        with pytest.raises(DeliveryUnconfirmed, match=r"is for another name .*set tls_name of this destination"):
             echo(there)
         echo(remote(scp, tls=site.files(expected_name="archive.example")))
 
@@ -94,7 +94,7 @@ def test_a_name_that_the_certificate_does_not_have(site):
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(site, stranger):
     memory = Memory()
     with listening(memory, tls=stranger.files(ca_file=None)) as scp:
-        with pytest.raises(DeliveryUnconfirmed, match=r"^The certificate of .* is not trusted \(.*\): set ca_file"):
+        with pytest.raises(DeliveryUnconfirmed, match=r"^The certificate of .* is not trusted \(.*\): set tls_ca"):
             echo(remote(scp, tls=site.files()))
         assert refused_sentence(memory).startswith("The peer refuses the listener's certificate")
 
@@ -190,7 +190,7 @@ def test_certificates_that_cannot_be_used_stop_the_start(site, tmp_path):
     certificate, _ = site.issue("127.0.0.1")
     _, other_key = site.issue("elsewhere.example")
     wrong = [
-        (TlsFiles(site.ca_file), "needs certificate_file and key_file"),
+        (TlsFiles(site.ca_file), "needs tls_certificate and tls_key"),
         (TlsFiles(site.ca_file, certificate, other_key), "not a readable pair of PEM files"),
         (TlsFiles(site.ca_file, certificate, tmp_path / "absent.key"), "No such file"),
         (site.files(ca_file=other_key), "is no readable PEM file"),

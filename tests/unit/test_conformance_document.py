@@ -20,8 +20,8 @@ from tests.every_kind import not_analysed, samples
 from tests.notices import negative, notice
 from tests.results import dataset
 from triage.dicom.codes import PRIVATE_SCHEME, all_codes
-from triage.dicom.uids import implementation_class_uid
 from triage.domain.encoded import MESSAGE_KINDS, ObjectKind
+from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from triage.net import commitment, contexts, incoming, scp, status, ups_scp
 from triage.net.hl7 import STUDY, Hl7Names, encode_oru
 from triage.net.status import Verdict, classify
@@ -185,12 +185,8 @@ def test_rejections_are_those_of_the_listener() -> None:
 def test_the_parameters_of_associations_are_those_of_the_code() -> None:
     said = {row[0]: row[1] for row in rows(TEXT.split("looked at.\n\n")[1])}
     options = incoming.ListenerOptions()
-    assert (
-        said["Implementation Class UID, on the network and in received files"]
-        == f"`{contexts.IMPLEMENTATION_CLASS_UID}`"
-    )
-    assert said["Implementation Class UID, in result objects"] == f"`{implementation_class_uid()}`"
-    assert said["Implementation Version Name"] == f"`{contexts.IMPLEMENTATION_VERSION_NAME}`"
+    assert said["Implementation Class UID"] == f"`{IMPLEMENTATION_CLASS_UID}`"
+    assert said["Implementation Version Name"] == f"`{IMPLEMENTATION_VERSION_NAME}`"
     assert said["maximum PDU received"] == f"{contexts.MAXIMUM_PDU_BYTES} bytes"
     assert said["associations accepted at the same time"].endswith(f"{options.max_associations} unless set")
     assert said["a peer that asks for no association is left after"] == f"{options.request_timeout_seconds:g} s"

@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
     token = DestinationSettings(name="web", kind="stow", url="https://a.example/dicom-web", token_file=gone)
     with pytest.raises(ConfigurationError, match="token_file of web cannot be read"):
         ways_out.send_to(token, Settings())
-    with pytest.raises(ConfigurationError, match="ca_file"):
+    with pytest.raises(ConfigurationError, match="tls_ca"):
         ways_out.tell(notifier("hl7", tls=True, tls_ca=gone), Settings())
 
 

@@ -10,8 +10,8 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from triage.dicom.explicit import AnyElement, buffer, encoded
-from triage.dicom.uids import IMPLEMENTATION_VERSION_NAME, implementation_class_uid
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
+from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 
 def encode_attribute_list(
@@ -26,7 +26,7 @@ def encode_attribute_list(
     meta.MediaStorageSOPClassUID = UID(sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(implementation_class_uid())
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     out = buffer()
     write_file_meta_info(out, meta, enforce_standard=True)

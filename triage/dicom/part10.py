@@ -12,9 +12,8 @@ from triage.dicom.codes import private_scheme
 from triage.dicom.equipment import contributing_equipment
 from triage.dicom.explicit import buffer, elements_of, encoded
 from triage.dicom.source import Source
-from triage.dicom.uids import IMPLEMENTATION_VERSION_NAME, implementation_class_uid
 from triage.domain.encoded import EncodedObject, ObjectKind
-from triage.domain.provenance import Provenance
+from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Provenance
 
 
 def encode_object(
@@ -62,6 +61,6 @@ def _file_meta(ds: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-    meta.ImplementationClassUID = UID(implementation_class_uid())
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return meta

@@ -30,7 +30,7 @@ _DEIDENTIFICATION_METHODS = (Tag(0x00120063), Tag(0x00120064))
 _LOSSY = (0x00282110, 0x00282112, 0x00282114)
 
 # Groups 0010 and 0012 hold the Patient, Patient Study and Clinical Trial modules, but for these of the series.
-_OF_THE_SERIES = frozenset({0x00120060, 0x00120071, 0x00120072})
+_OF_THE_SERIES = frozenset({0x00120060, 0x00120071, 0x00120072, 0x00120073})
 _STUDY_KEYWORDS = (
     *("SpecificCharacterSet", "TimezoneOffsetFromUTC"),
     *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber"),

@@ -11,7 +11,8 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from triage.dicom.uids import IMPLEMENTATION_VERSION_NAME, implementation_class_uid, synthetic_uid
+from triage.dicom.uids import synthetic_uid
+from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 SLICES, SIZE, PIXEL_MM, STEP_MM = 12, 128, 2.0, 5.0
 PATIENT_NAME = "SYNTHETIC^SELFTEST^Größe=合成^試験"
@@ -70,7 +71,7 @@ def _slice(run: str, at: datetime, index: int, hu: NDArray[np.float64]) -> bytes
     ds["PixelData"].VR = "OW"
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.ImplementationClassUID = UID(implementation_class_uid())
+    ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     ds.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     out = io.BytesIO()
     dcmwrite(out, ds, enforce_file_format=True)

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 _NAMESPACE = uuid.UUID("5b0f7c52-6c1e-5a0e-9d0c-0f6a6c1d7a11")
 """Root of every name below. Changing it would rename every object ever sent."""
 
-IMPLEMENTATION_VERSION_NAME = "ICHTRIAGE"
-
 
 def _under_2_25(*parts: str) -> str:
     """A UID from a name-based UUID (PS3.5 B.2): version 5 over the joined parts."""
@@ -41,11 +39,6 @@ def result_uid(kind: str, source_series_uid: str, source_sop_instance_uids: Iter
 def device_uid(bundle_digest: str) -> str:
     """The Device UID of the algorithm; a changed bundle is another device (IHE AI Results)."""
     return _under_2_25("device", bundle_digest)
-
-
-def implementation_class_uid() -> str:
-    """The Implementation Class UID of what writes our files (PS3.7 D.3.3.2)."""
-    return _under_2_25("implementation")
 
 
 def coding_scheme_uid() -> str:

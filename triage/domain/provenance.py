@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+IMPLEMENTATION_CLASS_UID: Final = "2.25.176507654421706497607635539210400890106"
+IMPLEMENTATION_VERSION_NAME: Final = "ICHTRIAGE"
+"""What wrote a file or called on the network (PS3.7 D.3.3.2)."""
 
 
 @dataclass(frozen=True, slots=True)

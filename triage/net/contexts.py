@@ -11,8 +11,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.176507654421706497607635539210400890106"
-IMPLEMENTATION_VERSION_NAME: Final = "ICHTRIAGE"
+from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
 MAXIMUM_PDU_BYTES: Final = 256 * 1024
 """dcmtk never sends more than 128 KiB at once; others fill what they are offered."""
 

@@ -46,7 +46,7 @@ class DicomWebTarget:
         if self.bearer_token is None:
             return
         if not self.bearer_token.isascii() or not self.bearer_token.isprintable() or " " in self.bearer_token:
-            raise ConfigurationError(f"bearer_token of {self} is empty or holds characters that no token has.")
+            raise ConfigurationError(f"token_file of {self} is empty or holds characters that no token has.")
         if url.scheme == "http" and not is_loopback(url.host):
             raise ConfigurationError(f"The bearer token of {self} would travel in the clear: use https.")
 
@@ -119,7 +119,7 @@ def http_trouble(target: DicomWebTarget, code: int, *, doing: str) -> TriageErro
 
 
 _ADVICE: Final = {
-    401: "set bearer_token or the client certificate of this destination to one that the server accepts",
+    401: "set token_file or the client certificate of this destination to one that the server accepts",
     403: "give our bearer token or client certificate the right to do this, on the server",
     404: "url of this destination must be the root of the DICOMweb service, such as https://pacs.example/dicom-web",
     405: "the service does not offer this, or url of this destination is not the root of the DICOMweb service",

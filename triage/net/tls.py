@@ -32,7 +32,7 @@ class TlsFiles:
 
     def __post_init__(self) -> None:
         if (self.certificate_file is None) != (self.key_file is None):
-            raise ConfigurationError("TLS: certificate_file and key_file go together; one of them is missing.")
+            raise ConfigurationError("tls_certificate and tls_key go together; one of them is missing.")
 
     def client_context(self) -> ssl.SSLContext:
         """What a requestor needs: the other side's certificate and name are always checked.
@@ -56,7 +56,7 @@ class TlsFiles:
             If there is no certificate, or a file is missing or is not what its key says.
         """
         if self.certificate_file is None:
-            raise ConfigurationError("TLS: a listener needs certificate_file and key_file.")
+            raise ConfigurationError("A listener that speaks TLS needs tls_certificate and tls_key.")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self.ca_file is not None:
             context.verify_mode = ssl.CERT_REQUIRED
@@ -69,14 +69,14 @@ class TlsFiles:
             try:
                 context.load_verify_locations(self.ca_file)
             except (OSError, ssl.SSLError) as exc:
-                raise ConfigurationError(f"TLS: ca_file {self.ca_file} is no readable PEM file ({_why(exc)}).") from exc
+                raise ConfigurationError(f"tls_ca {self.ca_file} is no readable PEM file ({_why(exc)}).") from exc
         if self.certificate_file is not None:
             try:
                 # Without a password function OpenSSL would ask for one on the terminal, and wait.
                 context.load_cert_chain(self.certificate_file, self.key_file, password=lambda: "")
             except (OSError, ssl.SSLError) as exc:
                 raise ConfigurationError(
-                    f"TLS: certificate_file {self.certificate_file} and key_file {self.key_file} are not a readable "
+                    f"tls_certificate {self.certificate_file} and tls_key {self.key_file} are not a readable "
                     f"pair of PEM files with an unencrypted key ({_why(exc)})."
                 ) from exc
         return context
@@ -103,23 +103,23 @@ def client_trouble(name: str, failure: OSError) -> str | None:
         if failure.verify_code in _NAME_MISMATCHES:
             return (
                 f"The certificate of {name} is for another name ({failure.verify_message.rstrip('.')}): set "
-                "expected_name of this destination to the name in the certificate, if that is the right machine."
+                "tls_name of this destination to the name in the certificate, if that is the right machine."
             )
         return (
-            f"The certificate of {name} is not trusted ({failure.verify_message}): set ca_file of this destination to "
+            f"The certificate of {name} is not trusted ({failure.verify_message}): set tls_ca of this destination to "
             "the authority that issued it, or have the archive's certificate renewed."
         )
     if reason in _NOT_TLS:
         return f"{name} does not speak TLS on this port: switch TLS off for this destination, or give its TLS port."
     if "ALERT" in reason:
         return (
-            f"{name} refuses our certificate or our kind of TLS ({_words(reason)}): set certificate_file and key_file "
+            f"{name} refuses our certificate or our kind of TLS ({_words(reason)}): set tls_certificate and tls_key "
             "of this destination to a certificate that the archive trusts."
         )
     if isinstance(failure, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
         return (
             f"{name} closed the connection during the TLS handshake: it may not speak TLS on this port, or not trust "
-            "our certificate (certificate_file of this destination)."
+            "our certificate (tls_certificate of this destination)."
         )
     if isinstance(failure, TimeoutError):
         return f"{name} did not answer the TLS handshake: does it speak TLS on this port?"
@@ -132,18 +132,21 @@ def server_trouble(failure: OSError) -> str | None:
     """One sentence on a peer that our TLS listener could not admit; None when it only went away."""
     reason = _reason(failure)
     if reason in _NOT_TLS:
-        return "The peer does not speak TLS, but the listener expects it: switch TLS on there, or off in listener.tls."
+        return (
+            "The peer does not speak TLS, but the listener expects it: switch TLS on there, or leave out "
+            "listener.tls_certificate."
+        )
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-        return "The peer showed no certificate, and listener.tls asks for one: give the sender a client certificate."
+        return "The peer showed no certificate, and listener.tls_ca asks for one: give the sender a client certificate."
     if isinstance(failure, ssl.SSLCertVerificationError):
         return (
-            f"The peer's certificate is not trusted ({failure.verify_message}): add its authority to ca_file of "
-            "listener.tls, or have the sender's certificate renewed."
+            f"The peer's certificate is not trusted ({failure.verify_message}): add its authority to "
+            "listener.tls_ca, or have the sender's certificate renewed."
         )
     if "ALERT" in reason:
         return (
             f"The peer refuses the listener's certificate ({_words(reason)}): give the sender the authority that "
-            "issued certificate_file of listener.tls."
+            "issued listener.tls_certificate."
         )
     if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
         return f"TLS with the peer failed: {_words(reason)}."
@@ -151,8 +154,8 @@ def server_trouble(failure: OSError) -> str | None:
 
 
 PLAIN_LISTENER: Final = (
-    "The peer speaks TLS, but the listener does not: switch TLS off there, or set certificate_file and key_file of "
-    "listener.tls."
+    "The peer speaks TLS, but the listener does not: switch TLS off there, or set "
+    "listener.tls_certificate and listener.tls_key."
 )
 
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "PACKET_LENGTH_TOO_LONG"})
