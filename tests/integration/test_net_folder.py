@@ -42,9 +42,7 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, head: list[Outgo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_that_cannot_be_read_is_its_own_error(
-    tmp_path: Path, head: list[OutgoingInstance]
-) -> None:
+def test_an_object_that_cannot_be_read_is_its_own_error(tmp_path: Path, head: list[OutgoingInstance]) -> None:
     def gone() -> bytes:
         raise NotFound("The file is gone.")
 
