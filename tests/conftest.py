@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from triage.store.db import Database, upgrade
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
+# A job that a shell runs in the background ignores SIGINT, and so would our servers, which are ended by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure; in CI the same examples run every time.
 hypothesis.settings.register_profile("here", deadline=None)

@@ -160,7 +160,7 @@ def test_the_text_report_is_opened(viewer: Viewer, orthanc: OrthancServer, head:
     viewer.open_series("SR")
     text = viewer.text_when(lambda shown: "Intracranial hemorrhage suspected" in shown)
     viewer.picture("viewer-sr-text")
-    assert "Diagnostic Imaging Report" in text
+    assert "Triage notification, not a diagnosis" in text
     assert "Probability: 0.970" in text
 
 

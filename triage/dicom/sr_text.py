@@ -68,7 +68,7 @@ def _document(
     """What every text says: on which procedure, by whom, ``items``, by which model, and what it is not."""
     # Not the title of TID 1500: viewers look for measurements under that one, and here are none. Separate items,
     # or they show one paragraph of values without their names.
-    root = ContainerContentItem(codes.DIAGNOSTIC_IMAGING_REPORT.concept(), is_content_continuous=False)
+    root = ContainerContentItem(codes.TRIAGE_NOTIFICATION.concept(), is_content_continuous=False)
     root.ContentSequence = ContentSequence()
     root.ContentSequence.append(
         CodeContentItem(codes.PROCEDURE_REPORTED.concept(), procedure.concept(), RelationshipTypeValues.HAS_CONCEPT_MOD)
