@@ -85,6 +85,15 @@ def test_only_suspected_studies(positive: Analysed, negative: Analysed) -> None:
     assert result_set(case(negative), profiles) == []
 
 
+def test_an_archive_that_holds_a_suspected_revision_hears_that_it_is_no_longer_so(negative: Analysed) -> None:
+    study = str(dataset(negative.sr()).StudyInstanceUID)
+    before = [ObjectReference(study, "1.2.3.2", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.4")]
+    profiles = {"pacs": Profile((SEG, SR), only_suspected=True), "ward": Profile((SR,), only_suspected=True)}
+    made = result_set(case(negative, superseded={"pacs": before}), profiles)
+    assert kinds(made, "pacs") == [SR]
+    assert kinds(made, "ward") == []
+
+
 @pytest.mark.parametrize("seg", [SEG, ObjectKind.SEG_LABELMAP, ObjectKind.SEG_FRACTIONAL])
 @pytest.mark.parametrize("sr", [SR, ObjectKind.SR_COMPREHENSIVE, ObjectKind.SR_ENHANCED])
 def test_a_report_names_the_segmentation_that_its_archive_gets(

@@ -132,11 +132,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         stored = instances.of_series(tx, job.series_id)
         predecessors = results.predecessors(tx, job.series_id, job.revision)
         told_before = results.told_before(tx, job.series_id, job.revision)
-        superseded = {
-            name: results.sent_before(tx, job.series_id, job.revision, name)
-            for name, profile in analyst.profiles.items()
-            if profile.reject_superseded
-        }
+        superseded = {name: results.sent_before(tx, job.series_id, job.revision, name) for name in analyst.profiles}
     wanted = {header.sop_instance_uid for header in usable([s.header for s in stored])}
     contents = [analyst.blobs.read(s.blob_key) for s in stored if s.sop_instance_uid in wanted]
     volume = read_volume(contents)

@@ -72,8 +72,9 @@ class _Maker:
         self._key_slices = key_slices(case.analysis.labels, case.volume, case.analysis.result)
 
     def objects(self, destination: str, profile: Profile) -> list[EncodedObject]:
-        if not profile.wants(self._case.analysis.result):
-            return []
+        superseded = self._case.superseded.get(destination, ())
+        if not profile.wants(self._case.analysis.result) and not superseded:
+            return []  # an archive that holds an earlier revision gets the next one, whatever that says
         outlined = bool(self._case.analysis.labels.any())
         results = self._seg(profile.seg_kind or ObjectKind.SEG) if outlined else []
         if profile.sr_kind is not None:
@@ -86,7 +87,7 @@ class _Maker:
         if ObjectKind.KOS in profile.objects and self._key_slices:
             found += self._key_objects([one for one in results if one.kind in profile.objects])
         if profile.reject_superseded:
-            found += self._rejection(self._case.superseded.get(destination, ()))
+            found += self._rejection(superseded)
         return found
 
     def _once(self, key: Key, make: Callable[[], list[EncodedObject]]) -> list[EncodedObject]:
