@@ -15,7 +15,7 @@ UNEVEN_MM = [0, 4.2, 8.4, 12.6, 13.8, 21.2, 28.6, 36.0, 43.4]
 
 
 def synthetic(**options: object) -> Callable[[Path], Analysed]:
-    return lambda _: analysed([part10(ds) for ds in ct_series(9, **options)])  # type: ignore[arg-type]
+    return lambda _: analysed([part10(ds) for ds in ct_series(9, **options)])
 
 
 def real(folder: str) -> Callable[[Path], Analysed]:

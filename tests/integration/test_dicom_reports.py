@@ -133,7 +133,7 @@ def broken_pixels() -> list[bytes]:
 
 
 def single(*others: object) -> list[bytes]:
-    return [part10(ds) for ds in others]  # type: ignore[arg-type]
+    return [part10(ds) for ds in others]
 
 
 UNUSABLE = {

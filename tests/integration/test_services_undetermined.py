@@ -19,6 +19,7 @@ from triage.domain.profile import Profile
 from triage.domain.work import ClaimedBatch
 from triage.services.undetermined import report_next
 from triage.store import deliveries, results
+from triage.store.blobs import BlobStore
 from triage.store.results import ResultObjectRecord
 
 ASKED = replace(REPORT, undetermined=True)
@@ -34,7 +35,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
 
 
 def too_few(**overrides: object) -> list[Dataset]:
-    return ct_series(3, 64, 64, **overrides)  # type: ignore[arg-type]
+    return ct_series(3, 64, 64, **overrides)
 
 
 def refused(site: Site, series: list[Dataset], association: str = "a1") -> str:
@@ -149,3 +150,39 @@ def test_files_that_are_gone_end_in_no_report_and_no_loop(site: Site) -> None:
     assert objects(site, study) == []
     assert not report_next(site.analyst)
     assert site.row(study).status is WorklistStatus.NOT_ANALYSED
+
+
+def test_a_late_slice_while_the_report_is_written_wins(site: Site) -> None:
+    series = head()
+    study = refused(site, series[:3])
+    site.wait(WAIT_SECONDS)
+    arrived = iter([lambda: site.send(series[3:], "a2")])
+
+    class Slow(BlobStore):
+        def put(self, content: bytes) -> str:
+            for arrive in arrived:
+                arrive()
+            return super().put(content)
+
+    assert report_next(replace(site.analyst, blobs=Slow(site.root)))
+    assert objects(site, study) == []
+    site.settle()
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+def test_two_workers_report_once(site: Site) -> None:
+    study = refused(site, too_few())
+    site.wait(WAIT_SECONDS)
+    others = iter([lambda: report_next(site.analyst)])
+
+    class Slow(BlobStore):
+        def put(self, content: bytes) -> str:
+            for other in others:
+                assert other()
+            return super().put(content)
+
+    assert report_next(replace(site.analyst, blobs=Slow(site.root)))
+    assert len(objects(site, study)) == 2
+    with site.db.read() as tx:
+        assert len(deliveries.of_study(tx, study)) == 2

@@ -84,8 +84,8 @@ def contents_of(source: str) -> list[bytes]:
         return [part10(ds) for ds in ct_series(9, rows=61, columns=47)]
     if source == "tilted and uneven":
         heights = [0, 4.2, 8.4, 12.6, 13.8, 21.2, 28.6, 36.0, 43.4]
-        thickness = lambda i: 4.0 if i < 5 else 7.0  # noqa: E731
-        return [part10(ds) for ds in ct_series(9, heights_mm=heights, tilt_degrees=18.5, SliceThickness=thickness)]
+        uneven = {"heights_mm": heights, "SliceThickness": lambda i: 4.0 if i < 5 else 7.0}
+        return [part10(ds) for ds in ct_series(9, tilt_degrees=18.5, **uneven)]
     return [part10(ds) for ds in ct_series(9)]
 
 

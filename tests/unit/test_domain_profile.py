@@ -32,7 +32,7 @@ def test_the_kinds_of_segmentation_and_report() -> None:
 )
 def test_what_cannot_be(given: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Profile(**given)  # type: ignore[arg-type]
+        Profile(**given)
 
 
 def test_which_results_are_wanted() -> None:

@@ -30,7 +30,7 @@ def notifier(kind: str, **more: Any) -> NotifierSettings:
         "pull": {"retrieve_ae_title": "PACS"},
         "webhook": {"url": "http://127.0.0.1:1/"},
     }[kind]
-    return NotifierSettings(name=kind, kind=kind, **{**needed, **more})  # type: ignore[arg-type]
+    return NotifierSettings(name=kind, kind=kind, **{**needed, **more})
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_a_list_is_told_with_the_objects_that_were_made() -> None:
     ],
 )
 def test_who_is_told_of_what(changes: dict[str, bool], tells_of: list[Notice]) -> None:
-    notifier = Notifier(spell_out, **changes)  # type: ignore[arg-type]
+    notifier = Notifier(spell_out, **changes)
     assert [notice for notice in (SUSPECTED, QUIET, REFUSED) if told(notifier, notice)] == tells_of
 
 

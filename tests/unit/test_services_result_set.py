@@ -34,7 +34,7 @@ def case(made: Analysed, **more: object) -> Case:
     found = {s: p for s, p in probabilities.items() if p.any()}
     evidence = np.zeros((len(made.labels), 6))
     analysis = Analysis(made.result, made.labels, made.labels, evidence, len(made.labels), found)
-    return Case(made.contents, made.volume, analysis, made.provenance, **more)  # type: ignore[arg-type]
+    return Case(made.contents, made.volume, analysis, made.provenance, **more)
 
 
 def kinds(addressed: Iterable[Addressed], destination: str = "pacs") -> list[ObjectKind]:

@@ -59,7 +59,7 @@ class Memory:
         return out.getvalue()
 
     def tried(self, **more: object) -> Verdict:
-        archive = Archive(self.store, self.find, self.fetch, **more)  # type: ignore[arg-type]
+        archive = Archive(self.store, self.find, self.fetch, **more)
         return selftest(archive, run="a run", at=AT, tell=lambda _: None, settle_seconds=0)
 
 

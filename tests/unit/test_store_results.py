@@ -196,6 +196,18 @@ def test_what_a_destination_was_sent_of_the_revision_before(database: Database) 
         assert only.sop_instance_uid == results.objects_of_study(tx, STUDY)[-1].sop_instance_uid
 
 
+def test_a_revision_that_was_never_sent_does_not_hide_the_one_that_was(database: Database) -> None:
+    finish(database, job := running(database))
+    with database.read() as tx:
+        first = results.sent_before(tx, job.series_id, 2, "pacs")
+    second = _next_revision(database, 2, 60)
+    with database.transaction() as tx:
+        results.put_provisional(tx, second, result(), bundle_digest=DIGEST, bundle="b", now=at(61))
+    _next_revision(database, 3, 120)
+    with database.read() as tx:
+        assert results.sent_before(tx, job.series_id, 3, "pacs") == first
+
+
 def test_the_latest_result_is_that_of_the_latest_revision(database: Database) -> None:
     job = running(database)
     finish(database, job, score=0.9)

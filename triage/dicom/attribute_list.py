@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import write_file_meta_info
+from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
-from triage.dicom.explicit import AnyElement, buffer, encoded
+from triage.dicom.explicit import AnyElement, encoded
+from triage.dicom.part10 import file_head
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
-from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 
 def encode_attribute_list(
@@ -21,22 +20,13 @@ def encode_attribute_list(
 
     SOP Class and Instance UID travel in the command, so that they stand in the meta information only.
     """
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    out = buffer()
-    write_file_meta_info(out, meta, enforce_standard=True)
     return EncodedObject(
         kind=kind,
         sop_class_uid=sop_class_uid,
         sop_instance_uid=sop_instance_uid,
         series_instance_uid="",
         transfer_syntax_uid=str(ExplicitVRLittleEndian),
-        content=b"".join([b"\0" * 128, b"DICM", out.getvalue(), encoded(elements)]),
+        content=file_head(sop_class_uid, sop_instance_uid, ExplicitVRLittleEndian) + encoded(elements),
     )
 
 

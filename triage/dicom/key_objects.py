@@ -17,7 +17,7 @@ from triage.dicom.equipment import serial_number, series_description, series_num
 from triage.dicom.header import OWN_NAME
 from triage.dicom.part10 import encode_object
 from triage.dicom.source import Source, read_source
-from triage.dicom.sr_document import as_evidence, object_reference, observer, source_frame
+from triage.dicom.sr_document import as_evidence, observer, source_frame
 from triage.dicom.sr_groups import notices
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.key_slices import KEY_SLICES
@@ -73,7 +73,7 @@ def encode_key_objects(
         slice_source = volume.sources[index]
         image, frames = source_frame(source, slice_source.sop_instance_uid, slice_source.frame_number)
         selected.append((image, True, frames))
-    selected += [_result(object_reference(one, source)) for one in referenced]
+    selected += [_result(one.reference(source.study_instance_uid)) for one in referenced]
     # The same slices beside another set of results are another selection.
     name = " ".join(["KOS", *map(str, key_slices), *(one.sop_instance_uid for one in referenced)])
     description = "What to look at first, selected by software."

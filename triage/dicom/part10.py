@@ -50,17 +50,19 @@ def date_and_time(at: datetime) -> tuple[str, str]:
 
 
 def _file_bytes(ds: Dataset, source: Source, transfer_syntax_uid: str) -> bytes:
-    meta = buffer()
-    write_file_meta_info(meta, _file_meta(ds, transfer_syntax_uid), enforce_standard=True)
-    return b"".join([b"\0" * 128, b"DICM", meta.getvalue(), encoded({**elements_of(ds), **source.copied})])
+    head = file_head(ds.SOPClassUID, ds.SOPInstanceUID, transfer_syntax_uid)
+    return head + encoded({**elements_of(ds), **source.copied})
 
 
-def _file_meta(ds: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
+def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble, prefix and file meta information (PS3.10 7.1) of a file of ours."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
     meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    return meta
+    out = buffer()
+    write_file_meta_info(out, meta, enforce_standard=True)
+    return b"\0" * 128 + b"DICM" + bytes(out.getvalue())

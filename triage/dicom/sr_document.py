@@ -28,7 +28,6 @@ from triage.dicom.source import Source
 from triage.dicom.uids import device_uid
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.provenance import Provenance
-from triage.domain.study import InstanceHeader
 
 _CONTENT = Tag(0x0040A730)
 
@@ -150,22 +149,8 @@ def observer(provenance: Provenance) -> ObserverContext:
 
 def references(source: Source, *made: EncodedObject | None) -> list[ObjectReference]:
     """Every source instance, then those objects that were made of them; None is passed over."""
-    found = [instance_reference(header) for header in source.instances]
-    return found + [object_reference(one, source) for one in made if one is not None]
-
-
-def instance_reference(header: InstanceHeader) -> ObjectReference:
-    """Where a source instance is found."""
-    return ObjectReference(
-        header.study_instance_uid, header.series_instance_uid, header.sop_class_uid, header.sop_instance_uid
-    )
-
-
-def object_reference(made: EncodedObject, source: Source) -> ObjectReference:
-    """Where an object is found that was made of the source."""
-    return ObjectReference(
-        source.study_instance_uid, made.series_instance_uid, made.sop_class_uid, made.sop_instance_uid
-    )
+    found = [ObjectReference.of(header) for header in source.instances]
+    return found + [one.reference(source.study_instance_uid) for one in made if one is not None]
 
 
 def source_frame(source: Source, sop_instance_uid: str, frame_number: int) -> tuple[ObjectReference, list[int] | None]:
@@ -173,7 +158,7 @@ def source_frame(source: Source, sop_instance_uid: str, frame_number: int) -> tu
     header = next((i for i in source.instances if i.sop_instance_uid == sop_instance_uid), None)
     if header is None:
         raise ValueError("the key slice of the result is not among the given contents")
-    return instance_reference(header), None if header.sop_class_uid == CTImageStorage else [frame_number]
+    return ObjectReference.of(header), None if header.sop_class_uid == CTImageStorage else [frame_number]
 
 
 def as_evidence(references: Iterable[ObjectReference]) -> list[Dataset]:

@@ -98,7 +98,7 @@ def encode_ups(
     ds.CommentsOnTheScheduledProcedureStep = " ".join(notice.statements)
     ds.InputReadinessState = "READY"
     title = AeTitle(retrieve_ae_title).value
-    inputs = by_series([*_images(source), *notice.objects.values()])
+    inputs = by_series([*[ObjectReference.of(header) for header in source.instances], *notice.objects.values()])
     ds.InputInformationSequence = [_input(members, title) for members in inputs.values()]
     ds.StudyInstanceUID = source.study_instance_uid
     ds.ProcedureStepState = "SCHEDULED"
@@ -131,13 +131,6 @@ def _parameters(notice: Notice) -> Iterator[Dataset]:
         yield NumContentItem(codes.VOLUME.concept(), volume, codes.MILLILITRE.concept())
     for subtype in outlined:
         yield CodeContentItem(codes.SUBTYPE.concept(), codes.SUBTYPE_CODES[subtype].subtype.concept())
-
-
-def _images(source: Source) -> list[ObjectReference]:
-    return [
-        ObjectReference(one.study_instance_uid, one.series_instance_uid, one.sop_class_uid, one.sop_instance_uid)
-        for one in source.instances
-    ]
 
 
 def _input(members: Sequence[ObjectReference], retrieve_ae_title: str) -> Dataset:

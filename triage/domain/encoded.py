@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from triage.domain.study import InstanceHeader
+
 
 class ObjectKind(StrEnum):
     """What can be made of a result. A destination names the kinds that it is sent; a notifier has one."""
@@ -46,12 +48,21 @@ class EncodedObject:
     transfer_syntax_uid: str
     content: bytes
 
+    def reference(self, study_instance_uid: str) -> ObjectReference:
+        """Where it is found; results lie in the study of their source."""
+        return ObjectReference(study_instance_uid, self.series_instance_uid, self.sop_class_uid, self.sop_instance_uid)
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
-    """Where a result object is found (PS3.3 C.17.2): the study, its series, its class and itself."""
+    """Where an object is found (PS3.3 C.17.2): the study, its series, its class and itself."""
 
     study_instance_uid: str
     series_instance_uid: str
     sop_class_uid: str
     sop_instance_uid: str
+
+    @classmethod
+    def of(cls, header: InstanceHeader) -> ObjectReference:
+        """Where a received instance is found."""
+        return cls(header.study_instance_uid, header.series_instance_uid, header.sop_class_uid, header.sop_instance_uid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from triage.dicom.availability import encode_availability
 from triage.dicom.source import Source
@@ -19,6 +19,7 @@ from triage.net.dicomweb import DicomWebTarget
 from triage.net.folder import FolderTarget
 from triage.net.hl7 import Hl7Names, encode_oru
 from triage.net.mllp import Hl7Receiver
+from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.net.scu import RemoteAe
 from triage.net.tls import TlsFiles
 from triage.net.webhook import Webhook, encode_webhook
@@ -28,6 +29,9 @@ from triage.services.notify import Encode, Notifier
 from triage.services.selftest import Archive
 from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings, Settings
 from triage.settings.ways_out import WayOut
+
+Target = TypeVar("Target")
+Outcomes = list[SendOutcome]
 
 
 def send_to(destination: DestinationSettings, settings: Settings) -> Send:
@@ -45,23 +49,34 @@ def send_to(destination: DestinationSettings, settings: Settings) -> Send:
 
 def tell(notifier: NotifierSettings, settings: Settings) -> Send:
     """The way to a reading list that is told; one that pulls has none."""
+    patience = notifier.timeout_seconds
     match notifier.kind:
         case "hl7":
-            tls = _tls_files(notifier)
-            receiver = Hl7Receiver(
-                notifier.host, notifier.port or 0, tls.client_context() if tls else None, notifier.tls_name
-            )
-            return partial(mllp.send, receiver, timeout_seconds=notifier.timeout_seconds)
+            return _made_anew(partial(_hl7_receiver, notifier), partial(mllp.send, timeout_seconds=patience))
         case "ups" | "ian":
-            return partial(create.send, remote_ae(notifier, settings), timeout_seconds=notifier.timeout_seconds)
+            return partial(create.send, remote_ae(notifier, settings), timeout_seconds=patience)
         case "webhook":
-            tls = _tls_files(notifier)
-            secret = _secret(notifier, notifier.secret_file, "secret_file")
-            receiver_of_posts = Webhook(notifier.url, secret.encode(), tls.client_context() if tls else None)
-            return partial(webhook.send, receiver_of_posts, timeout_seconds=notifier.timeout_seconds)
+            return _made_anew(partial(_webhook, notifier), partial(webhook.send, timeout_seconds=patience))
         case "pull":
             raise ValueError(f"{notifier.name} asks for itself")
     assert_never(notifier.kind)
+
+
+def _made_anew(make: Callable[[], Target], send: Callable[[Target, Sequence[OutgoingInstance]], Outcomes]) -> Send:
+    """A way whose certificates and secrets are read for each sending, so that they may be renewed."""
+    make()  # what cannot be read is said at start
+    return lambda instances: send(make(), instances)
+
+
+def _hl7_receiver(notifier: NotifierSettings) -> Hl7Receiver:
+    tls = _tls_files(notifier)
+    return Hl7Receiver(notifier.host, notifier.port or 0, tls.client_context() if tls else None, notifier.tls_name)
+
+
+def _webhook(notifier: NotifierSettings) -> Webhook:
+    tls = _tls_files(notifier)
+    secret = _secret(notifier, notifier.secret_file, "secret_file")
+    return Webhook(notifier.url, secret.encode(), tls.client_context() if tls else None)
 
 
 def notifiers(settings: Settings) -> dict[str, Notifier]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +23,7 @@ from triage.net.contexts import UNCOMPRESSED, ListenerService
 from triage.net.outgoing import RemoteAe
 from triage.net.requestor import associate
 from triage.net.status import Verdict, classify, meaning
+from triage.net.verbatim import quiet
 
 log = structlog.get_logger()
 
@@ -182,8 +182,7 @@ def _answer(request: N_EVENT_REPORT, syntax: str, on_report: OnReport) -> int:
 
 def _report(request: N_EVENT_REPORT, syntax: str) -> CommitmentReport:
     try:
-        with warnings.catch_warnings():  # what is odd in a peer's UIDs is judged here
-            warnings.simplefilter("ignore")
+        with quiet():  # what is odd in a peer's UIDs is judged here
             information = cast(BytesIO, request.EventInformation) or BytesIO()
             ds = decode(information, UID(syntax).is_implicit_VR, UID(syntax).is_little_endian)
             transaction_uid = str(ds.get("TransactionUID", ""))

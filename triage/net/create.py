@@ -19,7 +19,7 @@ from triage.net.contexts import UNCOMPRESSED
 from triage.net.outgoing import OutgoingInstance, RemoteAe, SendOutcome
 from triage.net.part10 import dataset_offset
 from triage.net.requestor import associate
-from triage.net.status import Verdict, classify, meaning
+from triage.net.status import failure
 from triage.net.verbatim import implicit
 
 EXPLICIT_VR_LITTLE_ENDIAN: Final = UNCOMPRESSED[0]
@@ -62,7 +62,8 @@ def _send_one(remote: RemoteAe, assoc: Association, item: OutgoingInstance, mess
     error: TriageError | None
     try:
         status = _create(remote, assoc, item, message_id)
-        error = _error(remote, status)
+        words = f"{_MEANINGS[status]} (0x{status:04X})" if status in _MEANINGS else None
+        error = failure(str(remote), status, words)
     except TriageError as exc:
         error = exc
     return SendOutcome(item.sop_instance_uid, error, status)
@@ -103,14 +104,3 @@ def _context(remote: RemoteAe, assoc: Association, item: OutgoingInstance) -> tu
         if context_id is not None:
             return int(context_id), syntax
     raise DeliveryRefused(f"{remote} does not accept {UID(item.sop_class_uid).name}.")
-
-
-def _error(remote: RemoteAe, status: int) -> TriageError | None:
-    words = f"{_MEANINGS[status]} (0x{status:04X})" if status in _MEANINGS else meaning(status)
-    match classify(status):
-        case Verdict.ACCEPTED:
-            return None
-        case Verdict.LATER:
-            return DeliveryUnconfirmed(f"{remote} answered {words}; the message will be sent again.", status)
-        case Verdict.REFUSED:
-            return DeliveryRefused(f"{remote} answered {words}; sending it again cannot help.", status)

@@ -12,7 +12,7 @@ from triage.net.contexts import UNCOMPRESSED
 from triage.net.outgoing import OutgoingInstance, RemoteAe, SendOutcome
 from triage.net.part10 import dataset_offset
 from triage.net.requestor import associate, store
-from triage.net.status import Verdict, classify, meaning
+from triage.net.status import failure, meaning
 
 MAXIMUM_CONTEXTS = 128
 """Presentation context ids are the odd numbers up to 255 (PS3.8 9.3.2.2)."""
@@ -83,18 +83,7 @@ def _send_one(
         content = item.read()
         dataset = memoryview(content)[dataset_offset(content) :]
         status = store(remote, assoc, item, dataset, message_id, timeout_seconds)
-        error = _error(remote, status)
+        error = failure(str(remote), status)
     except TriageError as exc:
         error = exc
     return SendOutcome(item.sop_instance_uid, error, status)
-
-
-def _error(remote: RemoteAe, status: int) -> TriageError | None:
-    said = f"{remote} answered {meaning(status)}"
-    match classify(status):
-        case Verdict.ACCEPTED:
-            return None
-        case Verdict.LATER:
-            return DeliveryUnconfirmed(f"{said}; it will be sent again.", status)
-        case Verdict.REFUSED:
-            return DeliveryRefused(f"{said}; sending it again cannot help.", status)

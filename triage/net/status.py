@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
+
 SUCCESS: Final = 0x0000
 OUT_OF_RESOURCES: Final = 0xA700
 CANNOT_UNDERSTAND: Final = 0xC000
@@ -69,6 +71,18 @@ def classify(status: int) -> Verdict:
     if status in _REFUSED or status >> 8 in (0xA8, 0xA9) or status >> 12 == 0xC:
         return Verdict.REFUSED
     return Verdict.LATER
+
+
+def failure(who: str, status: int, words: str | None = None) -> TriageError | None:
+    """What an answer means for the object that was sent; None when ``who`` has it. ``words`` instead of `meaning`."""
+    said = f"{who} answered {words or meaning(status)}"
+    match classify(status):
+        case Verdict.ACCEPTED:
+            return None
+        case Verdict.LATER:
+            return DeliveryUnconfirmed(f"{said}; it will be sent again.", status)
+        case Verdict.REFUSED:
+            return DeliveryRefused(f"{said}; sending it again cannot help.", status)
 
 
 def meaning(status: int) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
+from triage.domain.errors import DeliveryUnconfirmed, TriageError
 from triage.net.dicomweb import JSON, DicomWebTarget, client, fetch, http_trouble
 from triage.net.outgoing import OutgoingInstance, SendOutcome
-from triage.net.status import Verdict, classify, meaning
+from triage.net.status import failure
 
 SLOWEST_BYTES_PER_SECOND = 100_000
 """A server may work through a large object before it answers: large objects get more time."""
@@ -68,7 +68,7 @@ def _send_one(
         return SendOutcome(item.sop_instance_uid, exc, None), exc
     try:
         status = _status(target, response.status_code, body, item.sop_instance_uid)
-        error = _error(target, status)
+        error = failure(str(target), status)
     except TriageError as exc:
         error = exc
     return SendOutcome(item.sop_instance_uid, error, status), None
@@ -126,17 +126,6 @@ def _status(target: DicomWebTarget, code: int, body: bytes, sop_instance_uid: st
     if not 200 <= code < 300:
         raise http_trouble(target, code, doing="STOW-RS")
     raise DeliveryUnconfirmed(f"{target} answered HTTP {code} without a word on this object: it may not be there.")
-
-
-def _error(target: DicomWebTarget, status: int) -> TriageError | None:
-    said = f"{target} answered {meaning(status)}"
-    match classify(status):
-        case Verdict.ACCEPTED:
-            return None
-        case Verdict.LATER:
-            return DeliveryUnconfirmed(f"{said}; it will be sent again.", status)
-        case Verdict.REFUSED:
-            return DeliveryRefused(f"{said}; sending it again cannot help.", status)
 
 
 def _said(body: bytes) -> dict[str, Any]:

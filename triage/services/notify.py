@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from triage.dicom.source import Source
-from triage.domain.encoded import EncodedObject, ObjectReference
+from triage.domain.encoded import EncodedObject
 from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Notice
 from triage.services.result_set import Addressed
@@ -73,7 +73,7 @@ def messages(
         if not notifier.wants(about) and name not in told_before:
             continue
         objects = {
-            item.encoded.kind: _reference(about, item.encoded)
+            item.encoded.kind: item.encoded.reference(about.study_instance_uid)
             for item in made
             if notifier.after is None or notifier.after in item.destinations
         }
@@ -84,9 +84,3 @@ def messages(
         identifier = source.result_uid(f"notice {name} {what}", about.provenance)
         told.append(Addressed(notifier.encode(replace(about, objects=objects), source, identifier), to))
     return told
-
-
-def _reference(about: Notice, encoded: EncodedObject) -> ObjectReference:
-    return ObjectReference(
-        about.study_instance_uid, encoded.series_instance_uid, encoded.sop_class_uid, encoded.sop_instance_uid
-    )

@@ -211,11 +211,10 @@ def synthetic_samples(run: str, at: datetime) -> list[Sample]:
     }
     made = result_set(Case(contents, volume, analysis, provenance), profiles)
     sources = [read_header(content) for content in contents]
-    study = sources[0].study_instance_uid
     images = [
         Sample(
             SOURCE,
-            ObjectReference(study, header.series_instance_uid, header.sop_class_uid, header.sop_instance_uid),
+            ObjectReference.of(header),
             header.transfer_syntax_uid,
             content,
         )
@@ -224,7 +223,7 @@ def synthetic_samples(run: str, at: datetime) -> list[Sample]:
     objects = [
         Sample(
             one.kind,
-            ObjectReference(study, one.series_instance_uid, one.sop_class_uid, one.sop_instance_uid),
+            one.reference(sources[0].study_instance_uid),
             one.transfer_syntax_uid,
             one.content,
         )

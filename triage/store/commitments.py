@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,8 @@ from sqlalchemy import ColumnElement, Row, select, update
 
 from triage.domain.errors import StaleState
 from triage.domain.lifecycle import DeliveryState
-from triage.store.deliveries import joined, move
-from triage.store.schema import deliveries, result_objects, results
+from triage.store.deliveries import joined, lock_result_set, move
+from triage.store.schema import deliveries
 from triage.store.transaction import Transaction
 
 ACTOR = "send"
@@ -53,17 +54,7 @@ def claim(tx: Transaction, *, destination: str, now: datetime, answer_by: dateti
 
     The deadline is written before anything is asked: whoever dies in between, the question is asked again.
     """
-    longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
-    result_id = tx.connection.execute(
-        longest.where(*_due(destination, now))
-        .order_by(deliveries.c.commit_at, deliveries.c.id)
-        .limit(1)
-        .with_for_update(of=results, skip_locked=True, key_share=True)
-    ).scalar_one_or_none()
-    if result_id is None:
-        return None
-    mine = joined().where(results.c.id == result_id, *_due(destination, now)).order_by(deliveries.c.id)
-    rows = tx.connection.execute(mine.with_for_update(of=deliveries, skip_locked=True)).all()
+    rows = lock_result_set(tx, deliveries.c.commit_at, *_due(destination, now))
     if not rows:
         return None
     transaction_uid = f"2.25.{uuid.uuid4().int}"
@@ -73,28 +64,14 @@ def claim(tx: Transaction, *, destination: str, now: datetime, answer_by: dateti
         .where(deliveries.c.id.in_([row.id for row in rows]))
         .values(commit_transaction_uid=transaction_uid, commit_attempt=attempt, commit_at=answer_by)
     )
-    return CommitmentDue(
-        transaction_uid=transaction_uid,
-        attempt=attempt,
-        destination=destination,
-        study_instance_uid=rows[0].study_instance_uid,
-        objects=tuple(DeliveredObject(r.id, r.attempt, r.sop_class_uid, r.sop_instance_uid) for r in rows),
-    )
+    return _due_of(rows, transaction_uid, attempt)
 
 
 def of_transaction(tx: Transaction, transaction_uid: str) -> CommitmentDue | None:
     """What a report speaks of; None when nothing waits for it (any more)."""
     mine = joined().where(deliveries.c.commit_transaction_uid == transaction_uid, *_WAITING).order_by(deliveries.c.id)
     rows = tx.connection.execute(mine).all()
-    if not rows:
-        return None
-    return CommitmentDue(
-        transaction_uid=transaction_uid,
-        attempt=rows[0].commit_attempt,
-        destination=rows[0].destination,
-        study_instance_uid=rows[0].study_instance_uid,
-        objects=tuple(DeliveredObject(r.id, r.attempt, r.sop_class_uid, r.sop_instance_uid) for r in rows),
-    )
+    return _due_of(rows, transaction_uid, rows[0].commit_attempt) if rows else None
 
 
 def committed(tx: Transaction, due: CommitmentDue, delivery_id: int, *, note: str | None, now: datetime) -> None:
@@ -138,6 +115,16 @@ def _due(destination: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 def _of(due: CommitmentDue) -> tuple[ColumnElement[bool], ...]:
     return (deliveries.c.commit_transaction_uid == due.transaction_uid,)
+
+
+def _due_of(rows: Sequence[Row[Any]], transaction_uid: str, attempt: int) -> CommitmentDue:
+    return CommitmentDue(
+        transaction_uid=transaction_uid,
+        attempt=attempt,
+        destination=rows[0].destination,
+        study_instance_uid=rows[0].study_instance_uid,
+        objects=tuple(DeliveredObject(r.id, r.attempt, r.sop_class_uid, r.sop_instance_uid) for r in rows),
+    )
 
 
 def _row(tx: Transaction, due: CommitmentDue, delivery_id: int) -> Row[Any]:

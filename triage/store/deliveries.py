@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select, update
+from sqlalchemy import Column, ColumnElement, Row, Select, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.encoded import ObjectKind
@@ -72,20 +72,10 @@ def claim(
 ) -> ClaimedBatch | None:
     """Lease all objects of one result that are due for this destination; the longest waiting result first.
 
-    The result's own row is locked meanwhile, so that two senders never share one result set. With ``after``
-    only results count whose every object for that other destination has been delivered.
+    With ``after`` only results count whose every object for that other destination has been delivered.
     """
-    longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
-    result_id = tx.connection.execute(
-        longest.where(*_due(destination, now), *_ready(after))
-        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
-        .limit(1)
-        .with_for_update(of=results, skip_locked=True, key_share=True)
-    ).scalar_one_or_none()
-    if result_id is None:
-        return None
-    mine = joined().where(results.c.id == result_id, *_due(destination, now)).order_by(deliveries.c.id)
-    rows = tx.connection.execute(mine.with_for_update(of=deliveries, skip_locked=True)).all()
+    due = *_due(destination, now), *_ready(after)
+    rows = lock_result_set(tx, deliveries.c.next_attempt_at, *due)
     if not rows:
         return None
     lease, lease_until = uuid.uuid4().hex, now + timedelta(seconds=lease_seconds)
@@ -111,6 +101,24 @@ def claim(
             for row in rows
         ),
     )
+
+
+def lock_result_set(tx: Transaction, since: Column[Any], *due: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """Rows (of `joined`) of the one result whose deliveries have been due longest, locked; none when there is none.
+
+    The result's own row is locked meanwhile, so that two senders never share one result set.
+    """
+    longest = select(results.c.id).select_from(deliveries.join(result_objects).join(results))
+    result_id = tx.connection.execute(
+        longest.where(*due)
+        .order_by(since, deliveries.c.id)
+        .limit(1)
+        .with_for_update(of=results, skip_locked=True, key_share=True)
+    ).scalar_one_or_none()
+    if result_id is None:
+        return []
+    mine = joined().where(results.c.id == result_id, *due).order_by(deliveries.c.id)
+    return tx.connection.execute(mine.with_for_update(of=deliveries, skip_locked=True)).all()
 
 
 def renew(tx: Transaction, batch: ClaimedBatch, until: datetime) -> None:

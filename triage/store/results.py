@@ -204,22 +204,21 @@ def predecessors(tx: Transaction, series_id: int, before_revision: int) -> dict[
 
 
 def sent_before(tx: Transaction, series_id: int, before_revision: int, destination: str) -> list[ObjectReference]:
-    """What a destination was sent of the newest earlier revision, in the order in which it was made."""
-    last = select(func.max(results.c.revision)).where(
-        results.c.series_id == series_id, results.c.revision < before_revision
+    """What a destination was sent of the newest earlier revision that it was sent, in the order of making.
+
+    A revision may be overtaken before anything of it is sent.
+    """
+    there = (
+        results.c.series_id == series_id,
+        results.c.revision < before_revision,
+        deliveries.c.destination == destination,
+        result_objects.c.kind.not_in([*MESSAGE_KINDS, ObjectKind.KOS_REJECTED]),
     )
-    mine = (
-        _references()
-        .join(deliveries, deliveries.c.object_id == result_objects.c.id)
-        .where(
-            results.c.series_id == series_id,
-            results.c.revision == last.scalar_subquery(),
-            deliveries.c.destination == destination,
-            result_objects.c.kind.not_in([*MESSAGE_KINDS, ObjectKind.KOS_REJECTED]),
-        )
-        .order_by(result_objects.c.id)
-    )
-    return [_reference(row) for row in tx.connection.execute(mine)]
+    sent = select(func.max(results.c.revision)).select_from(deliveries.join(result_objects).join(results))
+    last = tx.connection.execute(sent.where(*there)).scalar_one()
+    mine = _references().join(deliveries, deliveries.c.object_id == result_objects.c.id)
+    of_last = mine.where(*there, results.c.revision == last).order_by(result_objects.c.id)
+    return [_reference(row) for row in tx.connection.execute(of_last)]
 
 
 def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[str]:

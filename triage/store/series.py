@@ -88,22 +88,38 @@ def any_due(tx: Transaction, now: datetime) -> bool:
 
 def claim_due(tx: Transaction, now: datetime) -> SeriesRecord | None:
     """Lock the study of one series whose deadline has passed, and return the series as it stands then."""
-    return _claim(tx, series.c.assemble_at, *_due(now))
+    waiting = select(series.c.id).join_from(series, study_rows).where(*_due(now)).order_by(series.c.assemble_at)
+    while True:
+        found = tx.connection.execute(
+            waiting.limit(1).with_for_update(of=study_rows, skip_locked=True, key_share=True)
+        ).scalar_one_or_none()
+        if found is None:
+            return None
+        # Another clock may have moved it between the search and the lock; what is read now stays true.
+        row = tx.connection.execute(select(series).where(series.c.id == found, *_due(now))).one_or_none()
+        if row is not None:
+            return _record(row)
 
 
-def any_unreported(tx: Transaction, now: datetime) -> bool:
-    """Whether a refusal waits to be reported; asked without locking before each claim."""
-    return tx.connection.execute(select(series.c.id).where(series.c.report_at <= now).limit(1)).first() is not None
-
-
-def claim_unreported(tx: Transaction, now: datetime) -> SeriesRecord | None:
-    """Lock the study of one series whose refusal waits to be reported, and return the series as it stands then."""
-    return _claim(tx, series.c.report_at, series.c.report_at <= now)
+def next_unreported(tx: Transaction, now: datetime) -> SeriesRecord | None:
+    """The series whose refusal has waited longest to be reported; nothing is locked."""
+    waiting = select(series).where(series.c.report_at <= now).order_by(series.c.report_at).limit(1)
+    row = tx.connection.execute(waiting).one_or_none()
+    return None if row is None else _record(row)
 
 
 def reported(tx: Transaction, record: SeriesRecord) -> None:
-    """The refusal is reported, or need not be. The caller holds the study's lock."""
-    tx.connection.execute(update(series).where(series.c.id == record.id).values(report_at=None))
+    """The refusal is reported, or need not be. The caller holds the study's lock.
+
+    Raises
+    ------
+    StaleState
+        Somebody else reported it, or another revision has begun.
+    """
+    mine = series.c.id == record.id, series.c.revision == record.revision, series.c.report_at.is_not(None)
+    done = update(series).where(*mine).values(report_at=None).returning(series.c.id)
+    if tx.connection.execute(done).one_or_none() is None:
+        raise StaleState(f"Series {record.id} needs no report any more.")
 
 
 def look_again(tx: Transaction, series_id: int, at: datetime) -> None:
@@ -267,20 +283,6 @@ def _changed(tx: Transaction, record: SeriesRecord, **values: Any) -> SeriesReco
 
 def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return series.c.state == SeriesState.RECEIVING, series.c.assemble_at <= now
-
-
-def _claim(tx: Transaction, order: ColumnElement[Any], *conditions: ColumnElement[bool]) -> SeriesRecord | None:
-    waiting = select(series.c.id).join_from(series, study_rows).where(*conditions).order_by(order)
-    while True:
-        found = tx.connection.execute(
-            waiting.limit(1).with_for_update(of=study_rows, skip_locked=True, key_share=True)
-        ).scalar_one_or_none()
-        if found is None:
-            return None
-        # Another process may have moved it between the search and the lock; what is read now stays true.
-        row = tx.connection.execute(select(series).where(series.c.id == found, *conditions)).one_or_none()
-        if row is not None:
-            return _record(row)
 
 
 def _record(row: Row[Any]) -> SeriesRecord:
