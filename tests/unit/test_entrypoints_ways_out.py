@@ -75,6 +75,16 @@ def test_what_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
         ways_out.tell(notifier("hl7", tls=True, tls_ca=gone), Settings())
 
 
+def test_a_secret_is_read_anew_for_each_sending(secret: Path) -> None:
+    send = ways_out.tell(notifier("webhook", secret_file=secret), Settings())
+    secret.write_text("too short")
+    with pytest.raises(ConfigurationError, match="at least 16 characters"):
+        send([OBJECT])
+    secret.write_text("another secret, renewed while we run")
+    (outcome,) = send([OBJECT])
+    assert isinstance(outcome.error, DeliveryUnconfirmed)
+
+
 def test_tls_is_spoken_where_it_is_switched_on(tmp_path: Path) -> None:
     assert ways_out.remote_ae(PACS, Settings()).tls is None
     ca = tmp_path / "ca.pem"
