@@ -104,6 +104,7 @@ def running_daemon(
     database_url: str,
     destinations: Sequence[Destination] = (),
     *,
+    roles: Sequence[str] = (),
     extra: str = "",
     environment: dict[str, str] | None = None,
     tls: TlsFiles | None = None,
@@ -111,6 +112,7 @@ def running_daemon(
 ) -> Iterator[Daemon]:
     """Run the daemon on a migrated database until the block ends; it must then stop cleanly on SIGTERM.
 
+    It has all its roles, or only those of ``roles``.
     ``environment`` holds settings of groups that the file has already; ``tls`` is how the test calls a listener that
     speaks TLS. ``ends_with`` is the exit status to expect where the block itself kills it.
     """
@@ -119,9 +121,10 @@ def running_daemon(
     config = folder / "triage.toml"
     config.write_text(_toml(folder, port, database_url, destinations) + extra)
     log = folder / "daemon.log"
+    chosen = [word for role in roles for word in ("--role", role)]
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "triage", "--config", str(config), "run"],
+            [sys.executable, "-m", "triage", "--config", str(config), "run", *chosen],
             stderr=stream,
             env={**os.environ, **(environment or {})},
         )

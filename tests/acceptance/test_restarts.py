@@ -174,9 +174,7 @@ def test_a_study_sent_while_everything_is_down_is_analysed_after_the_start(
     """The series was received, then every process was killed; the next start finishes it by itself."""
     batch = head_series()
     study = study_of(batch, tmp_path)
-    with running_daemon(tmp_path / "a", sqlite_copies[0], ends_with=-signal.SIGKILL) as daemon:
-        for role in ("clock", "work", "send"):
-            daemon.role_processes()[role].suspend()
+    with running_daemon(tmp_path / "a", sqlite_copies[0], roles=["listen"], ends_with=-signal.SIGKILL) as daemon:
         send_until_acknowledged(daemon, batch)
         for process in (*daemon.role_processes().values(), psutil.Process(daemon.process.pid)):
             process.kill()
