@@ -159,7 +159,7 @@ def test_volume_is_said_to_be_a_sum_of_voxels_in_millilitres() -> None:
 def test_the_report_is_of_the_imaging_procedure_by_a_device() -> None:
     encoded = analysed().sr()
     (root,) = report_of(encoded)
-    assert root.name == codes.IMAGING_MEASUREMENT_REPORT.concept()
+    assert root.name == codes.TRIAGE_NOTIFICATION.concept()
     (procedure,) = [i for i in root.ContentSequence if i.name.value == "121058"]
     assert procedure.value == codes.CT_OF_HEAD.concept()
     (observer,) = report_of(encoded).get_observer_contexts()

@@ -86,14 +86,27 @@ def encode_sr(
 
 
 def measurement_report(groups: Groups, procedure: codes.Code, provenance: Provenance) -> Dataset:
-    """The root content item of TID 1500."""
+    """The root content item of TID 1500, under a title of our own (CID 7021 is extensible).
+
+    Viewers take "Imaging Measurement Report" as a promise of coordinates to jump to, and fail where the
+    measurements are those of segments; any other title they open as text, and name what they show where the
+    content is separate. This one says what the report is.
+    """
     report = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=observer(provenance)),
         procedure_reported=procedure.concept(),
         imaging_measurements=groups,
-        title=codes.IMAGING_MEASUREMENT_REPORT.concept(),
+        title=codes.TRIAGE_NOTIFICATION.concept(),
     )
+    _separate(report[0])
     return report[0]
+
+
+def _separate(item: Dataset) -> None:
+    if item.ValueType == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+    for part in item.get("ContentSequence", ()):
+        _separate(part)
 
 
 def _name(kind: ObjectKind, segmentation: EncodedObject | None) -> str:

@@ -66,8 +66,7 @@ def _document(
     procedure: codes.Code, items: Iterable[ContentItem], ran: Iterable[str], provenance: Provenance
 ) -> Dataset:
     """What every text says: on which procedure, by whom, ``items``, by which model, and what it is not."""
-    # Not the title of TID 1500: viewers look for measurements under that one, and here are none. Separate items,
-    # or they show one paragraph of values without their names.
+    # Separate items, or viewers show one paragraph of values without their names.
     root = ContainerContentItem(codes.TRIAGE_NOTIFICATION.concept(), is_content_continuous=False)
     root.ContentSequence = ContentSequence()
     root.ContentSequence.append(
