@@ -35,6 +35,16 @@ class AuditAction(StrEnum):
     DESTINATION_UP = "destination_up"
     ORPHAN_REMOVED = "orphan_removed"
     AUDIT_READ = "audit_read"
+    BUNDLE_CHOSEN = "bundle_chosen"
+    LOGIN = "login"
+    LOGIN_FAILED = "login_failed"
+    LOGOUT = "logout"
+    ACCESS_REFUSED = "access_refused"
+    ACCOUNT_CHANGED = "account_changed"
+    STUDY_OPENED = "study_opened"
+    STUDY_JUDGED = "study_judged"
+    STUDY_ESCALATED = "study_escalated"
+    EXPORTED = "exported"
 
 
 class Outcome(StrEnum):

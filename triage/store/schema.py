@@ -23,13 +23,16 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     literal_column,
 )
 
+from triage.domain.account import Role
 from triage.domain.audit import AuditAction, Outcome
 from triage.domain.encoded import ObjectKind
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
+from triage.domain.reading import Verdict
 from triage.store.types import CleanText, Identifier, Named, UtcDateTime
 
 
@@ -191,6 +194,8 @@ results = Table(
     Column("key_slice", JSON(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("slice_scores", JSON(none_as_null=True)),  # the gate's probability of each slice of the sorted volume
+    Column("shadow", Boolean, nullable=False, server_default=false()),  # made beside the result that counts
     UniqueConstraint("series_id", "revision", "bundle_digest"),
 )
 
@@ -265,7 +270,37 @@ worklist = Table(
     Column("flagged_at", UtcDateTime),
     Column("bundle", Text),
     Column("updated_at", UtcDateTime, nullable=False),
+    # Where the images came from, and who looked.
+    Column("scanner", CleanText),
+    Column("slice_thickness_mm", Float),
+    Column("opened_at", UtcDateTime),
+    Column("opened_by", CleanText),
+    Column("verdict", Named(Verdict)),
+    Column("escalated_at", UtcDateTime),
 )
+Index(
+    "ix_worklist_reading_order",
+    worklist.c.status,
+    worklist.c.urgency,
+    worklist.c.received_at,
+    worklist.c.study_instance_uid,
+)
+Index("ix_worklist_accession_number", worklist.c.accession_number)
+Index("ix_worklist_received_at", worklist.c.received_at)
+Index("ix_worklist_updated_at", worklist.c.updated_at)
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("study_instance_uid", Text, ForeignKey("studies.study_instance_uid"), nullable=False),
+    Column("verdict", Named(Verdict), nullable=False),
+    Column("note", CleanText, nullable=False),
+    Column("reader", CleanText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+Index("ix_readings_study_instance_uid", readings.c.study_instance_uid)
+Index("ix_readings_at", readings.c.at)
 
 audit = Table(
     "audit",
@@ -310,4 +345,98 @@ settings_of_record = Table(
     Column("digest", Text, primary_key=True),
     Column("settings", JSON, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+# Which bundle is to be used: "active" makes the results that count, "shadow" is run beside it and only recorded.
+bundle_slots = Table(
+    "bundle_slots",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("chosen_at", UtcDateTime, nullable=False),
+    Column("chosen_by", CleanText, nullable=False),
+)
+
+# A role that lives says so every few seconds; one that stopped cleanly has no row.
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# Destinations and lists as the senders last found them.
+links = Table(
+    "links",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("up", Boolean, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("error", CleanText),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("name", CleanText, nullable=False, unique=True),
+    Column("role", Named(Role), nullable=False),
+    Column("password_hash", Text),  # none: signs in by OpenID Connect only
+    Column("subject", Text, unique=True),  # issuer and subject of OpenID Connect
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    _one_of("role", Role),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", Text, primary_key=True),  # SHA-256 of the cookie, which is nowhere kept
+    Column("user_id", Identifier, ForeignKey("users.id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+Index("ix_sessions_user_id", sessions.c.user_id)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),  # SHA-256 of the token, which is nowhere kept
+    Column("name", CleanText, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+
+# Failed logins by name and by address; also of names that no user has.
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("locked_until", UtcDateTime),
+)
+
+# How far each receiver of audit messages has been sent the log.
+audit_forward = Table(
+    "audit_forward",
+    metadata,
+    Column("receiver", Text, primary_key=True),
+    Column("sequence", Identifier, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("error", CleanText),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("sequence", Identifier, primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("signature", Text, nullable=False),
 )

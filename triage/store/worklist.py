@@ -151,8 +151,7 @@ def _objects(tx: Transaction, *where: ColumnElement[bool]) -> defaultdict[str, l
 
 
 def _row(found: Row[Any], objects: list[ObjectState]) -> WorklistRow:
-    values = found._asdict()
-    del values["updated_at"]
+    values = {name: getattr(found, name) for name in WorklistRow.__dataclass_fields__ if name != "objects"}
     values["subtypes"] = subtypes_of(found.subtypes)
     values["key_slice"] = key_slice_of(found.key_slice)
     return WorklistRow(**values, objects=tuple(objects))
