@@ -10,7 +10,7 @@ APT_PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb postgresql
 SOURCES := triage trainer migrations tests
 WORKERS ?= 2
 
-.PHONY: setup demo test check bench pins debian-packages viewer lint
+.PHONY: setup demo test check bench pins debian-packages browser lint
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.daemon
@@ -19,7 +19,7 @@ setup: $(VENV)/.daemon
 demo: $(VENV)/.daemon
 	$(BIN)/triage demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
-test: $(VENV)/.everything debian-packages viewer lint
+test: $(VENV)/.everything debian-packages browser lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" $(PYTEST_ARGS)
 
 check: $(VENV)/.everything lint
@@ -42,10 +42,10 @@ pins: $(VENV)/.everything
 debian-packages:
 	@.ci/debian-packages $(APT_PACKAGES)
 
-# OHIF and a browser, for the tests that look at our results as a radiologist does.
-viewer: $(VENV)/.everything
+# A browser and what is loaded into it, for the tests that look at our results and pages as a radiologist does.
+browser: $(VENV)/.everything
 	@.ci/debian-packages chromium chromium-driver
-	@.ci/viewer build/viewer $(BIN)/python
+	@.ci/browser-files build/browser $(BIN)/python
 
 # The daemon alone: no torch, no test tools.
 $(VENV)/.daemon: $(VENV)/.made pyproject.toml constraints.txt

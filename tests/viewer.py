@@ -1,13 +1,12 @@
 """A real viewer over a real archive: OHIF served to a headless Chromium, with Orthanc's DICOMweb behind it.
 
-The viewer's prebuilt files come from npm by ``.ci/viewer``, Chromium and its driver from Debian.
+The viewer's prebuilt files come from npm by ``.ci/browser-files``.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import threading
 import urllib.error
@@ -24,32 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.services import MissingProgramError, OrthancServer, find_program
+from tests.browser import browser_file, keep_picture
+from tests.services import OrthancServer
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 VERSION = "3.12.10"
-DEBIAN_PACKAGES = "chromium chromium-driver"
 LOAD_SECONDS = 60
 MOST_SLICES = 100
-ARGUMENTS = (
-    "--headless=new",
-    "--window-size=1400,1000",
-    "--force-device-scale-factor=1",
-    "--force-color-profile=srgb",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-dev-shm-usage",
-    "--no-proxy-server",
-    "--no-sandbox",  # the tests may run as root, who has none
-)
 TOURS = ["basicViewerTour"]
 IMAGE = ".cornerstone-viewport-element"
 ACTIVE_VIEWPORT = """
@@ -103,10 +88,7 @@ CONFIGURATION = {
 
 def viewer_files() -> Path:
     """Folder of the viewer's prebuilt files."""
-    folder = REPOSITORY / "build" / "viewer" / VERSION
-    if not (folder / "index.html").exists():
-        raise MissingProgramError("the viewer's files are absent. Run: .ci/viewer build/viewer .venv/bin/python")
-    return folder
+    return browser_file(f"ohif-app-{VERSION}", "dist/index.html").parent
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -177,20 +159,6 @@ def served(orthanc: OrthancServer) -> Iterator[str]:
         server.server_close()
 
 
-@contextmanager
-def chromium(profile: Path) -> Iterator[Chrome]:
-    """A browser without a screen, which draws WebGL in software; ``profile`` is an empty folder."""
-    options = ChromeOptions()
-    options.binary_location = find_program("chromium", DEBIAN_PACKAGES)
-    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    browser = Chrome(options=options, service=Service(find_program("chromedriver", DEBIAN_PACKAGES)))
-    try:
-        yield browser
-    finally:
-        browser.quit()
-
-
 class Viewer:
     """What a reader does with the viewer, and what is seen then."""
 
@@ -232,9 +200,7 @@ class Viewer:
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));"
         )
         content = self._browser.get_screenshot_as_png()
-        folder = Path(os.environ.get("TEST_ARTEFACTS") or REPOSITORY / "build" / "artefacts")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.png").write_bytes(content)
+        keep_picture(name, content)
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.browser import chromium
 from tests.builders import BRAIN_HU, ct_series, ellipse_head, part10
 from tests.conftest import unavailable
 from tests.results import Analysed, analysed, dataset
 from tests.services import MissingProgramError, OrthancServer
-from tests.viewer import Viewer, chromium, served
+from tests.viewer import Viewer, served
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, Subtype
