@@ -56,7 +56,12 @@ class FixedPredictor:
 
     def gate(self, volume: Volume) -> Any:
         self.at_gate()
-        return SimpleNamespace(result=self._result(volume, self._labels(volume), provisional=True))
+        labels = self._labels(volume)
+        scores = np.where(labels.any(axis=(1, 2)), self.score, 0.02)
+        return SimpleNamespace(
+            result=self._result(volume, labels, provisional=True),
+            slice_probabilities=np.repeat(scores[:, None], 6, axis=1),
+        )
 
     def segment(self, volume: Volume, gate: Any, *, every_slice: bool = False, probabilities: bool = False) -> Analysis:
         self.at_segment()

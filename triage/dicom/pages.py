@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.equipment import plain, software_versions
+from triage.dicom.slices import side
 from triage.domain.finding import SUBTYPES, TriageResult, WorklistStatus
 from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY
 from triage.domain.provenance import Provenance
@@ -207,12 +208,7 @@ def _table(draw: ImageDraw.ImageDraw, y: int, result: TriageResult) -> int:
 def sides(volume: Volume) -> tuple[str, str, str, str]:
     """The side of the patient (PS3.3 C.7.6.1.1.1) at the right, left, lower and upper edge of a slice."""
     row, column = volume.orientation[:3], volume.orientation[3:]
-    return _side(row), _side(-row), _side(column), _side(-column)
-
-
-def _side(direction: NDArray[np.float64]) -> str:
-    axis = int(np.argmax(np.abs(direction)))
-    return ("LR", "PA", "HF")[axis][int(direction[axis] < 0)]
+    return side(row), side(-row), side(column), side(-column)
 
 
 def _letters(draw: ImageDraw.ImageDraw, volume: Volume) -> None:
@@ -224,8 +220,8 @@ def _letters(draw: ImageDraw.ImageDraw, volume: Volume) -> None:
         ((_IMAGE // 2, _BAND + _IMAGE - 8), "md"),
         ((_IMAGE // 2, _BAND + 8), "ma"),
     )
-    for side, (at, anchor) in zip(sides(volume), places, strict=True):
-        draw.text(at, side, fill=_QUIET, font=_font(24), anchor=anchor)
+    for letter, (at, anchor) in zip(sides(volume), places, strict=True):
+        draw.text(at, letter, fill=_QUIET, font=_font(24), anchor=anchor)
 
 
 def _scale(draw: ImageDraw.ImageDraw, pixels_per_mm: float) -> None:

@@ -82,8 +82,8 @@ class PixelFormat:
         return (values << above) >> (self.bits_allocated - self.bits_stored)
 
 
-def frame_words(raw: RawDataset, pixels: PixelFormat) -> Iterator[Words]:
-    """The frames in stored order, each of shape (row, column).
+def frame_words(raw: RawDataset, pixels: PixelFormat, *, only: int | None = None) -> Iterator[Words]:
+    """The frames in stored order, each of shape (row, column); ``only`` is the index of the one that is wanted.
 
     Raises
     ------
@@ -93,36 +93,37 @@ def frame_words(raw: RawDataset, pixels: PixelFormat) -> Iterator[Words]:
     syntax = raw.transfer_syntax_uid
     if raw.pixel_offset is None:
         raise UnusableSeries(ReasonCode.UNDECODABLE, "At least one instance has no pixel data.")
+    wanted = range(pixels.frames) if only is None else range(only, only + 1)
     if syntax in UNCOMPRESSED:
-        yield from _plain(raw, pixels, raw.pixel_offset)
+        yield from _plain(raw, pixels, raw.pixel_offset, wanted)
     elif syntax in DECODERS:
-        yield from _decoded(raw, pixels, raw.pixel_offset)
+        yield from _decoded(raw, pixels, raw.pixel_offset, wanted)
     else:
         raise UnusableSeries(ReasonCode.UNDECODABLE, f"Images compressed as {syntax} cannot be decoded here.")
 
 
-def _plain(raw: RawDataset, pixels: PixelFormat, offset: int) -> Iterator[Words]:
+def _plain(raw: RawDataset, pixels: PixelFormat, offset: int, wanted: range) -> Iterator[Words]:
     order = "<" if raw.little_endian else ">"
     stored_as = np.dtype(f"{order}u{pixels.bits_allocated // 8}")
     size = pixels.rows * pixels.columns
     there = min(raw.pixel_length, len(raw.content) - offset)
     if raw.pixel_length == UNDEFINED_LENGTH or there < size * pixels.frames * stored_as.itemsize:
         raise UnusableSeries(ReasonCode.UNDECODABLE, "The pixel data of at least one instance is truncated.")
-    for index in range(pixels.frames):
+    for index in wanted:
         start = offset + index * size * stored_as.itemsize
         frame = np.frombuffer(raw.content, stored_as, size, start)
         yield frame.astype(stored_as.newbyteorder("="), copy=False).reshape(pixels.rows, pixels.columns)
 
 
-def _decoded(raw: RawDataset, pixels: PixelFormat, offset: int) -> Iterator[Words]:
+def _decoded(raw: RawDataset, pixels: PixelFormat, offset: int, wanted: range) -> Iterator[Words]:
     failed: Exception | None = None
     for plugin in DECODERS[raw.transfer_syntax_uid]:
         try:
-            frames = _decode_by(plugin, raw, pixels, offset)
+            frames = _decode_by(plugin, raw, pixels, offset, wanted)
         except _DECODER_ERRORS as exc:
             failed = exc
             continue
-        if len(frames) == pixels.frames and all(frame.shape == (pixels.rows, pixels.columns) for frame in frames):
+        if len(frames) == len(wanted) and all(frame.shape == (pixels.rows, pixels.columns) for frame in frames):
             yield from frames
             return
     raise UnusableSeries(
@@ -130,9 +131,10 @@ def _decoded(raw: RawDataset, pixels: PixelFormat, offset: int) -> Iterator[Word
     ) from failed
 
 
-def _decode_by(plugin: str, raw: RawDataset, pixels: PixelFormat, offset: int) -> list[Words]:
+def _decode_by(plugin: str, raw: RawDataset, pixels: PixelFormat, offset: int, wanted: range) -> list[Words]:
     decoded = get_decoder(raw.transfer_syntax_uid).iter_array(
         raw.content[offset:],
+        indices=None if len(wanted) == pixels.frames else wanted,
         raw=True,
         decoding_plugin=plugin,
         rows=pixels.rows,
@@ -149,5 +151,5 @@ def _decode_by(plugin: str, raw: RawDataset, pixels: PixelFormat, offset: int) -
     # A decoder may answer in fewer bits than were allocated; widening keeps the sign.
     return [
         frame.astype(np.dtype(f"{frame.dtype.kind}{size}"), copy=False).view(np.dtype(f"u{size}"))
-        for frame, _ in islice(decoded, pixels.frames)
+        for frame, _ in islice(decoded, len(wanted))
     ]

@@ -15,15 +15,14 @@ from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
-from triage.domain.finding import ReasonCode, TriageResult
+from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.notice import Notice
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
-from triage.domain.volume import Volume
 from triage.domain.work import ClaimedJob, RetryPolicy
 from triage.inference.plausible import check_living_head
-from triage.inference.predict import Analysis, Predictor
+from triage.inference.predict import Analysis, Gate, Predictor
 from triage.services import choose
 from triage.services.lease import kept_alive
 from triage.services.notify import Notifier, messages
@@ -138,7 +137,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     volume = read_volume(contents)
     check_living_head(volume, analyst.predictor.bundle.preprocessing.field_mm)
     gate = analyst.predictor.gate(volume)
-    _show_provisional(analyst, job, gate.result)
+    _show_provisional(analyst, job, gate)
     analysis = analyst.predictor.segment(
         volume, gate, every_slice=analyst.every_slice, probabilities=analyst.wants_probabilities
     )
@@ -157,7 +156,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         made += messages(analyst.notifiers, notice, read_source(contents, volume), made, told_before)
     placed = [(item, analyst.blobs.put(item.encoded.content)) for item in made]
     with analyst.db.transaction() as tx:
-        _record(tx, analyst, job, volume, analysis, placed)
+        _record(tx, analyst, job, gate, analysis, placed)
     log.info(
         "job_succeeded",
         status=analysis.result.status.value,
@@ -168,22 +167,28 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     )
 
 
-def _show_provisional(analyst: Analyst, job: ClaimedJob, result: TriageResult) -> None:
+def _show_provisional(analyst: Analyst, job: ClaimedJob, gate: Gate) -> None:
     """Put what the gate says on the worklist at once."""
-    now = analyst.clock()
+    now, result, scores = analyst.clock(), gate.result, _slice_scores(gate)
     digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
     with analyst.db.transaction() as tx:
         studies.lock(tx, job.study_instance_uid, now=now)
-        results.put_provisional(tx, job, result, bundle_digest=digest, bundle=label, now=now)
+        results.put_provisional(tx, job, result, bundle_digest=digest, bundle=label, now=now, slice_scores=scores)
         worklist.refresh(tx, job.study_instance_uid, now)
     log.info("gate_passed", score=round(result.score, 4), status=result.status.value)
+
+
+def _slice_scores(gate: Gate) -> list[float]:
+    """The probability of any haemorrhage on each slice, in the order of the volume."""
+    scores: list[float] = gate.slice_probabilities[:, 0].tolist()
+    return scores
 
 
 def _record(
     tx: Transaction,
     analyst: Analyst,
     job: ClaimedJob,
-    volume: Volume,
+    gate: Gate,
     analysis: Analysis,
     placed: Sequence[tuple[Addressed, str]],
 ) -> None:
@@ -195,7 +200,13 @@ def _record(
     record = series.get(tx, job.series_id)
     series.move(tx, record, SeriesState.ANALYSED, now=now, actor=ACTOR)
     result_id = results.record(
-        tx, job, analysis.result, bundle_digest=bundle.digest, bundle=analyst.bundle_label, now=now
+        tx,
+        job,
+        analysis.result,
+        bundle_digest=bundle.digest,
+        bundle=analyst.bundle_label,
+        now=now,
+        slice_scores=_slice_scores(gate),
     )
     for item, blob_key in placed:
         object_id = results.add_object(tx, result_id, item.encoded, blob_key, now)

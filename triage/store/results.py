@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import JobState
 from triage.domain.work import ClaimedJob
 from triage.store.codec import result_columns, result_of
-from triage.store.schema import deliveries, jobs, result_objects, results, series
+from triage.store.schema import bundles, deliveries, jobs, result_objects, results, series
 from triage.store.series import SeriesRecord
 from triage.store.transaction import Transaction
 
@@ -28,6 +29,23 @@ class LatestResult(NamedTuple):
     revision: int
     bundle: str
     provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownResult:
+    """A result as the page of its study shows it.
+
+    ``slice_scores`` is the gate's probability of each slice, in the order of the volume; None for a result that
+    an earlier release recorded. ``demonstration``: the bundle was trained on synthetic heads only.
+    """
+
+    result_id: int
+    revision: int
+    result: TriageResult
+    bundle: str
+    bundle_digest: str
+    demonstration: bool
+    slice_scores: tuple[float, ...] | None
 
 
 class StepRecord(NamedTuple):
@@ -56,9 +74,18 @@ class ResultObjectRecord:
 
 
 def put_provisional(
-    tx: Transaction, job: ClaimedJob, result: TriageResult, *, bundle_digest: str, bundle: str, now: datetime
+    tx: Transaction,
+    job: ClaimedJob,
+    result: TriageResult,
+    *,
+    bundle_digest: str,
+    bundle: str,
+    now: datetime,
+    slice_scores: Sequence[float] | None = None,
 ) -> int:
     """Keep what the gate said, until `record` replaces it; a result that is recorded already stays as it is.
+
+    ``slice_scores`` is the probability of each slice, in the order of the volume.
 
     Raises
     ------
@@ -68,14 +95,21 @@ def put_provisional(
     _require_lease(tx, job)
     known = _known(tx, job, bundle_digest)
     if known is None:
-        return _insert(tx, job, result, bundle_digest, bundle, now, finished_at=None)
+        return _insert(tx, job, result, bundle_digest, bundle, now, slice_scores, finished_at=None)
     if known[1]:
-        _replace(tx, known[0], result, finished_at=None)
+        _replace(tx, known[0], result, slice_scores, finished_at=None)
     return known[0]
 
 
 def record(
-    tx: Transaction, job: ClaimedJob, result: TriageResult, *, bundle_digest: str, bundle: str, now: datetime
+    tx: Transaction,
+    job: ClaimedJob,
+    result: TriageResult,
+    *,
+    bundle_digest: str,
+    bundle: str,
+    now: datetime,
+    slice_scores: Sequence[float] | None = None,
 ) -> int:
     """Keep the full result, in the transaction that also finishes the job; return its number.
 
@@ -91,10 +125,10 @@ def record(
     if known is not None and not known[1]:
         return known[0]
     if known is None:
-        result_id = _insert(tx, job, result, bundle_digest, bundle, now, finished_at=now)
+        result_id = _insert(tx, job, result, bundle_digest, bundle, now, slice_scores, finished_at=now)
     else:
         result_id = known[0]
-        _replace(tx, result_id, result, finished_at=now)
+        _replace(tx, result_id, result, slice_scores, finished_at=now)
     tx.audit(
         AuditEvent(
             at=now,
@@ -262,10 +296,36 @@ def owns(tx: Transaction, sop_instance_uid: str) -> bool:
 
 
 def latest(tx: Transaction, series_id: int) -> LatestResult | None:
-    """The newest result of the latest revision that has one; None when nothing has been analysed yet."""
-    newest = select(results).where(results.c.series_id == series_id, results.c.reason.is_(None))
+    """The newest result of the latest revision that has one; None when nothing has been analysed yet.
+
+    What a shadow bundle said never counts.
+    """
+    counts = results.c.series_id == series_id, results.c.reason.is_(None), results.c.shadow.is_(False)
+    newest = select(results).where(*counts)
     row = tx.connection.execute(newest.order_by(results.c.revision.desc(), results.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else LatestResult(result_of(row), row.revision, row.bundle, row.provisional)
+
+
+def shown(tx: Transaction, series_id: int) -> ShownResult | None:
+    """What a page shows of a series: the result that `latest` gives, with its slices and who made it."""
+    newest = (
+        select(results, bundles.c.manifest)
+        .outerjoin(bundles, bundles.c.digest == results.c.bundle_digest)
+        .where(results.c.series_id == series_id, results.c.reason.is_(None), ~results.c.shadow)
+        .order_by(results.c.revision.desc(), results.c.id.desc())
+    )
+    row = tx.connection.execute(newest.limit(1)).one_or_none()
+    if row is None:
+        return None
+    return ShownResult(
+        result_id=row.id,
+        revision=row.revision,
+        result=result_of(row),
+        bundle=row.bundle,
+        bundle_digest=row.bundle_digest,
+        demonstration=bool((row.manifest or {}).get("provenance", {}).get("demonstration")),
+        slice_scores=None if row.slice_scores is None else tuple(row.slice_scores),
+    )
 
 
 def objects_of_study(tx: Transaction, study_instance_uid: str) -> list[ResultObjectRecord]:
@@ -339,6 +399,7 @@ def _insert(
     bundle_digest: str,
     bundle: str,
     now: datetime,
+    slice_scores: Sequence[float] | None,
     *,
     finished_at: datetime | None,
 ) -> int:
@@ -350,6 +411,7 @@ def _insert(
         bundle=bundle,
         created_at=now,
         finished_at=finished_at,
+        slice_scores=_rounded(slice_scores),
         **result_columns(result),
     )
     if result_id is None:
@@ -357,9 +419,17 @@ def _insert(
     return int(result_id)
 
 
-def _replace(tx: Transaction, result_id: int, result: TriageResult, *, finished_at: datetime | None) -> None:
-    tx.connection.execute(
-        update(results)
-        .where(results.c.id == result_id)
-        .values(finished_at=finished_at, reason=None, **result_columns(result))
-    )
+def _replace(
+    tx: Transaction,
+    result_id: int,
+    result: TriageResult,
+    slice_scores: Sequence[float] | None,
+    *,
+    finished_at: datetime | None,
+) -> None:
+    values = {"finished_at": finished_at, "reason": None, "slice_scores": _rounded(slice_scores)}
+    tx.connection.execute(update(results).where(results.c.id == result_id).values(**values, **result_columns(result)))
+
+
+def _rounded(slice_scores: Sequence[float] | None) -> list[float] | None:
+    return None if slice_scores is None else [round(float(score), 4) for score in slice_scores]
