@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 from tests.services import MissingProgramError, OrthancServer, PostgresCluster, Programs
+from tests.web import administrator, anonymous, app, clock, desk, radiologist, service  # noqa: F401 - fixtures
 from triage.store.db import Database, upgrade
 
 REPOSITORY = Path(__file__).resolve().parents[1]

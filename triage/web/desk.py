@@ -1,0 +1,49 @@
+"""What every page needs, wired once by the entrypoints and handed to each request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from triage.services.passwords import Passwords
+from triage.services.sign_in import SessionLimits
+from triage.store.blobs import BlobStore
+from triage.store.db import Database
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """What the settings say about the pages, as plain values.
+
+    ``secure`` is whether browsers reach the pages by https, from us or from a proxy in front of us.
+    ``viewer_link`` may hold ``{study_instance_uid}`` and ``{accession_number}``; empty: there is no viewer.
+    """
+
+    viewer_link: str = ""
+    public_url: str = ""
+    secure: bool = False
+    sessions: SessionLimits = field(default_factory=SessionLimits)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The stores, the clock and the options of the pages."""
+
+    db: Database
+    blobs: BlobStore
+    clock: Callable[[], datetime]
+    options: WebOptions = WebOptions()
+    passwords: Passwords = field(default_factory=Passwords)
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the app that answers this request."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+DeskDep = Annotated[Desk, Depends(desk_of)]

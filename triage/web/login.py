@@ -1,0 +1,109 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from triage.domain.account import Person
+from triage.services import sign_in
+from triage.services.sign_in import Refusal
+from triage.web.access import Reader, client_address, csrf_token, session_cookie, session_value, signed_in
+from triage.web.desk import Desk, DeskDep
+from triage.web.page import duration, page
+
+router = APIRouter()
+
+WRONG = "Name or password is wrong."
+STALE = "This form was too old. Please try again."
+
+
+def safe_next(wanted: str) -> str:
+    """A path on this server to go to after the login; anything else becomes the worklist."""
+    parts = urlsplit(wanted) if wanted.isprintable() else None
+    local = parts is not None and not parts.scheme and not parts.netloc
+    if not local or not wanted.startswith("/") or wanted.startswith("//") or "\\" in wanted:
+        return "/"
+    return wanted
+
+
+def _form_cookie(desk: Desk) -> str:
+    return "__Host-triage-form" if desk.options.secure else "triage-form"
+
+
+@router.get("/login")
+def login_form(request: Request, desk: DeskDep, next: str = "/") -> Response:  # noqa: A002 - the field's name
+    """Show the form, or the page that was wanted to whom is signed in already."""
+    if signed_in(request) is not None:
+        return RedirectResponse(safe_next(next), 303)
+    return _show_form(request, desk, next)
+
+
+@router.post("/login")
+def login(
+    request: Request,
+    desk: DeskDep,
+    name: Annotated[str, Form(max_length=200)] = "",
+    password: Annotated[str, Form(max_length=2000)] = "",
+    next: Annotated[str, Form(max_length=2000)] = "/",  # noqa: A002 - the field's name
+    csrf_token: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Check name and password; a right pair opens a new session, whatever cookie the browser had."""
+    if not _form_is_ours(request, desk, csrf_token):
+        return _show_form(request, desk, next, STALE, 403)
+    answer = sign_in.sign_in(desk.db, desk.passwords, name, password, client_address(request), desk.clock())
+    if isinstance(answer, Refusal):
+        told = f"{WRONG} Please wait {duration(answer.wait_seconds)}." if answer.wait_seconds else WRONG
+        shown = _show_form(request, desk, next, told, 429 if answer.wait_seconds else 401)
+        if answer.wait_seconds:
+            shown.headers["Retry-After"] = str(answer.wait_seconds)
+        return shown
+    return welcome(request, desk, answer.session, next)
+
+
+def welcome(request: Request, desk: Desk, session: str, wanted: str) -> Response:
+    """Give the browser its session, end the one it had, and go on."""
+    former = session_value(request)
+    if former is not None:
+        sign_in.end_unseen(desk.db, former)
+    answer = RedirectResponse(safe_next(wanted), 303)
+    answer.set_cookie(
+        session_cookie(desk), session, path="/", httponly=True, samesite="lax", secure=desk.options.secure
+    )
+    answer.delete_cookie(_form_cookie(desk), path="/", httponly=True, samesite="strict", secure=desk.options.secure)
+    return answer
+
+
+@router.post("/logout")
+def logout(request: Request, desk: DeskDep, person: Reader) -> Response:
+    """End the session."""
+    sign_in.sign_out(desk.db, session_value(request) or "", person, client_address(request), desk.clock())
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(session_cookie(desk), path="/", httponly=True, samesite="lax", secure=desk.options.secure)
+    return answer
+
+
+def _form_is_ours(request: Request, desk: Desk, brought: str) -> bool:
+    value = request.cookies.get(_form_cookie(desk))
+    return value is not None and secrets.compare_digest(brought.encode("utf-8", "replace"), csrf_token(value).encode())
+
+
+def _show_form(request: Request, desk: Desk, wanted: str, told: str = "", status_code: int = 200) -> Response:
+    """Render the form with a token of its own: before the login there is no session to make one from."""
+    person: Person | None = None
+    value = secrets.token_urlsafe(32)
+    shown = page(
+        request,
+        "login.html",
+        person,
+        status_code=status_code,
+        form_token=csrf_token(value),
+        wanted=safe_next(wanted),
+        told=told,
+    )
+    shown.set_cookie(_form_cookie(desk), value, path="/", httponly=True, samesite="strict", secure=desk.options.secure)
+    return shown
