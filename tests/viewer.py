@@ -33,7 +33,7 @@ from tests.browser import browser_file, keep_picture
 from tests.services import OrthancServer
 
 VERSION = "3.12.10"
-LOAD_SECONDS = 60
+LOAD_SECONDS = 120
 MOST_SLICES = 100
 TOURS = ["basicViewerTour"]
 IMAGE = ".cornerstone-viewport-element"
@@ -166,14 +166,12 @@ class Viewer:
         self._url = url
         self._browser = browser
 
-    def open(self, study_instance_uid: str, series_instance_uid: str | None = None) -> None:
-        """Open a study and wait for its images; a segmentation series is opened over them."""
-        query = {"StudyInstanceUIDs": study_instance_uid}
-        if series_instance_uid is not None:
-            query["initialSeriesInstanceUID"] = series_instance_uid
+    def open(self, study_instance_uid: str, series_instance_uid: str, *, segmentation: bool) -> None:
+        """Open a study at a series and wait for its images; a ``segmentation`` is opened over those it is of."""
+        query = {"StudyInstanceUIDs": study_instance_uid, "initialSeriesInstanceUID": series_instance_uid}
         self._browser.get(f"{self._url}/viewer?{urlencode(query)}")
         self._wait(lambda: self._run(IMAGE_IS_DRAWN))
-        if series_instance_uid is not None:
+        if segmentation:
             self._wait(lambda: self._run(SEGMENTATION_IS_DRAWN))
 
     def scroll_to(self, instance_number: int) -> None:

@@ -6,9 +6,11 @@ OHIF in headless Chromium, with Orthanc behind it. Pictures of what it drew are 
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Iterator
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ from triage.dicom.codes import SUBTYPE_CODES
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, Subtype
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SLICES, MATRIX, SPACING_MM, STEP_MM = 20, 256, 0.9, 5.0
 RADIUS_MM, BLOOD_HU = 10.0, 68.0
@@ -86,13 +88,15 @@ def head() -> Analysed:
     return phantom()
 
 
-def show(viewer: Viewer, orthanc: OrthancServer, contents: list[bytes], first: EncodedObject | None = None) -> None:
-    """Put everything into the archive and open the study, at the series of one object when given."""
+def show(viewer: Viewer, orthanc: OrthancServer, contents: list[bytes], over: EncodedObject | None = None) -> None:
+    """Put everything into the archive and open the study at its images, with a segmentation over them when given."""
     for content in contents:
         orthanc.store(content)
     (study,) = orthanc.get_json("/studies?expand")
-    series = str(dataset(first).SeriesInstanceUID) if first is not None else None
-    viewer.open(study["MainDicomTags"]["StudyInstanceUID"], series)
+    first = (
+        pydicom.dcmread(io.BytesIO(contents[0]), specific_tags=["SeriesInstanceUID"]) if over is None else dataset(over)
+    )
+    viewer.open(study["MainDicomTags"]["StudyInstanceUID"], first.SeriesInstanceUID, segmentation=over is not None)
 
 
 def colours_that_differ(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:

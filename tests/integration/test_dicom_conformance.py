@@ -45,7 +45,7 @@ def test_objects_conform_and_agree(
         assert dicom3tools.conformance_errors(file) == []
     report = dcmtk.run("dsrdump", made[-1])
     assert report.returncode == 0, report.stderr
-    assert "Imaging Measurement Report" in report.stdout
+    assert "Triage notification, not a diagnosis" in report.stdout
     assert not [line for line in (report.stderr).splitlines() if line.startswith(("E:", "F:"))]
     # The entities: one patient, one study, one frame of reference over source, segmentation and report.
     entities = dicom3tools.run("dcentvfy", *files)
