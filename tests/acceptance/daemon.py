@@ -47,6 +47,12 @@ class Daemon:
     log: Path
     app: App
     remote: RemoteAe
+    web_port: int
+
+    @property
+    def web_url(self) -> str:
+        """Root of the pages, without a slash at the end."""
+        return f"http://127.0.0.1:{self.web_port}"
 
     def rows(self) -> dict[str, WorklistRow]:
         """Worklist rows by Study Instance UID."""
@@ -117,9 +123,9 @@ def running_daemon(
     speaks TLS. ``ends_with`` is the exit status to expect where the block itself kills it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port, web_port = free_port(), free_port()
     config = folder / "triage.toml"
-    config.write_text(_toml(folder, port, database_url, destinations) + extra)
+    config.write_text(_toml(folder, port, web_port, database_url, destinations) + extra)
     log = folder / "daemon.log"
     chosen = [word for role in roles for word in ("--role", role)]
     with log.open("wb") as stream:
@@ -132,7 +138,7 @@ def running_daemon(
     app = build(read_settings(config))
     try:
         _wait_ready(process, remote, log)
-        yield Daemon(process, config, log, app, remote)
+        yield Daemon(process, config, log, app, remote, web_port)
     finally:
         app.db.dispose()
         process.send_signal(signal.SIGTERM)
@@ -153,10 +159,12 @@ def _wait_ready(process: subprocess.Popen[bytes], remote: RemoteAe, log: Path) -
     raise AssertionError(f"the daemon never answered: {log.read_text()[-3000:]}")
 
 
-def _toml(folder: Path, port: int, database_url: str, destinations: Sequence[Destination]) -> str:
+def _toml(folder: Path, port: int, web_port: int, database_url: str, destinations: Sequence[Destination]) -> str:
     lines = [
         "[listener]",
         f"port = {port}",
+        "[web]",
+        f"port = {web_port}",
         "[database]",
         f"url = {json.dumps(database_url)}",
         "[storage]",

@@ -117,7 +117,8 @@ def test_roles_do_not_outlive_a_supervisor_that_is_killed(sqlite_copies: list[st
 
 def test_roles_end_when_their_supervisor_dies_before_they_are_up(sqlite_copies: list[str], tmp_path: Path) -> None:
     config = tmp_path / "triage.toml"
-    config.write_text(f'[database]\nurl = "{sqlite_copies[0]}"\n[listener]\nport = {free_port()}\n')
+    ports = f"[listener]\nport = {free_port()}\n[web]\nport = {free_port()}\n"
+    config.write_text(f'[database]\nurl = "{sqlite_copies[0]}"\n{ports}')
     command = [sys.executable, "-m", "triage", "--config", str(config), "run"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path)
     children: list[psutil.Process] = []

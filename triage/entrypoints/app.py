@@ -7,9 +7,10 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,6 +29,9 @@ from triage.settings.ways_out import WayOut
 from triage.store import bundles, records_of_settings
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, require_current
+
+if TYPE_CHECKING:
+    from triage.web.desk import Desk
 
 log = structlog.get_logger()
 
@@ -165,6 +169,25 @@ class App:
         known = take_report(self.db, report.transaction_uid, report.committed, dict(report.failed), now=self.clock())
         if not known:
             log.info("commitment_report_on_nothing", transaction_uid=report.transaction_uid)
+
+    def desk(self) -> Desk:
+        """What the pages need."""
+        # Imported here: the other roles do without the web framework and its memory.
+        from triage.services.sign_in import SessionLimits
+        from triage.web.desk import Desk, WebOptions
+
+        web = self.settings.web
+        return Desk(
+            db=self.db,
+            blobs=self.blobs,
+            clock=self.clock,
+            options=WebOptions(
+                viewer_link=web.viewer_link,
+                public_url=web.public_url,
+                secure=web.secure(),
+                sessions=SessionLimits(timedelta(hours=web.session_hours), timedelta(minutes=web.idle_minutes)),
+            ),
+        )
 
     def record_start(self, role: str) -> None:
         """Put the start of a role and the settings it runs under on record."""

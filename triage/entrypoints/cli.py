@@ -9,15 +9,16 @@ import click
 
 from triage import __version__
 from triage.domain.errors import BundleError, ConfigurationError, ProviderUnavailable, TriageError
-from triage.entrypoints import present
+from triage.domain.intended_use import INTENDED_USE
 from triage.entrypoints.look import audit, show, worklist
 from triage.entrypoints.operate import bundle, config, db, retry, send
+from triage.entrypoints.people import token, user
 from triage.entrypoints.selftest import selftest
 from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES, run_role, supervise
 from triage.settings import read_settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=present.INTENDED_USE)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=INTENDED_USE)
 @click.version_option(__version__)
 @click.option(
     "--config",
@@ -35,15 +36,18 @@ def triage(context: click.Context, config: Path | None) -> None:
 
 @triage.command(epilog="Example: triage run --role listen --role clock")
 @click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Only these roles; default all.")
+@click.option("--alone", is_flag=True, help="Run the one role in this process: for systemd and containers.")
 @click.option("--supervisor", type=int, hidden=True)
 @click.pass_obj
-def run(config: Path | None, roles: tuple[str, ...], supervisor: int | None) -> None:
-    """Run the daemon: receive, analyse, send, and keep time.
+def run(config: Path | None, roles: tuple[str, ...], alone: bool, supervisor: int | None) -> None:
+    """Run the daemon: receive, analyse, send, keep time, and serve the pages.
 
     Every role is a process of its own and is started again when it dies. SIGTERM stops all of them cleanly.
     """
+    if alone and len(roles) != 1:
+        raise click.UsageError("--alone runs one role: name it with --role.")
     settings = read_settings(config)
-    if supervisor is not None:
+    if alone or supervisor is not None:
         run_role(roles[0], settings, supervisor)
     else:
         supervise(roles or tuple(ROLES), config)
@@ -70,7 +74,7 @@ def demo(once: bool, study: Path | None, folder: Path) -> None:
     run_demo(folder, once=once, study=study)
 
 
-for command in (worklist, show, audit, retry, config, db, bundle, send, selftest):
+for command in (worklist, show, audit, retry, config, db, bundle, send, selftest, user, token):
     triage.add_command(command)
 
 

@@ -19,6 +19,7 @@ from rich.live import Live
 
 from triage.domain.errors import ConfigurationError, TriageError, UnreadableInstance
 from triage.domain.finding import WorklistStatus
+from triage.domain.intended_use import INTENDED_USE
 from triage.domain.worklist import WorklistRow
 from triage.entrypoints import present
 from triage.entrypoints.app import App, build, database_url, utc_now
@@ -60,7 +61,7 @@ def run_demo(folder: Path, *, once: bool, study: Path | None) -> None:
     config = _write_config(place)
     settings = read_settings(config)
     upgrade(database_url(settings))
-    out.print(f"[bold]ich-triage demo[/bold] in {place}", present.INTENDED_USE, sep="\n")
+    out.print(f"[bold]ich-triage demo[/bold] in {place}", INTENDED_USE, sep="\n")
     with _stand_in_archive(settings, place / "archive") as archived, _daemon(config, place / "daemon.log") as daemon:
         sources = [study] if study else _made_heads(place / "studies", out)
         me = RemoteAe(settings.listener.ae_title, settings.listener.host, settings.listener.port, "DEMOSENDER")

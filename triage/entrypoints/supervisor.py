@@ -22,11 +22,20 @@ from triage.telemetry import configure_logging
 
 log = structlog.get_logger()
 
+
+def serve_pages(app: wiring.App, stop: threading.Event) -> None:
+    """Serve the pages; what they need is imported in their process alone."""
+    from triage.entrypoints import server
+
+    server.serve(app, stop)
+
+
 ROLES: dict[str, Callable[[wiring.App, threading.Event], None]] = {
     "listen": listener.serve,
     "work": worker.work,
     "send": worker.deliver,
     "clock": clock.tick,
+    "web": serve_pages,
 }
 
 STOP_SECONDS = 30.0
@@ -46,11 +55,12 @@ class _Child:
     start_again_at: float | None = None
 
 
-def run_role(role: str, settings: Settings, supervisor: int) -> None:
+def run_role(role: str, settings: Settings, supervisor: int | None = None) -> None:
     """Run one role in this process until SIGTERM or SIGINT, or until its supervisor (a process id) is gone."""
     configure_logging(role)
     stop = stop_on_signals()
-    threading.Thread(target=_stop_without_parent, args=(supervisor, stop), daemon=True).start()
+    if supervisor is not None:
+        threading.Thread(target=_stop_without_parent, args=(supervisor, stop), daemon=True).start()
     app = wiring.build(settings)
     app.record_start(role)
     ROLES[role](app, stop)

@@ -55,9 +55,12 @@ class Passwords:
                 return False
         return password_hash is not None
 
-    def outdated(self, password_hash: str) -> bool:
-        """Whether the hash was made with other parameters than today's."""
-        return self._hasher.check_needs_rehash(password_hash)
+    def renewed(self, password_hash: str, password: str) -> str:
+        """The hash of a right password, made anew where its parameters are not today's."""
+        if not self._hasher.check_needs_rehash(password_hash):
+            return password_hash
+        with self._turns:
+            return self._hasher.hash(password)
 
     def disguise(self, name: str) -> str:
         """A name that no user has, so that a password typed into the wrong field is nowhere kept."""

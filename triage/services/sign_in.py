@@ -18,6 +18,9 @@ from triage.store.db import Database, Transaction
 TOUCH_SECONDS = 60.0
 """A session's last use is written this seldom, not with every slice that is looked at."""
 
+LONGEST_SESSION = timedelta(days=3)
+"""No setting allows a longer one."""
+
 NOBODY = "unknown name"
 """Whom the audit log names when no user has the name that was typed: it may be a password."""
 
@@ -62,7 +65,9 @@ def sign_in(
             if wait:
                 return Refusal(wait)
     usable = user if user is not None and user.disabled_at is None else None
-    right = passwords.right(usable.password_hash if usable else None, password)
+    kept = usable.password_hash if usable else None
+    right = passwords.right(kept, password)
+    renewed = passwords.renewed(kept, password) if right and kept else None
     with db.transaction() as tx:
         if not (right and usable and _unchanged(tx, usable)):
             wait = max(accounts.waiting_seconds(tx, subject, now) for subject in (by_address, by_name))
@@ -71,8 +76,9 @@ def sign_in(
             return Refusal(wait)
         accounts.forget_failures(tx, by_name)
         accounts.take_back_attempt(tx, by_address, now)
-        if usable.password_hash is not None and passwords.outdated(usable.password_hash):
-            accounts.change_user(tx, usable.name, password_hash=passwords.hash("", password))
+        accounts.forget_old(tx, now, LONGEST_SESSION)
+        if renewed != kept:
+            accounts.change_user(tx, usable.name, password_hash=renewed)
         return _open(tx, usable, address, "password", now)
 
 

@@ -18,6 +18,7 @@ from triage.settings.groups import (
     StorageSettings,
 )
 from triage.settings.ways_out import DestinationSettings, NotifierSettings
+from triage.settings.web import WebSettings
 
 DEFAULT_FILE = Path("triage.toml")
 
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     series: SeriesSettings = SeriesSettings()
     inference: InferenceSettings = InferenceSettings()
+    web: WebSettings = WebSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     notify: tuple[NotifierSettings, ...] = ()
 

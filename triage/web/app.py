@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from triage import __version__
 from triage.domain.errors import NotFound, StaleState, StoreUnavailable, TriageError
-from triage.web import access, health, login
+from triage.web import access, accounts, health, login
 from triage.web.desk import Desk
 from triage.web.page import STATIC, page
 from triage.web.protection import Protection, security_headers
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     login.router,
+    accounts.router,
 )
 
 _STATUS: Final[dict[type[TriageError], int]] = {NotFound: 404, StaleState: 409, StoreUnavailable: 503}
