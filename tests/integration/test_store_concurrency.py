@@ -27,7 +27,18 @@ from tests.stores import (
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import StaleState
 from triage.domain.lifecycle import DeliveryState, SeriesState
-from triage.store import associations, audit, deliveries, instances, jobs, results, series, studies, worklist
+from triage.store import (
+    associations,
+    audit,
+    deliveries,
+    instances,
+    jobs,
+    reading_list,
+    results,
+    series,
+    studies,
+    worklist,
+)
 from triage.store.db import Database, Transaction
 
 THREADS = 8
@@ -260,7 +271,7 @@ def test_everything_at_once_never_deadlocks(database: Database) -> None:
     together(THREADS, lambda number: _churn(database, f"2.25.{number % 2}", number))
     assert _verified(database) > 0
     with database.read() as tx:
-        assert len(worklist.rows(tx)) == 2
+        assert len(list(reading_list.every(tx, NOW))) == 2
 
 
 @pytest.mark.parametrize("end", ["commit", "roll back"])

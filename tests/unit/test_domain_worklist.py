@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from triage.domain.finding import (
 from triage.domain.lifecycle import SeriesState
 from triage.domain.worklist import (
     PENDING_RISES_AFTER,
+    READING_ORDER,
     SeriesOutcome,
     WorklistRow,
     in_reading_order,
@@ -231,3 +233,21 @@ def test_a_pending_study_rises_only_after_its_time() -> None:
 def test_a_negative_never_rises() -> None:
     row = listed("negative", analysed(0.1), timedelta())
     assert order_key(row, NOW)[0] == order_key(row, NOW + timedelta(days=3))[0] == 5
+
+
+@given(st.lists(OUTCOMES, min_size=1, max_size=4), st.integers(0, 1200))
+def test_every_row_stands_in_exactly_one_segment(outcomes: list[SeriesOutcome], waited: int) -> None:
+    row = row_of(*outcomes)
+    now = row.received_at + timedelta(seconds=waited)
+    standing = [rank for rank, segment in enumerate(READING_ORDER) if segment.holds(row, now)]
+    assert standing == [order_key(row, now)[0]]
+
+
+def test_studies_that_came_at_the_same_moment_have_an_order_too() -> None:
+    rows = [listed(name, analysed(0.1), timedelta()) for name in ("1.3", "1.1", "1.2")]
+    assert [row.study_instance_uid for row in in_reading_order(rows, NOW)] == ["1.1", "1.2", "1.3"]
+
+
+def test_a_row_that_cannot_be_has_no_place() -> None:
+    with pytest.raises(ValueError, match="pending cannot have the urgency urgent"):
+        order_key(replace(listed("1.2", series(SeriesState.STABLE), timedelta()), urgency=Urgency.URGENT), NOW)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,26 +11,9 @@ from triage.domain.audit import AuditAction, AuditEvent, AuditRecord
 from triage.domain.finding import SUBTYPES, KeySlice, ReasonCode, Subtype, SubtypeFinding, Urgency, WorklistStatus
 from triage.domain.worklist import ObjectState, WorklistRow
 from triage.entrypoints import present
+from triage.services.tell import audit_json
 
 NOW = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
-
-CONTRACT = [
-    "study_instance_uid",
-    "series_instance_uid",
-    "accession_number",
-    "status",
-    "provisional",
-    "reason",
-    "urgency",
-    "score",
-    "subtypes",
-    "total_volume_ml",
-    "key_slice",
-    "received_at",
-    "flagged_at",
-    "bundle",
-    "objects",
-]
 
 
 def row(**changes: object) -> WorklistRow:
@@ -79,27 +61,6 @@ def shown(*rows: WorklistRow) -> str:
     return capture.get()
 
 
-def test_the_json_has_exactly_the_keys_of_the_contract() -> None:
-    assert list(present.row_json(row())) == CONTRACT
-    assert list(present.row_json(row(**NOT_ANALYSED))) == CONTRACT
-
-
-def test_the_json_is_plain_and_rounded() -> None:
-    told = json.loads(json.dumps(present.row_json(row())))
-    assert told["score"] == 0.9877
-    assert told["subtypes"]["IPH"] == {"probability": 0.9, "volume_ml": 12.35}
-    assert set(told["subtypes"]) == {"EDH", "IPH", "IVH", "SAH", "SDH"}
-    assert told["received_at"] == "2026-11-21T01:57:00.000Z"
-    assert told["objects"] == [
-        {"kind": "SR", "sop_instance_uid": "2.25.1", "destination": "pacs", "state": "delivered"}
-    ]
-
-
-def test_what_was_not_analysed_has_a_reason_and_no_score() -> None:
-    told = present.row_json(row(**NOT_ANALYSED))
-    assert (told["reason"], told["score"], told["key_slice"], told["flagged_at"]) == ("gap", None, None, None)
-
-
 def test_the_table_says_the_reason_beside_the_status() -> None:
     assert "not_analysed: gap" in shown(row(**NOT_ANALYSED))
 
@@ -138,7 +99,7 @@ def test_times_are_utc() -> None:
 
 def test_an_audit_row_as_json() -> None:
     event = AuditEvent(NOW, "PACS", AuditAction.INSTANCE_REFUSED, study_instance_uid="1.2", detail={"why": "no"})
-    told = present.audit_json(AuditRecord(7, "0" * 64, "f" * 64, event))
+    told = audit_json(AuditRecord(7, "0" * 64, "f" * 64, event))
     assert (told["sequence"], told["action"], told["detail"]) == (7, "instance_refused", {"why": "no"})
 
 

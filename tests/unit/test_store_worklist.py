@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import insert, select, update
 
 from tests.stores import (
     DIGEST,
@@ -23,9 +24,11 @@ from triage.domain.audit import AuditAction
 from triage.domain.errors import NotFound
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import SeriesState
+from triage.domain.reading import Verdict
+from triage.domain.study import FrameGeometry
 from triage.domain.work import ClaimedJob
 from triage.domain.worklist import ObjectState, WorklistRow
-from triage.store import deliveries, jobs, results, series, worklist
+from triage.store import deliveries, jobs, reading_list, results, schema, series, worklist
 from triage.store.db import Database
 
 
@@ -37,7 +40,7 @@ def _refresh(db: Database, seconds: float = 0) -> WorklistRow:
 def _row(db: Database) -> WorklistRow:
     with db.read() as tx:
         found = worklist.row(tx, STUDY)
-        assert worklist.rows(tx) == [found]
+    assert found is not None
     return found
 
 
@@ -143,11 +146,71 @@ def test_rows_of_several_studies_keep_their_own_objects(database: Database) -> N
     for study in ("1.1", "1.2"):
         finish(database, running(database, study=study, series_uid=f"{study}.1"), kinds=("SR",))
     with database.read() as tx:
-        rows = worklist.rows(tx)
+        rows = [study.row for study in reading_list.every(tx, NOW)]
         alone = [worklist.row(tx, row.study_instance_uid) for row in rows]
     assert sorted(row.study_instance_uid for row in rows) == ["1.1", "1.2"]
     assert alone == rows
     assert len({row.objects for row in rows}) == 2
+
+
+def _origin(db: Database) -> tuple[str | None, float | None]:
+    with db.read() as tx:
+        found = worklist.listed(tx, STUDY)
+    assert found is not None
+    return found.scanner, found.slice_thickness_mm
+
+
+def test_the_row_says_which_scanner_made_the_images_and_how_thick_they_are(database: Database) -> None:
+    with database.transaction() as tx:
+        receive(tx, manufacturer="SIEMENS ", model_name="SOMATOM  go.Top")
+    _refresh(database)
+    assert _origin(database) == ("SIEMENS SOMATOM go.Top", 5.0)
+
+
+def test_scanner_and_thickness_are_those_of_the_series_that_the_row_speaks_of(database: Database) -> None:
+    with database.transaction() as tx:
+        receive(tx, manufacturer="GE", model_name="first", frames=())
+    _refresh(database)
+    assert _origin(database) == ("GE first", None)
+    with database.transaction() as tx:
+        for number in (2, 3):
+            receive(tx, number, series_uid="1.5", manufacturer="GE", model_name="larger")
+    _refresh(database)
+    assert _origin(database) == ("GE larger", 5.0)
+
+
+def test_a_thickness_that_is_no_number_is_left_out(database: Database) -> None:
+    frame = FrameGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), float("nan"))
+    with database.transaction() as tx:
+        receive(tx, frames=(frame,))
+    _refresh(database)
+    assert _origin(database) == ("", None)
+
+
+def test_who_looked_stays_when_the_row_is_made_anew(database: Database) -> None:
+    analysed(database)
+    looked = {"opened_at": at(30), "opened_by": "r.adler", "verdict": Verdict.AGREE, "escalated_at": at(20)}
+    with database.transaction() as tx:
+        tx.connection.execute(update(schema.worklist).values(**looked))
+    _refresh(database, 60)
+    with database.read() as tx:
+        found = worklist.listed(tx, STUDY)
+    assert found is not None
+    assert {name: getattr(found, name) for name in looked} == looked
+    assert found.updated_at == at(60)
+
+
+def test_what_a_shadow_bundle_said_is_never_shown(database: Database) -> None:
+    job = running(database)
+    finish(database, job, score=0.1)
+    with database.transaction() as tx:
+        shadow = select(
+            *(c for c in schema.results.columns if c.name not in ("id", "shadow", "bundle_digest", "score"))
+        )
+        (row,) = tx.connection.execute(shadow).mappings()
+        values = {**row, "score": 0.99, "status": WorklistStatus.SUSPECTED, "bundle_digest": "cd" * 32, "shadow": True}
+        tx.connection.execute(insert(schema.results), [values])
+    assert _refresh(database, 60).status is WorklistStatus.NOT_SUSPECTED
 
 
 def test_a_study_that_never_came_has_no_row(database: Database) -> None:

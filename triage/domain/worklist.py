@@ -17,6 +17,7 @@ from triage.domain.finding import (
     WorklistStatus,
 )
 from triage.domain.lifecycle import SeriesState
+from triage.domain.reading import Verdict
 
 PENDING_RISES_AFTER = timedelta(minutes=10)
 """A pending study that waits longer than this stands before the urgent ones: something may be stuck."""
@@ -53,25 +54,61 @@ class WorklistRow:
     objects: tuple[ObjectState, ...] = field(default=())
 
 
-_RANK_OF_STATUS = {
-    WorklistStatus.SUSPECTED: 0,
-    WorklistStatus.PENDING: 3,
-    WorklistStatus.NOT_ANALYSED: 4,
-    WorklistStatus.NOT_SUSPECTED: 5,
-}
+@dataclass(frozen=True, slots=True)
+class ListedStudy:
+    """A row with what else the page shows beside it: where the images came from, and who looked."""
+
+    row: WorklistRow
+    updated_at: datetime
+    scanner: str | None = None
+    slice_thickness_mm: float | None = None
+    opened_at: datetime | None = None
+    opened_by: str | None = None
+    verdict: Verdict | None = None
+    escalated_at: datetime | None = None
 
 
-def order_key(row: WorklistRow, now: datetime) -> tuple[int, datetime]:
-    """Sort key of one row: rank, then the longest waiting first.
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows that stand together in the reading order; within it, the longest waiting stands first.
 
-    Ranks: emergent 0, overdue pending 1, urgent 2, pending 3, not analysed 4, not suspected 5.
+    ``overdue`` parts pending studies into those that have waited too long and those that have not.
     """
-    rank = _RANK_OF_STATUS[row.status]
-    if row.status is WorklistStatus.SUSPECTED and row.urgency is not Urgency.EMERGENT:
-        rank = 2
-    if row.status is WorklistStatus.PENDING and now - row.received_at > PENDING_RISES_AFTER:
-        rank = 1
-    return (rank, row.received_at)
+
+    status: WorklistStatus
+    urgency: Urgency = Urgency.NONE
+    overdue: bool | None = None
+
+    def holds(self, row: WorklistRow, now: datetime) -> bool:
+        """Whether a row stands in this segment at this moment."""
+        if (row.status, row.urgency) != (self.status, self.urgency):
+            return False
+        return self.overdue is None or self.overdue == (now - row.received_at > PENDING_RISES_AFTER)
+
+
+READING_ORDER: tuple[Segment, ...] = (
+    Segment(WorklistStatus.SUSPECTED, Urgency.EMERGENT),
+    Segment(WorklistStatus.PENDING, overdue=True),
+    Segment(WorklistStatus.SUSPECTED, Urgency.URGENT),
+    Segment(WorklistStatus.PENDING, overdue=False),
+    Segment(WorklistStatus.NOT_ANALYSED),
+    Segment(WorklistStatus.NOT_SUSPECTED),
+)
+"""The segments, first to be read first: every row stands in exactly one of them."""
+
+
+def order_key(row: WorklistRow, now: datetime) -> tuple[int, datetime, str]:
+    """Sort key of one row: its segment, then the longest waiting first; the UID decides between equals.
+
+    Raises
+    ------
+    ValueError
+        The urgency of the row does not go with its status.
+    """
+    for rank, segment in enumerate(READING_ORDER):
+        if segment.holds(row, now):
+            return (rank, row.received_at, row.study_instance_uid)
+    raise ValueError(f"a study that is {row.status} cannot have the urgency {row.urgency}")
 
 
 def in_reading_order(rows: Iterable[WorklistRow], now: datetime) -> list[WorklistRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,33 +11,44 @@ from pathlib import Path
 import click
 
 from triage.domain.audit import AuditAction, AuditEvent
-from triage.domain.errors import NotFound
-from triage.domain.worklist import WorklistRow, in_reading_order
+from triage.domain.worklist import WorklistRow
+from triage.domain.worklist_json import row_json
 from triage.entrypoints import present
 from triage.entrypoints.app import App, build, utc_now
+from triage.services.tell import audit_json, study_json
 from triage.settings import read_settings
 from triage.store import audit as audit_log
-from triage.store import deliveries, instances, results, series
 from triage.store import worklist as worklist_rows
+from triage.store.reading_list import every
+
+ROWS_OF_A_TABLE = 100
 
 
 @click.command(epilog="Example: triage worklist --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a study, first to be read first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Show so many studies and no more; without it JSON has all of them, and the table {ROWS_OF_A_TABLE}.",
+)
 @click.pass_obj
-def worklist(config: Path | None, as_json: bool) -> None:
+def worklist(config: Path | None, as_json: bool, limit: int | None) -> None:
     """Show the studies in the order in which they should be read."""
     app = build(read_settings(config))
-    rows = reading_list(app)
     if as_json:
-        present.print_json([present.row_json(row) for row in rows])
-    else:
-        present.console().print(present.worklist_table(rows, utc_now()))
+        present.print_json([row_json(row) for row in reading_list(app, limit)])
+        return
+    shown = limit or ROWS_OF_A_TABLE
+    rows = reading_list(app, shown + 1)
+    present.console().print(present.worklist_table(rows[:shown], utc_now()))
+    if len(rows) > shown:
+        click.echo(f"These are the first {shown} studies; --limit shows more of them.")
 
 
-def reading_list(app: App) -> list[WorklistRow]:
-    """Every row, first to be read first."""
+def reading_list(app: App, limit: int | None = None) -> list[WorklistRow]:
+    """The rows, first to be read first: all of them, or the first ``limit``."""
     with app.db.read() as tx:
-        return in_reading_order(worklist_rows.rows(tx), utc_now())
+        return [study.row for study in itertools.islice(every(tx, app.clock()), limit)]
 
 
 @click.command(epilog="Example: triage show 1.2.840.113619.2.1 --json")
@@ -47,38 +59,9 @@ def show(config: Path | None, study_instance_uid: str, as_json: bool) -> None:
     """Show one study: findings, series, objects, deliveries and timeline."""
     app = build(read_settings(config))
     with app.db.read() as tx:
+        told = study_json(tx, study_instance_uid, app.blobs.path)
         row = worklist_rows.row(tx, study_instance_uid)
-        if row is None:
-            raise NotFound(f"There is no study {study_instance_uid}; triage worklist lists those that came in.")
-        told = {
-            "study": present.row_json(row),
-            "series": [
-                {
-                    "series_instance_uid": record.series_instance_uid,
-                    "state": record.state.value,
-                    "revision": record.revision,
-                    "reason": record.reason.value if record.reason else None,
-                    "detail": record.detail,
-                    "instances": len(instances.of_series(tx, record.id)),
-                }
-                for record in series.of_study(tx, study_instance_uid)
-            ],
-            "objects": [
-                {"kind": o.kind, "sop_instance_uid": o.sop_instance_uid, "file": str(app.blobs.path(o.blob_key))}
-                for o in results.objects_of_study(tx, study_instance_uid)
-            ],
-            "deliveries": [
-                {
-                    "kind": d.kind,
-                    "destination": d.destination,
-                    "state": d.state.value,
-                    "attempt": d.attempt,
-                    "error": d.error,
-                }
-                for d in deliveries.of_study(tx, study_instance_uid)
-            ],
-            "timeline": [present.audit_json(r) for r in audit_log.records(tx, study_instance_uid=study_instance_uid)],
-        }
+    assert row is not None  # what study_json does not know it refuses
     if as_json:
         present.print_json(told)
     else:
@@ -99,7 +82,7 @@ def audit(context: click.Context, as_json: bool, since: datetime | None) -> None
         found = audit_log.records(tx, since=start)
         _record_reading(tx.audit, "read")
     if as_json:
-        present.print_json([present.audit_json(record) for record in found])
+        present.print_json([audit_json(record) for record in found])
     else:
         present.console().print(present.audit_table(found))
 

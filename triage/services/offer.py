@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from triage.domain.worklist import in_reading_order
 from triage.net.ups_scp import Step, StepQuery
-from triage.store import results, worklist
+from triage.store import reading_list, results
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 
 _WILDCARDS = frozenset("*?\\")
+_STUDIES_AT_A_TIME = 200
 
 
 def find_steps(db: Database, blobs: BlobStore, query: StepQuery, now: datetime) -> Iterator[Step]:
@@ -21,12 +21,24 @@ def find_steps(db: Database, blobs: BlobStore, query: StepQuery, now: datetime) 
     """
     study = query.study_instance_uid
     one_study = study if study and not _WILDCARDS.intersection(study) else None
-    with db.read() as tx:
-        found = {record.study_instance_uid: record for record in results.steps(tx, study_instance_uid=one_study)}
-        rows = [row for row in worklist.rows(tx) if row.study_instance_uid in found]
-    for row in in_reading_order(rows, now):
-        record = found[row.study_instance_uid]
-        yield Step(record.sop_instance_uid, blobs.read(record.blob_key))
+    for studies in [[one_study]] if one_study else _in_reading_order(db, now):
+        with db.read() as tx:
+            found = {record.study_instance_uid: record for record in results.steps(tx, studies)}
+        for uid in studies:
+            if uid in found:
+                yield Step(found[uid].sop_instance_uid, blobs.read(found[uid].blob_key))
+
+
+def _in_reading_order(db: Database, now: datetime) -> Iterator[list[str]]:
+    """The studies of the worklist, some at a time: whoever asked may have had enough long before the end."""
+    place = None
+    while True:
+        with db.read() as tx:
+            page = reading_list.page(tx, reading_list.EVERYTHING, now, size=_STUDIES_AT_A_TIME, place=place)
+        yield [study.row.study_instance_uid for study in page.studies]
+        if page.next is None:
+            return
+        place = page.next
 
 
 def get_step(db: Database, blobs: BlobStore, sop_instance_uid: str) -> Step | None:

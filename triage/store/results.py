@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -269,18 +269,16 @@ def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[st
     return set(tx.connection.execute(mine.distinct()).scalars())
 
 
-def steps(tx: Transaction, *, study_instance_uid: str | None = None) -> list[StepRecord]:
-    """The newest procedure step of each series, in no order; ``study_instance_uid`` narrows it to one study."""
+def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:
+    """The newest procedure step of each series of some studies, in no order."""
+    of_studies = series.c.study_instance_uid.in_(study_instance_uids)
     newest = (
         select(func.max(result_objects.c.id))
-        .join_from(result_objects, results)
-        .where(result_objects.c.kind == ObjectKind.UPS)
+        .select_from(result_objects.join(results).join(series))
+        .where(result_objects.c.kind == ObjectKind.UPS, of_studies)
         .group_by(results.c.series_id)
     )
-    mine = _steps().where(result_objects.c.id.in_(newest))
-    if study_instance_uid is not None:
-        mine = mine.where(series.c.study_instance_uid == study_instance_uid)
-    return [StepRecord(*row) for row in tx.connection.execute(mine)]
+    return [StepRecord(*row) for row in tx.connection.execute(_steps().where(result_objects.c.id.in_(newest)))]
 
 
 def step(tx: Transaction, sop_instance_uid: str) -> StepRecord | None:

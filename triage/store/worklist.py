@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select, update
+from sqlalchemy import Row, case, func, null, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import NotFound
-from triage.domain.worklist import ObjectState, SeriesOutcome, WorklistRow, study_row
+from triage.domain.worklist import ListedStudy, ObjectState, SeriesOutcome, WorklistRow, study_row
 from triage.store import results
 from triage.store import series as series_store
-from triage.store.codec import key_slice_json, key_slice_of, subtypes_json, subtypes_of
+from triage.store.codec import header_of, key_slice_json, key_slice_of, subtypes_json, subtypes_of
 from triage.store.schema import deliveries, instances, result_objects, series, studies, worklist
 from triage.store.schema import results as result_rows
 from triage.store.transaction import Transaction
@@ -21,6 +23,8 @@ from triage.store.transaction import Transaction
 
 def refresh(tx: Transaction, study_instance_uid: str, now: datetime, *, actor: str = "worker") -> WorklistRow:
     """Make the row of a study anew; its first flag is stamped ``now`` and audited. The caller holds the study's lock.
+
+    Who opened the study, who judged it and whether it was escalated stay as they are.
 
     Raises
     ------
@@ -40,20 +44,23 @@ def refresh(tx: Transaction, study_instance_uid: str, now: datetime, *, actor: s
     return row
 
 
-def rows(tx: Transaction) -> list[WorklistRow]:
-    """Every study with the objects that were made for it, in no order; ``in_reading_order`` sorts them."""
-    objects = _objects(tx)
-    return [_row(found, objects[found.study_instance_uid]) for found in tx.connection.execute(select(worklist))]
-
-
 def row(tx: Transaction, study_instance_uid: str) -> WorklistRow | None:
     """The row of one study with its objects; None when no instance of it has come in."""
-    found = tx.connection.execute(
-        select(worklist).where(worklist.c.study_instance_uid == study_instance_uid)
-    ).one_or_none()
-    if found is None:
-        return None
-    return _row(found, _objects(tx, series.c.study_instance_uid == study_instance_uid)[study_instance_uid])
+    found = listed(tx, study_instance_uid)
+    return None if found is None else found.row
+
+
+def listed(tx: Transaction, study_instance_uid: str) -> ListedStudy | None:
+    """The row of one study with what the page shows beside it; None when no instance of it has come in."""
+    mine = select(worklist).where(worklist.c.study_instance_uid == study_instance_uid)
+    found = tx.connection.execute(mine).all()
+    return next(iter(listed_studies(tx, found)), None)
+
+
+def listed_studies(tx: Transaction, found: Collection[Row[Any]]) -> list[ListedStudy]:
+    """Rows of the table as values, each with the objects that were made for its study."""
+    objects = _objects(tx, [one.study_instance_uid for one in found])
+    return [_listed(one, objects[one.study_instance_uid]) for one in found]
 
 
 def _outcomes(tx: Transaction, study_instance_uid: str) -> list[SeriesOutcome]:
@@ -100,11 +107,40 @@ def _write(tx: Transaction, row: WorklistRow, now: datetime) -> None:
         "updated_at": now,
     }
     mine = worklist.c.study_instance_uid == row.study_instance_uid
+    same_series = worklist.c.series_instance_uid == row.series_instance_uid
     written = tx.connection.execute(
-        update(worklist).where(mine).values(**values).returning(worklist.c.updated_at)
-    ).first()
+        update(worklist)
+        .where(mine)
+        .values(**values, scanner=case((same_series, worklist.c.scanner), else_=null()))
+        .returning(worklist.c.scanner)
+    ).one_or_none()
     if written is None:
         tx.insert_new(worklist, study_instance_uid=row.study_instance_uid, **values)
+    if written is None or written.scanner is None:
+        tx.connection.execute(update(worklist).where(mine).values(**_origin(tx, row)))
+
+
+def _origin(tx: Transaction, row: WorklistRow) -> dict[str, Any]:
+    """Scanner and slice thickness by the first instance of the series that the row speaks of."""
+    first = (
+        select(instances.c.header)
+        .join_from(instances, series)
+        .where(
+            series.c.study_instance_uid == row.study_instance_uid,
+            series.c.series_instance_uid == row.series_instance_uid,
+        )
+        .order_by(instances.c.id)
+        .limit(1)
+    )
+    found = tx.connection.execute(first).scalar_one_or_none()
+    if found is None:
+        return {"scanner": None, "slice_thickness_mm": None}
+    header = header_of(found)
+    thickness = header.frames[0].thickness_mm if header.frames else None
+    return {
+        "scanner": " ".join(f"{header.manufacturer} {header.model_name}".split()),
+        "slice_thickness_mm": thickness if thickness is not None and math.isfinite(thickness) else None,
+    }
 
 
 def _flag(tx: Transaction, row: WorklistRow, now: datetime, actor: str) -> None:
@@ -128,7 +164,7 @@ def _flag(tx: Transaction, row: WorklistRow, now: datetime, actor: str) -> None:
     )
 
 
-def _objects(tx: Transaction, *where: ColumnElement[bool]) -> defaultdict[str, list[ObjectState]]:
+def _objects(tx: Transaction, study_instance_uids: Collection[str]) -> defaultdict[str, list[ObjectState]]:
     """By study, one entry for each object and destination; an object that goes nowhere has none."""
     sent = (
         select(
@@ -139,7 +175,7 @@ def _objects(tx: Transaction, *where: ColumnElement[bool]) -> defaultdict[str, l
             deliveries.c.state,
         )
         .select_from(deliveries.join(result_objects).join(result_rows).join(series))
-        .where(*where)
+        .where(series.c.study_instance_uid.in_(study_instance_uids))
         .order_by(deliveries.c.id)
     )
     objects: defaultdict[str, list[ObjectState]] = defaultdict(list)
@@ -150,8 +186,13 @@ def _objects(tx: Transaction, *where: ColumnElement[bool]) -> defaultdict[str, l
     return objects
 
 
-def _row(found: Row[Any], objects: list[ObjectState]) -> WorklistRow:
-    values = {name: getattr(found, name) for name in WorklistRow.__dataclass_fields__ if name != "objects"}
+_BESIDE = [name for name in ListedStudy.__dataclass_fields__ if name != "row"]
+_OF_ROW = [name for name in WorklistRow.__dataclass_fields__ if name != "objects"]
+
+
+def _listed(found: Row[Any], objects: list[ObjectState]) -> ListedStudy:
+    values = {name: getattr(found, name) for name in _OF_ROW}
     values["subtypes"] = subtypes_of(found.subtypes)
     values["key_slice"] = key_slice_of(found.key_slice)
-    return WorklistRow(**values, objects=tuple(objects))
+    row = WorklistRow(**values, objects=tuple(objects))
+    return ListedStudy(row=row, **{name: getattr(found, name) for name in _BESIDE})
