@@ -217,7 +217,8 @@ def test_every_way_out_is_described() -> None:
     ways = (DestinationSettings, NotifierSettings)
     kinds = [kind for way in ways for kind in get_args(way.model_fields["kind"].annotation)]
     words = {"dicom": "C-STORE", "stow": "STOW-RS", "folder": "`folder`", "hl7": "ORU^R01", "ups": "Push SCU"}
-    words |= {"pull": "`pull`", "ian": "Instance Availability Notification SCU", "webhook": "webhook"}
+    words |= {"pull": "`pull`", "ian": "Instance Availability Notification SCU"}
+    words |= {"webhook": "webhook", "email": "e-mail by SMTP"}
     assert all(words[kind] in TEXT for kind in kinds)
 
 

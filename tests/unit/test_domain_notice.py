@@ -1,12 +1,22 @@
 """What every list driver says: one status, one conclusion, and never a name in a log."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.notices import PATIENT, negative, not_analysed, notice, real, result
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
-from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY, Demographics, PersonName, short_identifier
+from triage.domain.notice import (
+    DEMONSTRATION,
+    NOTIFICATION_ONLY,
+    Demographics,
+    Escalation,
+    PersonName,
+    checked_mail_address,
+    short_identifier,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +77,30 @@ def test_short_identifiers_differ_where_the_long_ones_do(one, other):
     assert short.isalnum()
     assert short.isascii()
     assert (short == short_identifier(other)) == (one == other)
+
+
+def test_a_suspicion_that_nobody_opened_says_so_and_carries_the_time_when_it_was_due():
+    due_at = notice().at + timedelta(minutes=15)
+    again = notice(escalation=Escalation(15, due_at))
+    assert again.at == due_at
+    assert again.statements[:2] == (notice().conclusion, str(again.escalation))
+    assert "15 min" in str(again.escalation)
+    for quiet in (negative, not_analysed):
+        with pytest.raises(ValueError, match="only a suspicion"):
+            quiet(escalation=again.escalation)
+    with pytest.raises(ValueError, match="at least a minute"):
+        Escalation(0, due_at)
+
+
+@pytest.mark.parametrize("address", ["ward@hospital.example", "o'hara+ct@b.example", "a@b"])
+def test_an_address(address):
+    assert checked_mail_address(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "ward", "@b.example", "a@", "a b@c.example", "a@b.example\nBcc: x@y.example", "<a@b.example>", "ä@b.de"],
+)
+def test_what_is_no_address(address):
+    with pytest.raises(ValueError, match="no e-mail address"):
+        checked_mail_address(address)

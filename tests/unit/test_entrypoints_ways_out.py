@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders import ct_series, part10
+from tests.certificates import Authority
+from tests.mail import Mailbox, taking_mail
 from tests.results import PROVENANCE
 from tests.stores import result
 from triage.dicom.source import read_source
@@ -29,6 +32,7 @@ def notifier(kind: str, **more: Any) -> NotifierSettings:
         "ian": {"host": "127.0.0.1", "port": 1, "ae_title": "IAN", "after": "pacs"},
         "pull": {"retrieve_ae_title": "PACS"},
         "webhook": {"url": "http://127.0.0.1:1/"},
+        "email": {"host": "127.0.0.1", "port": 1, "sender": "a@b.example", "recipients": ("c@d.example",)},
     }[kind]
     return NotifierSettings(name=kind, kind=kind, **{**needed, **more})
 
@@ -52,7 +56,7 @@ def test_each_kind_of_destination_is_tried(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["2.25.1.dcm"]
 
 
-@pytest.mark.parametrize("kind", ["hl7", "ups", "ian"])
+@pytest.mark.parametrize("kind", ["hl7", "ups", "ian", "email"])
 def test_each_kind_of_list_on_a_port_is_tried(kind: str) -> None:
     with pytest.raises(DeliveryUnconfirmed, match=r"127\.0\.0\.1:1"):
         ways_out.tell(notifier(kind), Settings())([OBJECT])
@@ -112,6 +116,7 @@ def test_a_folder_cannot_be_asked(tmp_path: Path) -> None:
         ("pull", ObjectKind.UPS),
         ("ian", ObjectKind.IAN),
         ("webhook", ObjectKind.WEBHOOK),
+        ("email", ObjectKind.EMAIL),
     ],
 )
 def test_each_list_is_told_in_its_own_words(kind: str, made: ObjectKind, secret: Path) -> None:
@@ -135,3 +140,49 @@ def test_each_list_is_told_in_its_own_words(kind: str, made: ObjectKind, secret:
     assert (encoded.kind, encoded.sop_instance_uid) == (made, "2.25.77")
     if kind == "ian":
         assert b"PACS" in encoded.content
+
+
+def test_a_mail_server_is_logged_in_to_as_configured(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("secret word\n")
+    mailbox = Mailbox(login=("triage", "secret word"))
+    authority = Authority.make(tmp_path)
+    shown = authority.files("mail.example.org", ca_file=None).server_context()
+    with taking_mail(mailbox, shown) as port:
+        ours = notifier(
+            "email",
+            port=port,
+            user="triage",
+            password_file=word,
+            tls_ca=authority.ca_file,
+            tls_name="mail.example.org",
+        )
+        message = OutgoingInstance("", "2.25.1", "", lambda: b"Subject: SYNTHETIC\r\n\r\n.\r\n")
+        (outcome,) = ways_out.tell(ours, Settings())([message])
+    assert outcome.error is None
+    assert mailbox.over_tls == [True]
+    with pytest.raises(ConfigurationError, match="password_file of email cannot be read"):
+        ways_out.tell(notifier("email", user="triage", password_file=tmp_path / "gone"), Settings())
+
+
+def test_a_list_that_is_told_again_says_after_how_long() -> None:
+    (told,) = ways_out.notifiers(Settings(notify=(notifier("email", escalate_minutes=15),))).values()
+    assert told.escalate_after == timedelta(minutes=15)
+    (told,) = ways_out.notifiers(Settings(notify=(notifier("email"),))).values()
+    assert told.escalate_after is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "words"),
+    [
+        ("ups", {"escalate_minutes": 5}, "escalate_minutes is for kinds hl7, webhook, email"),
+        ("email", {"sender": "nobody"}, "no e-mail address"),
+        ("email", {"recipients": ("a@b.example\nBcc: c@d.example",)}, "no e-mail address"),
+        ("email", {"recipients": ()}, "needs recipients"),
+        ("email", {"tls": True}, "mail_tls in place of tls"),
+        ("email", {"user": "triage"}, "user and password_file go together"),
+    ],
+)
+def test_what_cannot_work_is_refused(kind: str, more: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        notifier(kind, **more)

@@ -46,6 +46,11 @@ def coding_scheme_uid() -> str:
     return _under_2_25("coding scheme")
 
 
+def escalation_uid(study_instance_uid: str, told: str) -> str:
+    """What names the one message that tells a list again of a study that nobody opened."""
+    return _under_2_25("escalation", told, study_instance_uid)
+
+
 def synthetic_uid(run: str, what: str) -> str:
     """The UID of something in the study of one self-test."""
     return _under_2_25("self-test", run, what)

@@ -26,19 +26,20 @@ class ObjectKind(StrEnum):
     UPS = "UPS"  # Unified Procedure Step of high priority
     IAN = "IAN"  # Instance Availability Notification
     WEBHOOK = "WEBHOOK"  # JSON body of a webhook
+    EMAIL = "EMAIL"  # e-mail message (RFC 5322)
 
 
 SEG_KINDS = frozenset({ObjectKind.SEG, ObjectKind.SEG_LABELMAP, ObjectKind.SEG_FRACTIONAL})
 SR_KINDS = frozenset({ObjectKind.SR, ObjectKind.SR_COMPREHENSIVE, ObjectKind.SR_ENHANCED, ObjectKind.SR_TEXT})
-MESSAGE_KINDS = frozenset({ObjectKind.ORU, ObjectKind.UPS, ObjectKind.IAN, ObjectKind.WEBHOOK})
+MESSAGE_KINDS = frozenset({ObjectKind.ORU, ObjectKind.UPS, ObjectKind.IAN, ObjectKind.WEBHOOK, ObjectKind.EMAIL})
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedObject:
     """One result object or message.
 
-    ``content`` is the whole Part 10 file, or the body of an HL7 or webhook message: those have no SOP class and
-    no transfer syntax (empty), and ``sop_instance_uid`` is then the identifier of the message.
+    ``content`` is the whole Part 10 file, or an HL7 message, the body of a webhook, or an e-mail: those have no
+    SOP class and no transfer syntax (empty), and ``sop_instance_uid`` is then the identifier of the message.
     """
 
     kind: ObjectKind

@@ -66,6 +66,21 @@ class Demographics:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalation:
+    """A suspected study that nobody opened on our pages: for how long, and when that time was over."""
+
+    minutes: int
+    due_at: datetime
+
+    def __post_init__(self) -> None:
+        if self.minutes < 1 or self.due_at.tzinfo is None:
+            raise ValueError("an escalation comes after at least a minute, at an aware UTC time")
+
+    def __str__(self) -> str:
+        return f"Not opened on the triage pages for {self.minutes} min after it was flagged."
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One outcome of one series revision, told to whoever orders the reading list.
 
@@ -77,6 +92,8 @@ class Notice:
         The result objects of this revision, wherever they are sent.
     revision : int
         0 for the first outcome of the series; a higher one supersedes those before.
+    escalation : Escalation or None
+        Why a suspicion is told a second time.
     """
 
     study_instance_uid: str
@@ -87,12 +104,15 @@ class Notice:
     reason: ReasonCode | None = None
     objects: Mapping[ObjectKind, ObjectReference] = field(default_factory=dict)
     revision: int = 0
+    escalation: Escalation | None = None
 
     def __post_init__(self) -> None:
         if (self.result is None) == (self.reason is None):
             raise ValueError("a notice has either a result or the reason why there is none")
         if self.revision < 0:
             raise ValueError(f"revisions count from 0, not {self.revision}")
+        if self.escalation is not None and not self.suspected:
+            raise ValueError("only a suspicion is escalated")
 
     @property
     def status(self) -> WorklistStatus:
@@ -112,7 +132,7 @@ class Notice:
     @property
     def at(self) -> datetime:
         """When the content was fixed: the time that every message of this notice carries, however often it is sent."""
-        return self.provenance.content_at
+        return self.escalation.due_at if self.escalation is not None else self.provenance.content_at
 
     @property
     def bundle(self) -> str:
@@ -131,10 +151,22 @@ class Notice:
     @property
     def statements(self) -> tuple[str, ...]:
         """The conclusion, and what has to be said beside it wherever it is shown."""
+        escalation = (str(self.escalation),) if self.escalation is not None else ()
         demonstration = (DEMONSTRATION,) if self.provenance.demonstration else ()
-        return (self.conclusion, NOTIFICATION_ONLY, *demonstration)
+        return (self.conclusion, *escalation, NOTIFICATION_ONLY, *demonstration)
 
 
 def short_identifier(identifier: str) -> str:
     """Twenty letters and digits that stand for a longer identifier: as many as HL7's MSH-10 may hold."""
     return base64.b32encode(hashlib.sha256(identifier.encode("utf-8")).digest()).decode("ascii")[:20]
+
+
+def checked_mail_address(address: str) -> str:
+    """Check that this is one plain e-mail address, which cannot begin another header or command."""
+    name, at, domain = address.rpartition("@")
+    if not (name and at and domain) or not address.isascii() or _NOT_IN_ADDRESSES.intersection(address):
+        raise ValueError(f"{address!r} is no e-mail address: write it as name@example.org, in ASCII")
+    return address
+
+
+_NOT_IN_ADDRESSES = frozenset(' \t\r\n\0<>,;:"()[]\\')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
@@ -13,7 +14,7 @@ from triage.dicom.ups import encode_ups
 from triage.domain.encoded import EncodedObject
 from triage.domain.errors import ConfigurationError
 from triage.domain.notice import Notice
-from triage.net import create, folder, mllp, query, scu, stow, wado, webhook
+from triage.net import create, folder, mllp, query, scu, smtp, stow, wado, webhook
 from triage.net.commitment import CommitmentReport, request_commitment
 from triage.net.dicomweb import DicomWebTarget
 from triage.net.folder import FolderTarget
@@ -21,6 +22,7 @@ from triage.net.hl7 import Hl7Names, encode_oru
 from triage.net.mllp import Hl7Receiver
 from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.net.scu import RemoteAe
+from triage.net.smtp import MailServer, MailTls, encode_email
 from triage.net.tls import TlsFiles
 from triage.net.webhook import Webhook, encode_webhook
 from triage.services.commit import Reference, Request
@@ -57,6 +59,8 @@ def tell(notifier: NotifierSettings, settings: Settings) -> Send:
             return partial(create.send, remote_ae(notifier, settings), timeout_seconds=patience)
         case "webhook":
             return _made_anew(partial(_webhook, notifier), partial(webhook.send, timeout_seconds=patience))
+        case "email":
+            return _made_anew(partial(_mail_server, notifier), partial(smtp.send, timeout_seconds=patience))
         case "pull":
             raise ValueError(f"{notifier.name} asks for itself")
     assert_never(notifier.kind)
@@ -79,6 +83,23 @@ def _webhook(notifier: NotifierSettings) -> Webhook:
     return Webhook(notifier.url, secret.encode(), tls.client_context() if tls else None)
 
 
+def _mail_server(notifier: NotifierSettings) -> MailServer:
+    named = notifier.tls_ca or notifier.tls_certificate
+    files = TlsFiles(notifier.tls_ca, notifier.tls_certificate, notifier.tls_key) if named else None
+    return MailServer(
+        host=notifier.host,
+        port=notifier.port or 0,
+        sender=notifier.sender,
+        recipients=notifier.recipients,
+        tls=MailTls(notifier.mail_tls),
+        user=notifier.user,
+        password=_secret(notifier, notifier.password_file, "password_file") if notifier.user else "",
+        tls_context=files.client_context() if files else None,
+        tls_name=notifier.tls_name,
+        plain_allowed=notifier.plain_allowed,
+    )
+
+
 def notifiers(settings: Settings) -> dict[str, Notifier]:
     """What each reading list is told."""
     return {
@@ -88,6 +109,7 @@ def notifiers(settings: Settings) -> dict[str, Notifier]:
             undetermined=notifier.undetermined,
             after=notifier.after or None,
             pulled=notifier.kind == "pull",
+            escalate_after=timedelta(minutes=notifier.escalate_minutes) if notifier.escalate_minutes else None,
         )
         for notifier in settings.notify
     }
@@ -114,7 +136,17 @@ def _encoder(notifier: NotifierSettings, settings: Settings) -> Encode:
     def post(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
         return encode_webhook(notice, identifier, include_patient=notifier.include_patient)
 
-    return {"hl7": oru, "ups": ups, "pull": ups, "ian": ian, "webhook": post}[notifier.kind]
+    def mail(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
+        return encode_email(
+            notice,
+            identifier,
+            sender=notifier.sender,
+            recipients=notifier.recipients,
+            public_url=settings.web.public_url,
+            include_patient=notifier.include_patient,
+        )
+
+    return {"hl7": oru, "ups": ups, "pull": ups, "ian": ian, "webhook": post, "email": mail}[notifier.kind]
 
 
 def commitment_request(

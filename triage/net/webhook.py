@@ -186,6 +186,7 @@ def _body(notice: Notice, identifier: str, include_patient: bool) -> dict[str, A
         "bundle": notice.bundle,
         "bundle_sha256": notice.provenance.bundle_digest,
         "demonstration": notice.provenance.demonstration,
+        "unopened_minutes": notice.escalation.minutes if notice.escalation is not None else None,
         "objects": objects,
         "statements": list(notice.statements),
     }

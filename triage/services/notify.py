@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from triage.dicom.source import Source
 from triage.domain.encoded import EncodedObject
@@ -31,6 +32,8 @@ class Notifier:
         The destination whose objects the message speaks of; it is told when they are there.
     pulled : bool
         The list asks for its messages itself, so they are kept and sent to nobody.
+    escalate_after : timedelta or None
+        Say again, once, of a suspected study that nobody has opened for so long.
     """
 
     encode: Encode
@@ -38,6 +41,7 @@ class Notifier:
     undetermined: bool = False
     after: str | None = None
     pulled: bool = False
+    escalate_after: timedelta | None = None
 
     def wants(self, notice: Notice) -> bool:
         """Whether this list is told of it."""

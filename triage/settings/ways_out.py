@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from triage.domain.encoded import ObjectKind
+from triage.domain.notice import checked_mail_address
 from triage.domain.profile import Profile
 from triage.domain.work import RetryPolicy
 from triage.settings.groups import Group, Port, checked_ae_title
@@ -101,11 +102,14 @@ class NotifierSettings(WayOut):
         "pull": ("retrieve_ae_title",),
         "ian": ("ae_title", "host", "port", "after"),
         "webhook": ("url", "secret_file"),
+        "email": ("host", "port", "sender", "recipients"),
     }
+    ESCALATED: ClassVar[tuple[str, ...]] = ("hl7", "webhook", "email")
+    """The kinds that can say a second time what nobody has looked at."""
 
-    kind: Literal["hl7", "ups", "pull", "ian", "webhook"] = Field(
+    kind: Literal["hl7", "ups", "pull", "ian", "webhook", "email"] = Field(
         description="HL7 v2 ORU over MLLP, UPS Push, UPS for those who ask our listener, "
-        "Instance Availability Notification, or a signed webhook"
+        "Instance Availability Notification, a signed webhook, or e-mail by SMTP"
     )
     only: Literal["all", "suspected"] = Field("suspected", description="which studies: all, or only suspected ones")
     undetermined: bool = Field(False, description="tell of studies that could not be analysed as well")
@@ -115,7 +119,38 @@ class NotifierSettings(WayOut):
         description="of kinds ups, pull, ian: archive of images and results; ian: empty = that of after",
     )
     secret_file: Path | None = Field(None, description="of kind webhook: file with the key of the signature")
-    include_patient: bool = Field(False, description="of kind webhook: name the patient and the accession number")
+    include_patient: bool = Field(
+        False, description="of kind webhook: patient and accession number; of kind email: the accession number alone"
+    )
+    escalate_minutes: int = Field(
+        0,
+        ge=0,
+        description="of kinds hl7, webhook, email: tell again of a suspected study that nobody opened on our pages for "
+        "so long; 0 = never",
+    )
     receiving_application: str = Field("", description="of kind hl7: MSH-5")
     receiving_facility: str = Field("", description="of kind hl7: MSH-6")
     sending_facility: str = Field("", description="of kind hl7: MSH-4")
+    sender: str = Field("", description="of kind email: address that messages are from")
+    recipients: tuple[str, ...] = Field((), description="of kind email: addresses that messages are for")
+    mail_tls: Literal["starttls", "implicit", "plain"] = Field(
+        "starttls", description="of kind email: starttls, implicit (TLS from the first byte), or plain (loopback only)"
+    )
+    plain_allowed: bool = Field(
+        False, description="of kind email: let messages leave this machine without TLS where mail_tls is plain"
+    )
+    user: str = Field("", description="of kind email: whom we log in as; empty = nobody")
+    password_file: Path | None = Field(None, description="of kind email: file with the password of user")
+
+    @model_validator(mode="after")
+    def _tellable(self) -> Self:
+        if self.escalate_minutes and self.kind not in self.ESCALATED:
+            raise ValueError(f"escalate_minutes is for kinds {', '.join(self.ESCALATED)}, not {self.kind}")
+        if self.kind == "email":
+            if self.tls:
+                raise ValueError("kind 'email' has mail_tls in place of tls")
+            if bool(self.user) is not (self.password_file is not None):
+                raise ValueError("user and password_file go together")
+            for address in (self.sender, *self.recipients):
+                checked_mail_address(address)
+        return self
