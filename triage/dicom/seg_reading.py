@@ -62,8 +62,11 @@ class Outlines:
 
     def subtypes(self, source: SliceSource) -> tuple[Subtype, ...]:
         """Which subtypes are outlined on one source frame."""
-        labels = self.labels(source)
-        return () if labels is None else tuple(SUBTYPES[int(n) - 1] for n in np.unique(labels) if n)
+        found: set[int] = set()
+        for frame, segment in self.frames.get(source, ()):
+            # Frames of a single segment are left out where they are empty; a label map has to be looked at.
+            found |= {self.numbers[segment]} if segment else set(map(int, np.unique(self._renumbered(frame))))
+        return tuple(SUBTYPES[number - 1] for number in sorted(found - {0}))
 
     def _bits(self, frame: int) -> NDArray[np.bool_]:
         """One frame of one bit a pixel, the first in the lowest bit, frames without gaps between (PS3.5 8.1.1)."""

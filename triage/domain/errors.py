@@ -9,6 +9,7 @@
     ├── StoreUnavailable        database or file area did not answer           (retry)
     ├── StaleState              somebody else moved this row first
     ├── NotFound                no such study, series, job or delivery
+    ├── NotPossibleNow          a person asked for what does not go with the state of the study
     ├── BundleError             the model bundle is damaged or does not fit
     ├── ProviderUnavailable     the asked-for ONNX Runtime provider did not load
     ├── DeliveryRefused         the archive said no; a person must look
@@ -71,6 +72,12 @@ class NotFound(TriageError):
     """There is no such study, series, job or delivery."""
 
     code = "not_found"
+
+
+class NotPossibleNow(TriageError):
+    """What a person asked for does not go with the state of the study; the message says why."""
+
+    code = "not_possible_now"
 
 
 class BundleError(TriageError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, select, union
+from sqlalchemy import Row, Select, func, select, union
 
 from triage.domain.study import InstanceHeader
 from triage.store.codec import header_json, header_of
@@ -71,10 +71,31 @@ def add(
     return added is not None
 
 
-def of_series(tx: Transaction, series_id: int) -> list[StoredInstance]:
-    """Every instance of a series, all revisions, in the order received."""
+def of_series(tx: Transaction, series_id: int, *, up_to_revision: int | None = None) -> list[StoredInstance]:
+    """Every instance of a series in the order received: all revisions, or those that a revision consists of."""
     mine = _stored().where(instances.c.series_id == series_id).order_by(instances.c.id)
+    if up_to_revision is not None:
+        mine = mine.where(instances.c.revision <= up_to_revision)
     return [_instance(row) for row in tx.connection.execute(mine)]
+
+
+def first_of_series(tx: Transaction, series_id: int) -> StoredInstance:
+    """The instance of a series that came first; every series has one."""
+    mine = _stored().where(instances.c.series_id == series_id).order_by(instances.c.id).limit(1)
+    return _instance(tx.connection.execute(mine).one())
+
+
+def count(tx: Transaction, series_id: int) -> int:
+    """How many instances of a series have come in."""
+    mine = select(func.count()).where(instances.c.series_id == series_id)
+    return int(tx.connection.execute(mine).scalar_one())
+
+
+def last_number(tx: Transaction, series_id: int, revision: int) -> int:
+    """A number that changes whenever a revision of a series has got another instance; 0 while it has none."""
+    mine = instances.c.series_id == series_id, instances.c.revision <= revision
+    last = tx.connection.execute(select(func.max(instances.c.id)).where(*mine)).scalar_one()
+    return int(last or 0)
 
 
 def add_conflict(

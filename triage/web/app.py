@@ -13,8 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from triage import __version__
-from triage.domain.errors import NotFound, StaleState, StoreUnavailable, TriageError
-from triage.web import access, accounts, health, login
+from triage.domain.errors import NotFound, NotPossibleNow, StaleState, StoreUnavailable, TriageError
+from triage.web import access, accounts, health, login, pictures, study
 from triage.web.desk import Desk
 from triage.web.page import STATIC, page
 from triage.web.protection import Protection, security_headers
@@ -25,9 +25,16 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     login.router,
     accounts.router,
+    study.router,
+    pictures.router,
 )
 
-_STATUS: Final[dict[type[TriageError], int]] = {NotFound: 404, StaleState: 409, StoreUnavailable: 503}
+_STATUS: Final[dict[type[TriageError], int]] = {
+    NotFound: 404,
+    NotPossibleNow: 409,
+    StaleState: 409,
+    StoreUnavailable: 503,
+}
 
 _SAID: Final = {
     400: "This request cannot be understood.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -13,6 +13,10 @@ from triage.services.passwords import Passwords
 from triage.services.sign_in import SessionLimits
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.web.byte_cache import ByteCache
+
+PICTURE_BYTES: Final = 96 * 2**20
+"""Room for the slices of about ten studies."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Desk:
     clock: Callable[[], datetime]
     options: WebOptions = WebOptions()
     passwords: Passwords = field(default_factory=Passwords)
+    pictures: ByteCache = field(default_factory=lambda: ByteCache(PICTURE_BYTES))
 
 
 def desk_of(request: Request) -> Desk:

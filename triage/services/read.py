@@ -1,0 +1,110 @@
+"""A radiologist opens a study, and says whether it is as the list said."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from triage.domain.account import Person, Role
+from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.errors import NotFound, NotPossibleNow
+from triage.domain.finding import WorklistStatus
+from triage.domain.reading import JUDGEABLE, Reading, Verdict
+from triage.services import recover
+from triage.store import readings, worklist
+from triage.store.db import Database
+from triage.store.transaction import Transaction
+
+_WHY_NOT = {
+    WorklistStatus.PENDING: "The analysis has not ended yet, so there is nothing to judge.",
+    WorklistStatus.NOT_ANALYSED: "This study was not analysed, so there is nothing to judge.",
+}
+
+
+def open_study(db: Database, study_instance_uid: str, person: Person, now: datetime) -> None:
+    """Record that a person looks at a study. Only a radiologist's look ends the wait for one.
+
+    Raises
+    ------
+    NotFound
+        No instance of this study has come in.
+    """
+    with db.transaction() as tx:
+        row = worklist.row(tx, study_instance_uid)
+        if row is None:
+            raise NotFound("There is no such study.")
+        first = person.role is Role.RADIOLOGIST and readings.mark_opened(
+            tx, study_instance_uid, reader=person.name, now=now
+        )
+        tx.audit(
+            AuditEvent(
+                at=now,
+                actor=person.name,
+                action=AuditAction.STUDY_OPENED,
+                study_instance_uid=study_instance_uid,
+                detail={"role": person.role.value, "first": first, "status": row.status.value},
+            )
+        )
+
+
+def judge(db: Database, study_instance_uid: str, verdict: Verdict, note: str, person: Person, now: datetime) -> Reading:
+    """Keep what a person says of a study; what was said before stays in its history.
+
+    The note stays out of the audit log, where nothing may name a patient.
+
+    Raises
+    ------
+    NotFound
+        No instance of this study has come in.
+    NotPossibleNow
+        The analysis has said nothing that could be judged.
+    ValueError
+        The note is too long.
+    """
+    reading = Reading(study_instance_uid, verdict, note.strip(), person.name, now)
+    with db.transaction() as tx:
+        status = readings.lock_status(tx, study_instance_uid)
+        if status not in JUDGEABLE:
+            raise NotPossibleNow(_WHY_NOT[status])
+        readings.add(tx, reading)
+        tx.audit(
+            AuditEvent(
+                at=now,
+                actor=person.name,
+                action=AuditAction.STUDY_JUDGED,
+                study_instance_uid=study_instance_uid,
+                detail={
+                    "verdict": verdict.value,
+                    "role": person.role.value,
+                    "with_note": bool(reading.note),
+                    **_judged(tx, study_instance_uid),
+                },
+            )
+        )
+    return reading
+
+
+def _judged(tx: Transaction, study_instance_uid: str) -> dict[str, str | float | bool | None]:
+    """What the list said at that moment: a later revision may say something else."""
+    row = worklist.row(tx, study_instance_uid)
+    if row is None:
+        return {}
+    return {"status": row.status.value, "provisional": row.provisional, "score": row.score, "bundle": row.bundle}
+
+
+def try_again(db: Database, study_instance_uid: str, person: Person, now: datetime) -> tuple[int, int]:
+    """A person's hand on what failed: queue it again; how many analyses and how many deliveries.
+
+    Raises
+    ------
+    NotFound
+        No instance of this study has come in.
+    NotPossibleNow
+        Nothing of it has failed.
+    """
+    with db.read() as tx:
+        if worklist.row(tx, study_instance_uid) is None:
+            raise NotFound("There is no such study.")
+    jobs, deliveries = recover.retry_study(db, study_instance_uid, actor=person.name, now=now)
+    if jobs + deliveries == 0:
+        raise NotPossibleNow("Nothing of this study has failed, so there is nothing to try again.")
+    return jobs, deliveries

@@ -1,0 +1,115 @@
+"""What the page of a study shows: the series that its worklist row speaks of, slice by slice, with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from triage.dicom.slices import SeriesSlices, series_slices
+from triage.domain.encoded import ObjectKind
+from triage.domain.errors import NotFound
+from triage.domain.reading import JUDGEABLE
+from triage.domain.volume import SliceSource
+from triage.domain.worklist import ListedStudy
+from triage.store import instances, results, series, worklist
+from triage.store.results import ShownResult
+from triage.store.series import SeriesRecord
+from triage.store.transaction import Transaction
+
+READABLE = (ObjectKind.SEG, ObjectKind.SEG_LABELMAP)
+"""Objects whose outlines can be drawn, in the order of preference."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewKey:
+    """Which images and which result a page shows. It is equal only while both are."""
+
+    series_id: int
+    revision: int
+    last_instance: int
+    result_id: int
+    provisional: bool
+
+    def __str__(self) -> str:
+        state = "p" if self.provisional else "f"
+        return f"{self.series_id}-{self.revision}-{self.last_instance}-{self.result_id}{state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A study with the series that its row speaks of, and the result that the row shows; None where it has none."""
+
+    listed: ListedStudy
+    record: SeriesRecord
+    shown: ShownResult | None
+    key: ViewKey
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesView:
+    """The slices of a series and the files that they are in; ``segmentation`` is the file of the outlines."""
+
+    slices: SeriesSlices
+    blob_keys: Mapping[str, str]
+    segmentation: str | None
+
+    def __len__(self) -> int:
+        return len(self.slices.places)
+
+    def source(self, index: int) -> SliceSource:
+        """Where the slice of this index is found.
+
+        Raises
+        ------
+        NotFound
+            The series has no such slice.
+        """
+        if not 0 <= index < len(self):
+            raise NotFound("There is no such slice.")
+        return self.slices.places[index].source
+
+
+def find(tx: Transaction, study_instance_uid: str) -> Found:
+    """The study and what its page is about.
+
+    Raises
+    ------
+    NotFound
+        No instance of this study has come in.
+    """
+    listed = worklist.listed(tx, study_instance_uid)
+    if listed is None:
+        raise NotFound("There is no such study.")
+    spoken_of = listed.row.series_instance_uid
+    record = next(r for r in series.of_study(tx, study_instance_uid) if r.series_instance_uid == spoken_of)
+    shown = results.shown(tx, record.id) if listed.row.status in JUDGEABLE else None
+    revision = record.revision if shown is None else shown.revision
+    key = ViewKey(
+        series_id=record.id,
+        revision=revision,
+        last_instance=instances.last_number(tx, record.id, revision),
+        result_id=0 if shown is None else shown.result_id,
+        provisional=shown is not None and shown.result.provisional,
+    )
+    return Found(listed, record, shown, key)
+
+
+def series_view(tx: Transaction, found: Found) -> SeriesView:
+    """The slices of what was found.
+
+    Raises
+    ------
+    UnusableSeries
+        The series holds no image.
+    """
+    stored = instances.of_series(tx, found.key.series_id, up_to_revision=found.key.revision)
+    objects = {
+        one.kind: one.blob_key
+        for one in results.objects_of_study(tx, found.record.study_instance_uid)
+        if one.result_id == found.key.result_id
+    }
+    return SeriesView(
+        slices=series_slices([one.header for one in stored]),
+        blob_keys={one.sop_instance_uid: one.blob_key for one in stored},
+        segmentation=next((objects[kind] for kind in READABLE if kind in objects), None),
+    )
