@@ -14,6 +14,7 @@
     ├── ProviderUnavailable     the asked-for ONNX Runtime provider did not load
     ├── DeliveryRefused         the archive said no; a person must look
     ├── DeliveryUnconfirmed     no answer, an empty answer, or "try later"     (retry)
+    ├── SignInRefused           who is asking could not be established
     ├── AuditBroken             the audit chain does not verify
     └── ConfigurationError      a setting that cannot work
 """
@@ -111,6 +112,12 @@ class DeliveryUnconfirmed(TriageError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class SignInRefused(TriageError):
+    """The identity provider did not say, or not provably, who is asking, or nobody lets them in."""
+
+    code = "sign_in_refused"
 
 
 class AuditBroken(TriageError):

@@ -20,4 +20,4 @@ def delay_seconds(failures: int, free: int) -> int:
     beyond = failures - free
     if beyond < 0:
         return 0
-    return min(LONGEST_SECONDS, 2 ** min(beyond, 20) * 5)
+    return min(LONGEST_SECONDS, 5 << min(beyond, 20))

@@ -44,13 +44,13 @@ class Passwords:
         if password.strip().lower() == name.lower():
             raise ConfigurationError("The name cannot be the password.")
         with self._turns:
-            return self._hasher.hash(password)
+            return self._hasher.hash(_bytes(password))
 
     def right(self, password_hash: str | None, password: str) -> bool:
         """Whether the password fits; a missing hash fits nothing and takes as long to say so."""
         with self._turns:
             try:
-                self._hasher.verify(password_hash or self._nobody, password[:LONGEST])
+                self._hasher.verify(password_hash or self._nobody, _bytes(password))
             except (VerificationError, InvalidHashError):
                 return False
         return password_hash is not None
@@ -60,8 +60,13 @@ class Passwords:
         if not self._hasher.check_needs_rehash(password_hash):
             return password_hash
         with self._turns:
-            return self._hasher.hash(password)
+            return self._hasher.hash(_bytes(password))
 
     def disguise(self, name: str) -> str:
         """A name that no user has, so that a password typed into the wrong field is nowhere kept."""
         return hmac.new(self._key, name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _bytes(password: str) -> bytes:
+    # A form can hold half a surrogate pair; it fits no password, and is no reason to fail.
+    return password[: LONGEST + 1].encode("utf-8", "surrogatepass")

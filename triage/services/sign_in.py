@@ -72,14 +72,14 @@ def sign_in(
         if not (right and usable and _unchanged(tx, usable)):
             wait = max(accounts.waiting_seconds(tx, subject, now) for subject in (by_address, by_name))
             why = "wrong password" if usable else "account disabled" if user else NOBODY
-            tx.audit(_failed(user.name if user else NOBODY, address, why, wait, now))
+            tx.audit(login_failed(user.name if user else NOBODY, address, why, wait, now))
             return Refusal(wait)
         accounts.forget_failures(tx, by_name)
         accounts.take_back_attempt(tx, by_address, now)
         accounts.forget_old(tx, now, LONGEST_SESSION)
         if renewed != kept:
             accounts.change_user(tx, usable.name, password_hash=renewed)
-        return _open(tx, usable, address, "password", now)
+        return open_session(tx, usable, address, "password", now)
 
 
 def known_as(name: str) -> str:
@@ -93,7 +93,8 @@ def _unchanged(tx: Transaction, user: User) -> bool:
     return current is not None and current.disabled_at is None and current.password_hash == user.password_hash
 
 
-def _failed(actor: str, address: str, why: str, wait: int, now: datetime) -> AuditEvent:
+def login_failed(actor: str, address: str, why: str, wait: int, now: datetime) -> AuditEvent:
+    """The audit row of somebody who was not let in."""
     return AuditEvent(
         at=now,
         actor=actor,
@@ -103,7 +104,8 @@ def _failed(actor: str, address: str, why: str, wait: int, now: datetime) -> Aud
     )
 
 
-def _open(tx: Transaction, user: User, address: str, how: str, now: datetime) -> Welcome:
+def open_session(tx: Transaction, user: User, address: str, how: str, now: datetime) -> Welcome:
+    """Let a user in, with a cookie that nobody had before."""
     value = secrets.token_urlsafe(32)
     accounts.open_session(tx, digest(value), user.id, now)
     tx.audit(AuditEvent(at=now, actor=user.name, action=AuditAction.LOGIN, detail={"address": address, "how": how}))
