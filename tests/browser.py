@@ -50,8 +50,8 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         browser.quit()
 
 
-def keep_picture(name: str, content: bytes) -> None:
-    """Keep a screenshot (PNG) as an artefact of the tests."""
+def keep(name: str, content: bytes) -> None:
+    """Keep a file, such as a screenshot, as an artefact of the tests."""
     folder = Path(os.environ.get("TEST_ARTEFACTS") or REPOSITORY / "build" / "artefacts")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.png").write_bytes(content)
+    (folder / name).write_bytes(content)

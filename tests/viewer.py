@@ -29,7 +29,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browser import browser_file, keep_picture
+from tests.browser import browser_file, keep
 from tests.services import OrthancServer
 
 VERSION = "3.12.10"
@@ -198,7 +198,7 @@ class Viewer:
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));"
         )
         content = self._browser.get_screenshot_as_png()
-        keep_picture(name, content)
+        keep(f"{name}.png", content)
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
 
