@@ -8,10 +8,11 @@ import time
 import structlog
 
 from triage.domain.errors import StoreUnavailable
-from triage.entrypoints.app import App
+from triage.entrypoints.app import App, owner
 from triage.net.commitment import commitment_service
 from triage.net.scp import IncomingInstance, ListenerService, Peer, StorageScp
 from triage.net.ups_scp import ups_service
+from triage.services.beat import Heart, alive
 from triage.services.offer import find_steps, get_step
 from triage.services.receive import Door, Receipt, association_ended, association_refused, keep
 from triage.services.recover import end_lost_associations
@@ -30,8 +31,10 @@ def serve(app: App, stop: threading.Event) -> None:
     scp.start()
     options = app.listener_options()
     log.info("listening", ae_title=options.ae_title, host=options.host, port=scp.port, lost_associations=lost)
-    stop.wait()
-    scp.stop(GRACE_SECONDS)
+    detail = {"port": scp.port, "min_free_bytes": door.min_free_bytes}
+    with alive(Heart(app.db, owner("listen"), "listen", app.clock, detail)):
+        stop.wait()
+        scp.stop(GRACE_SECONDS)
 
 
 def storage_scp(app: App, door: Door) -> StorageScp:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -180,6 +182,43 @@ class Card:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
+class ReferenceScores:
+    """How the final scores were distributed where the bundle was measured; a site's own are compared with it.
+
+    Attributes
+    ----------
+    edges : tuple of float
+        Ascending limits of the bins, from 0 to 1; the last bin holds its upper limit.
+    proportions : tuple of float
+        Share of the studies in each bin; they sum to 1.
+    n : int
+        Number of studies.
+    data : str
+        Which studies, in words.
+    synthetic : bool
+        Whether they were made by a program; a real site then differs in any case.
+    """
+
+    edges: tuple[float, ...]
+    proportions: tuple[float, ...]
+    n: int
+    data: str
+    synthetic: bool
+
+    def __post_init__(self) -> None:
+        ascending = all(low < high for low, high in zip(self.edges, self.edges[1:], strict=False))
+        if len(self.edges) < 3 or not ascending or (self.edges[0], self.edges[-1]) != (0.0, 1.0):
+            raise ValueError("reference.edges must ascend from 0 to 1 and make at least two bins")
+        if len(self.proportions) != len(self.edges) - 1 or min(self.proportions) < 0.0:
+            raise ValueError("reference.proportions needs one value of 0 or more for each bin")
+        if not math.isclose(sum(self.proportions), 1.0, abs_tol=1e-6):
+            raise ValueError("reference.proportions must sum to 1")
+        if self.n < 1 or not self.data:
+            raise ValueError("reference needs n of 1 or more, and data: which studies these were")
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of ``bundle.json``, valid once built."""
 
@@ -196,6 +235,7 @@ class Manifest:
     calibration: Calibration = field(default_factory=Calibration)
     scoring: Scoring = field(default_factory=Scoring)
     format: int = FORMAT
+    reference: ReferenceScores | None = None
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -222,6 +262,7 @@ class Manifest:
 
 
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+_REFERENCE: TypeAdapter[ReferenceScores] = TypeAdapter(ReferenceScores)
 
 
 def parse_manifest(text: bytes) -> Manifest:
@@ -240,5 +281,20 @@ def parse_manifest(text: bytes) -> Manifest:
 
 
 def format_manifest(manifest: Manifest) -> bytes:
-    """``bundle.json`` of a manifest: keys in the order of the classes, two spaces, the same bytes every time."""
-    return _ADAPTER.dump_json(manifest, indent=2) + b"\n"
+    """``bundle.json`` of a manifest: keys in the order of the classes, two spaces, the same bytes every time.
+
+    A manifest without a reference has no such key, as those of the releases that did not know it.
+    """
+    absent = {"reference"} if manifest.reference is None else None
+    return _ADAPTER.dump_json(manifest, indent=2, exclude=absent) + b"\n"
+
+
+def reference_on_record(manifest: Mapping[str, Any]) -> ReferenceScores | None:
+    """The reference of a manifest that was put on record, by this release or another; None when it has none."""
+    found = manifest.get("reference")
+    if found is None:
+        return None
+    try:
+        return _REFERENCE.validate_json(json.dumps(found))
+    except ValidationError:
+        return None  # a later release may say it in another way

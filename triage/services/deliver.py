@@ -16,7 +16,7 @@ from triage.domain.work import ClaimedBatch, OutboundObject, RetryPolicy
 from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.circuit import Circuit
 from triage.services.lease import kept_alive
-from triage.store import deliveries
+from triage.store import deliveries, links
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 
@@ -140,12 +140,20 @@ def _judge(courier: Courier, outcomes: dict[str, SendOutcome]) -> None:
         if courier.circuit.unanswered(now):
             log.error("destination_down", why=str(unanswered[0]))
             with courier.db.transaction() as tx:
+                links.down(tx, courier.destination, str(unanswered[0]), now)
                 tx.audit(_turn(courier, AuditAction.DESTINATION_DOWN, now, str(unanswered[0])))
-    elif courier.circuit.answered():
+    elif courier.circuit.answered() or _known_as_down(courier):
         log.info("destination_up")
         with courier.db.transaction() as tx:
             deliveries.hasten(tx, courier.destination, now)
+            links.up(tx, courier.destination, now)
             tx.audit(_turn(courier, AuditAction.DESTINATION_UP, now, None))
+
+
+def _known_as_down(courier: Courier) -> bool:
+    """Whether a sender before this one, or beside it, found nobody there."""
+    with courier.db.read() as tx:
+        return links.is_down(tx, courier.destination)
 
 
 def _turn(courier: Courier, action: AuditAction, now: datetime, why: str | None) -> AuditEvent:

@@ -1,0 +1,31 @@
+"""The banner: what is wrong with the installation as a whole, seen on every page within seconds."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse
+
+from triage.domain.account import Role
+from triage.domain.downtime import DATABASE_DOWN
+from triage.domain.errors import StoreUnavailable
+from triage.services.watch import alarms_now
+from triage.web.access import signed_in
+from triage.web.desk import DeskDep
+from triage.web.page import page
+
+router = APIRouter()
+
+
+@router.get("/banner", response_class=HTMLResponse)
+def banner(request: Request, desk: DeskDep) -> HTMLResponse:
+    """Render the banner; empty when all is well.
+
+    A database that does not answer cannot say who asks: then everybody is told just that.
+    """
+    try:
+        person = signed_in(request)
+    except StoreUnavailable:
+        return page(request, "banner.html", None, alarms=[DATABASE_DOWN])
+    if person is None or person.role is Role.SERVICE:
+        raise HTTPException(401, "Please sign in.")
+    return page(request, "banner.html", person, alarms=alarms_now(desk.db, desk.blobs, desk.ledger, desk.clock()))
