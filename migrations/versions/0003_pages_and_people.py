@@ -64,6 +64,8 @@ def upgrade() -> None:
         sa.Column("sequence", NUMBER, nullable=False),
         sa.Column("updated_at", INSTANT, nullable=False),
         sa.Column("error", sa.Text()),
+        sa.Column("lease_owner", sa.Text()),
+        sa.Column("lease_until", INSTANT),
         sa.PrimaryKeyConstraint("receiver", name="pk_audit_forward"),
     )
     op.create_table(

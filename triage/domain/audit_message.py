@@ -84,7 +84,8 @@ def encode(message: AuditMessage) -> bytes:
     while len(content) > MOST_BYTES:
         if not message.description:
             raise ValueError("an audit message is too long even without its description")
-        kept = len(message.description) // 2
+        length = len(message.description)
+        kept = max(length - (len(content) - MOST_BYTES) - 3, length // 2)
         message = replace(message, description=f"{message.description[:kept]}..." if kept > 100 else "")
         content = _xml(message)
     return content

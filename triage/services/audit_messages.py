@@ -16,7 +16,7 @@ from triage.domain.encoded import MESSAGE_KINDS
 from triage.domain.lifecycle import DeliveryState
 
 PRIVATE_SCHEME = "99ICHTRIAGE"
-LONGEST_TEXT = 1000
+LONGEST_TEXT = 500
 """Of every text but the description of an outcome, which takes what is left of the message."""
 
 APPLICATION_ACTIVITY = Code("110100", "Application Activity")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, select, true, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, Text, func, select, true, type_coerce
 
 from triage.domain.audit import GENESIS, AuditAction, AuditEvent, AuditRecord, Outcome, chain_digest
 from triage.domain.errors import AuditBroken
@@ -18,6 +20,106 @@ _UNREAD: list[ColumnElement[Any]] = [
     for column in audit.columns
 ]
 """The columns as the driver gives them: what a forger wrote there must not stop the reading of the rest."""
+
+PROGRESS_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row that holds no event: somebody else than this program wrote there."""
+
+    sequence: int
+
+
+AuditRow = AuditRecord | UnreadableRow
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which rows are looked for; what is None does not matter."""
+
+    action: AuditAction | None = None
+    outcome: Outcome | None = None
+    actor: str | None = None
+    study_instance_uid: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filter as SQL."""
+        equal = {
+            audit.c.action: self.action,
+            audit.c.outcome: self.outcome,
+            audit.c.actor: self.actor,
+            audit.c.study_instance_uid: self.study_instance_uid,
+        }
+        wanted = [column == value for column, value in equal.items() if value is not None]
+        if self.since is not None:
+            wanted.append(audit.c.at >= self.since)
+        if self.until is not None:
+            wanted.append(audit.c.at < self.until)
+        return wanted
+
+
+EVERYTHING = AuditFilter()
+
+
+def page(tx: Transaction, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditRow]:
+    """Rows that pass the filter, newest first, from below ``before`` on."""
+    query = select(*_UNREAD).where(*wanted.conditions())
+    if before is not None:
+        query = query.where(audit.c.sequence < before)
+    return [_row(row) for row in tx.connection.execute(query.order_by(audit.c.sequence.desc()).limit(limit))]
+
+
+def rows_up_to(tx: Transaction, wanted: AuditFilter, last: int) -> Iterator[AuditRow]:
+    """Every row up to ``last`` that passes the filter, in the order of the log, read little by little."""
+    query = select(*_UNREAD).where(*wanted.conditions(), audit.c.sequence <= last).order_by(audit.c.sequence)
+    with tx.connection.execute(query, execution_options={"yield_per": 500}) as found:
+        for row in found:
+            yield _row(row)
+
+
+def rows_after(tx: Transaction, sequence: int, limit: int) -> list[AuditRow]:
+    """The rows that follow one, in the order of the log."""
+    query = select(*_UNREAD).where(audit.c.sequence > sequence).order_by(audit.c.sequence).limit(limit)
+    return [_row(row) for row in tx.connection.execute(query)]
+
+
+def rows_before(tx: Transaction, sequence: int, actions: Collection[AuditAction]) -> Iterator[AuditRow]:
+    """The rows of some actions before one, the nearest first."""
+    query = select(*_UNREAD).where(audit.c.sequence < sequence, audit.c.action.in_(actions))
+    nearest_first = query.order_by(audit.c.sequence.desc())
+    with tx.connection.execute(nearest_first, execution_options={"yield_per": 50}) as found:
+        for row in found:
+            yield _row(row)
+
+
+def head(tx: Transaction) -> tuple[int, str]:
+    """Number and digest of the newest row.
+
+    Raises
+    ------
+    AuditBroken
+        The head of the chain is missing.
+    """
+    found = tx.connection.execute(select(audit_head.c.sequence, audit_head.c.digest)).one_or_none()
+    if found is None:
+        raise AuditBroken("The audit log is broken: its head is missing.")
+    return found.sequence, found.digest
+
+
+def digest_at(tx: Transaction, sequence: int) -> str | None:
+    """The digest that stands in a row; None where there is no such row."""
+    found = tx.connection.execute(select(audit.c.digest).where(audit.c.sequence == sequence)).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def time_span(tx: Transaction, first: int, last: int) -> tuple[datetime, datetime] | None:
+    """The earliest and the latest time in the rows from ``first`` to ``last``; None where there are none."""
+    span = select(func.min(audit.c.at), func.max(audit.c.at)).where(audit.c.sequence.between(first, last))
+    earliest, latest = tx.connection.execute(span).one()
+    return None if earliest is None else (earliest, latest)
 
 
 def records(
@@ -38,12 +140,15 @@ def records(
     return [_record(row) for row in tx.connection.execute(wanted)][::-1]
 
 
-def verify(tx: Transaction) -> int:
-    """Follow the chain from its first row to its head, and return how many rows it has.
+def verify(
+    tx: Transaction, start: tuple[int, str] = (0, GENESIS), progress: Callable[[int], None] = lambda _: None
+) -> int:
+    """Follow the chain from its first row to its head, and return the number of its last row.
 
     Finds rows that were changed, removed, inserted or put in another order, and a tail that was cut off.
-    Whoever can write to the database and knows this code can forge a whole new chain; that takes a copy of
-    the head's digest kept elsewhere to see.
+    Whoever can write to the database and knows this code can forge a whole new chain; that takes signed
+    checkpoints to see (`services.checkpoint`). With ``start``, number and digest of a row that is known to be
+    good, only what follows it is looked at. ``progress`` is told the number of a row now and then.
 
     Raises
     ------
@@ -54,9 +159,10 @@ def verify(tx: Transaction) -> int:
     chained: Select[Any] = select(
         *_UNREAD, audit_head.c.sequence.label("head"), audit_head.c.digest.label("head_digest")
     )
-    chained = chained.select_from(audit_head.outerjoin(audit, true())).order_by(audit.c.sequence)
+    after = audit.c.sequence > start[0] if start[0] else true()
+    chained = chained.select_from(audit_head.outerjoin(audit, after)).order_by(audit.c.sequence)
     head, head_digest = None, ""
-    sequence, previous = 0, GENESIS
+    sequence, previous = start
     with tx.connection.execute(chained, execution_options={"yield_per": 1000}) as found:
         for row in found:
             head, head_digest = row.head, row.head_digest
@@ -68,6 +174,8 @@ def verify(tx: Transaction) -> int:
             if row.previous != previous or row.digest != _expected(row, previous):
                 raise AuditBroken(f"The audit log is broken at row {sequence}: it is not the row that was written.")
             previous = row.digest
+            if sequence % PROGRESS_ROWS == 0:
+                progress(sequence)
     if head is None:
         raise AuditBroken("The audit log is broken: its head is missing.")
     if (head, head_digest) != (sequence, previous):
@@ -88,6 +196,15 @@ def _expected(row: Row[Any], previous: str) -> str | None:
 def _instant(stored: datetime | str) -> datetime:
     """SQLite gives text in UTC, PostgreSQL an aware instant."""
     return datetime.fromisoformat(stored).replace(tzinfo=UTC) if isinstance(stored, str) else stored
+
+
+def _row(row: Row[Any]) -> AuditRow:
+    """What stands in a row of unread columns."""
+    try:
+        event = _event(row, at=_instant(row.at))
+    except (ValueError, TypeError, AttributeError):
+        return UnreadableRow(row.sequence)
+    return AuditRecord(row.sequence, row.previous, row.digest, event)
 
 
 def _record(row: Row[Any]) -> AuditRecord:

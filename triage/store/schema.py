@@ -358,7 +358,7 @@ bundle_slots = Table(
     Column("chosen_by", CleanText, nullable=False),
 )
 
-# A role that lives says so every few seconds; one that stopped cleanly has no row.
+# A process that lives says so every few seconds; its last row says when it ended, and whether cleanly.
 heartbeats = Table(
     "heartbeats",
     metadata,
@@ -429,6 +429,8 @@ audit_forward = Table(
     Column("sequence", Identifier, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("error", CleanText),
+    Column("lease_owner", CleanText),  # of several senders one forwards: two would say everything twice
+    Column("lease_until", UtcDateTime),
 )
 
 audit_checkpoints = Table(
