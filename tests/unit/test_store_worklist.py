@@ -200,6 +200,18 @@ def test_who_looked_stays_when_the_row_is_made_anew(database: Database) -> None:
     assert found.updated_at == at(60)
 
 
+def test_a_judgement_falls_off_the_list_with_the_status_that_was_judged(database: Database) -> None:
+    analysed(database, score=0.1)
+    with database.transaction() as tx:
+        tx.connection.execute(update(schema.worklist).values(verdict=Verdict.AGREE))
+        receive(tx, 2, now=at(30))
+    assert _refresh(database, 30).status is WorklistStatus.PENDING
+    with database.read() as tx:
+        found = worklist.listed(tx, STUDY)
+    assert found is not None
+    assert found.verdict is None
+
+
 def test_what_a_shadow_bundle_said_is_never_shown(database: Database) -> None:
     job = running(database)
     finish(database, job, score=0.1)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from triage.dicom.slices import SeriesSlices, series_slices
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import NotFound
+from triage.domain.finding import KeySlice
 from triage.domain.reading import JUDGEABLE
 from triage.domain.volume import SliceSource
 from triage.domain.worklist import ListedStudy
 from triage.store import instances, results, series, worklist
+from triage.store.instances import StoredInstance
 from triage.store.results import ShownResult
 from triage.store.series import SeriesRecord
 from triage.store.transaction import Transaction
@@ -68,6 +70,19 @@ class SeriesView:
             raise NotFound("There is no such slice.")
         return self.slices.places[index].source
 
+    def index(self, source: SliceSource) -> int:
+        """The index of the slice that a frame is.
+
+        Raises
+        ------
+        NotFound
+            The frame is none of them.
+        """
+        for index, place in enumerate(self.slices.places):
+            if place.source == source:
+                return index
+        raise NotFound("There is no such slice.")
+
 
 def find(tx: Transaction, study_instance_uid: str) -> Found:
     """The study and what its page is about.
@@ -102,7 +117,26 @@ def series_view(tx: Transaction, found: Found) -> SeriesView:
     UnusableSeries
         The series holds no image.
     """
-    stored = instances.of_series(tx, found.key.series_id, up_to_revision=found.key.revision)
+    return _view(tx, found, instances.of_series(tx, found.key.series_id, up_to_revision=found.key.revision))
+
+
+def key_view(tx: Transaction, found: Found, key_slice: KeySlice) -> SeriesView:
+    """The same with the instance of the key slice alone: what a small picture needs.
+
+    Raises
+    ------
+    NotFound
+        The instance is not there.
+    UnusableSeries
+        It holds no image.
+    """
+    stored = instances.find(tx, key_slice.sop_instance_uid)
+    if stored is None:
+        raise NotFound("There is no such slice.")
+    return _view(tx, found, [stored])
+
+
+def _view(tx: Transaction, found: Found, stored: Sequence[StoredInstance]) -> SeriesView:
     objects = {
         one.kind: one.blob_key
         for one in results.objects_of_study(tx, found.record.study_instance_uid)

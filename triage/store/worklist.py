@@ -24,7 +24,8 @@ from triage.store.transaction import Transaction
 def refresh(tx: Transaction, study_instance_uid: str, now: datetime, *, actor: str = "worker") -> WorklistRow:
     """Make the row of a study anew; its first flag is stamped ``now`` and audited. The caller holds the study's lock.
 
-    Who opened the study, who judged it and whether it was escalated stay as they are.
+    Who opened the study and whether it was escalated stay as they are, and so does the judgement of it while the
+    status is the one that was judged.
 
     Raises
     ------
@@ -108,11 +109,14 @@ def _write(tx: Transaction, row: WorklistRow, now: datetime) -> None:
     }
     mine = worklist.c.study_instance_uid == row.study_instance_uid
     same_series = worklist.c.series_instance_uid == row.series_instance_uid
+    same_status = worklist.c.status == row.status
+    kept = {
+        "scanner": case((same_series, worklist.c.scanner), else_=null()),
+        # To agree with a suspicion is not to agree that there is none.
+        "verdict": case((same_status, worklist.c.verdict), else_=null()),
+    }
     written = tx.connection.execute(
-        update(worklist)
-        .where(mine)
-        .values(**values, scanner=case((same_series, worklist.c.scanner), else_=null()))
-        .returning(worklist.c.scanner)
+        update(worklist).where(mine).values(**values, **kept).returning(worklist.c.scanner)
     ).one_or_none()
     if written is None:
         tx.insert_new(worklist, study_instance_uid=row.study_instance_uid, **values)

@@ -55,7 +55,7 @@ def signed_in(request: Request) -> Person | None:
     desk, value = desk_of(request), session_value(request)
     if value is None:
         return None
-    used = not (request.url.path in BY_ITSELF or request.url.path.endswith("/thumbnail.png"))
+    used = not (request.url.path in BY_ITSELF or request.url.path.endswith(("/thumbnail.png", "/now")))
     return sign_in.person_of_session(desk.db, value, desk.options.sessions, desk.clock(), used=used)
 
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from triage.dicom.seg_reading import Outlines, read_outlines
 from triage.dicom.slices import read_slice
 from triage.domain.errors import NotFound, UnreadableInstance, UnusableSeries
-from triage.domain.finding import WorklistStatus
+from triage.domain.finding import KeySlice, WorklistStatus
 from triage.domain.study import is_uid
+from triage.domain.volume import SliceSource
 from triage.services import view
 from triage.services.view import Found, SeriesView
 from triage.store.blobs import BlobStore
@@ -94,12 +95,15 @@ class Gallery:
         key = ("slice", found.key, index, window.name, outline)
         return self.cache.get(key, lambda: self._draw(series, index, window, slice_picture, outline=outline), len)
 
-    def thumbnail(self, found: Found, series: SeriesView, index: int) -> bytes:
-        """The small picture of one slice as PNG; raises as `slice` does."""
-        key = ("thumbnail", found.key, index)
-        return self.cache.get(
-            key, lambda: self._draw(series, index, WINDOWS["brain"], thumbnail_picture, outline=True), len
-        )
+    def thumbnail(self, tx: Transaction, found: Found, key_slice: KeySlice) -> bytes:
+        """The small picture of the key slice as PNG; raises as `slice` does."""
+
+        def draw() -> bytes:
+            alone = view.key_view(tx, found, key_slice)
+            index = alone.index(SliceSource(key_slice.sop_instance_uid, key_slice.frame_number))
+            return self._draw(alone, index, WINDOWS["brain"], thumbnail_picture, outline=True)
+
+        return self.cache.get(("thumbnail", found.key), draw, len)
 
     def _draw(
         self, series: SeriesView, index: int, window: Window, draw: Callable[..., bytes], *, outline: bool
@@ -177,13 +181,9 @@ def thumbnail_png(
         if if_none_match == etag:
             return _unchanged(etag, kept=bool(v))
         try:
-            series = gallery.view(tx, found)
-        except UnusableSeries:
+            return _picture(gallery.thumbnail(tx, found, key_slice), etag, kept=bool(v))
+        except (UnusableSeries, NotFound):
             return _no_slice()
-    try:
-        return _picture(gallery.thumbnail(found, series, key_slice.index), etag, kept=bool(v))
-    except (UnusableSeries, NotFound):
-        return _no_slice()
 
 
 def _etag(found: Found, *what: str) -> str:

@@ -16,7 +16,7 @@ from triage.web.access import Caller, Reader
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import page
 from triage.web.pictures import known_uid
-from triage.web.study_page import reading_values, study_values
+from triage.web.study_page import reading_values, shown_state, study_values
 
 router = APIRouter()
 
@@ -43,6 +43,14 @@ def study(request: Request, desk: DeskDep, person: Reader, study_uid: StudyUid) 
     with desk.db.read() as tx:
         values = study_values(desk, tx, view.find(tx, study_uid), request.query_params)
     return page(request, "study.html", person, **values)
+
+
+@router.get("/study/{study_uid}/now")
+def now(request: Request, desk: DeskDep, person: Reader, study_uid: StudyUid, shown: str = "") -> Response:
+    """Tell an open page whether the study has something else to show meanwhile."""
+    with desk.db.read() as tx:
+        new = shown_state(view.find(tx, known_uid(study_uid))) != shown
+    return page(request, "study_now.html", person, study_uid=study_uid, new=new)
 
 
 @router.post("/study/{study_uid}/verdict")

@@ -129,13 +129,14 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
     row = found.listed.row
     gallery = gallery_of(desk)
     try:
-        shown = gallery.view(tx, found)
+        slices = gallery.view(tx, found)
     except UnusableSeries:
-        shown = None
+        slices = None
     first = instances.first_of_series(tx, found.record.id)
     records = audit.records(tx, study_instance_uid=row.study_instance_uid, limit=LONGEST_TIMELINE)
     return {
         "row": row,
+        "shown": shown_state(found),
         "listed": found.listed,
         "status_words": timeline.STATUS_WORDS[row.status],
         "rule": found.shown.result.rule if found.shown else None,
@@ -144,9 +145,9 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
         "reason": REASON_TEXTS[row.reason] if row.reason else "",
         "reason_detail": found.record.detail or "" if row.reason else "",
         "patient": _patient(desk, first.blob_key),
-        "viewer": _viewer(gallery, found, shown, asked) if shown is not None else None,
+        "viewer": _viewer(gallery, found, slices, asked) if slices is not None else None,
         "windows": WINDOWS,
-        "subtypes": _subtype_rows(gallery, found, shown),
+        "subtypes": _subtype_rows(gallery, found, slices),
         "series": _series_rows(tx, found, timeline.reasons(records)),
         "steps": timeline.steps(records),
         "deliveries": [
@@ -157,6 +158,11 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
         "viewer_link": viewer_link(desk.options.viewer_link, row.study_instance_uid, row.accession_number),
         **reading_values(tx, found),
     }
+
+
+def shown_state(found: Found) -> str:
+    """What an open page compares to know whether there is something new to show."""
+    return f"{found.listed.row.status.value}.{found.key}"
 
 
 def reading_values(tx: Transaction, found: Found) -> dict[str, Any]:
