@@ -1,12 +1,13 @@
 # make demo   see it work      make test   the whole test suite      make check   quick look before a commit
 # make setup  only .venv       make bench  ratios against peers      make pins    renew constraints.txt
+# make install  on a server, as root: the daemon under systemd, or this release in place of the one before
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
-APT_PACKAGES := dcmtk dicom3tools orthanc orthanc-dicomweb postgresql
+APT_PACKAGES := buildah caddy dcmtk debootstrap dicom3tools logrotate orthanc orthanc-dicomweb postgresql systemd systemd-container
 SOURCES := triage trainer migrations tests
 WORKERS ?= 2
 
@@ -38,6 +39,14 @@ bench: $(VENV)/.everything debian-packages
 pins: $(VENV)/.everything
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable \
 	    | sed -e 's/+[a-z0-9.]*$$//' -e 's/^onnxruntime==\(.*\)/onnxruntime==\1\nonnxruntime-gpu==\1/' > constraints.txt
+
+# PREFIX=/opt/ich-triage  DESTDIR=folder, to look at  CUDA=1, for an NVIDIA GPU
+install:
+	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' CUDA='$(CUDA)' deploy/install
+
+# Leaves settings, database and files where they are.
+uninstall:
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' deploy/uninstall
 
 debian-packages:
 	@.ci/debian-packages $(APT_PACKAGES)

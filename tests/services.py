@@ -23,7 +23,19 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
 
-APT_PACKAGES = ("dcmtk", "dicom3tools", "orthanc", "orthanc-dicomweb", "postgresql")
+APT_PACKAGES = (
+    "buildah",
+    "caddy",
+    "dcmtk",
+    "debootstrap",
+    "dicom3tools",
+    "logrotate",
+    "orthanc",
+    "orthanc-dicomweb",
+    "postgresql",
+    "systemd",
+    "systemd-container",
+)
 """What the tests need from Debian; the Makefile installs the same list."""
 
 SEARCH_PATH = os.pathsep.join(
