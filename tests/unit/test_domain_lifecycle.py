@@ -33,7 +33,7 @@ ALLOWED = {
         "stable": "analysed unusable passed_over receiving",
         "passed_over": "stable receiving",
         "unusable": "receiving stable",
-        "analysed": "receiving",
+        "analysed": "receiving stable",
     },
     JobState: {
         "queued": "running cancelled",

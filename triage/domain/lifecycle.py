@@ -17,7 +17,7 @@ class SeriesState(StrEnum):
     RECEIVING = "receiving"  # crash: assemble_at is a column, so the next clock pass finishes it
     STABLE = "stable"  # crash: a job exists, written in the same transaction
     PASSED_OVER = "passed_over"  # another series of the study is better; taken up again if that one fails
-    UNUSABLE = "unusable"  # final for this revision; a late instance opens the next one
+    UNUSABLE = "unusable"  # final for this revision; a late instance, or a person (reanalyse), opens the next one
     ANALYSED = "analysed"  # final for this revision; results and deliveries were written with it
 
 
@@ -48,12 +48,12 @@ SERIES_MOVES: Mapping[SeriesState, frozenset[SeriesState]] = MappingProxyType(
             {SeriesState.ANALYSED, SeriesState.UNUSABLE, SeriesState.PASSED_OVER, SeriesState.RECEIVING}
         ),
         SeriesState.PASSED_OVER: frozenset({SeriesState.STABLE, SeriesState.RECEIVING}),
-        # A person's retry of a failed job makes the series stable again.
+        # A person's retry of a failed job makes the series stable again, as does having it analysed anew.
         SeriesState.UNUSABLE: frozenset({SeriesState.RECEIVING, SeriesState.STABLE}),
-        SeriesState.ANALYSED: frozenset({SeriesState.RECEIVING}),
+        SeriesState.ANALYSED: frozenset({SeriesState.RECEIVING, SeriesState.STABLE}),
     }
 )
-"""A late instance moves any state to RECEIVING and adds one to the revision."""
+"""A late instance moves any state to RECEIVING and adds one to the revision; analysing anew adds one as well."""
 
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {

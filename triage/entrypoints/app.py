@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -16,17 +15,17 @@ import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.entrypoints import ways_out
-from triage.inference.manifest import format_manifest
 from triage.inference.predict import Predictor
 from triage.net.commitment import CommitmentReport
 from triage.net.scp import ListenerOptions
 from triage.services.analyse import Analyst
 from triage.services.commit import Witness, take_report
 from triage.services.deliver import Courier, Send
+from triage.services.rack import Rack
 from triage.services.receive import Door
 from triage.settings import Settings, settings_of_record
 from triage.settings.ways_out import WayOut
-from triage.store import bundles, records_of_settings
+from triage.store import records_of_settings
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, require_current
 
@@ -85,29 +84,34 @@ class App:
             tls=ways_out.listener_tls(listener),
         )
 
-    def analyst(self) -> Analyst:
-        """Load the bundle, put it on record, and hand out what analysing needs.
+    @property
+    def configured_bundle(self) -> Path:
+        """The bundle that is used until a person has chosen one (``triage bundle use``)."""
+        return self.settings.inference.bundle or shipped_bundle()
+
+    def predictor(self, path: Path) -> Predictor:
+        """Open a bundle on the device of the settings.
 
         Raises
         ------
         BundleError, ProviderUnavailable
         """
         inference = self.settings.inference
-        predictor = Predictor.load(
-            inference.bundle or shipped_bundle(),
-            device=inference.device,
-            threads=inference.threads or os.cpu_count() or 1,
+        return Predictor.load(path, device=inference.device, threads=inference.threads or os.cpu_count() or 1)
+
+    def rack(self) -> Rack:
+        """The bundles of a worker; none is loaded yet."""
+        return Rack(
+            db=self.db,
+            root=self.blobs.root,
+            configured=self.configured_bundle,
+            fallback=self.settings.inference.bundle is not None,
+            load=self.predictor,
+            clock=self.clock,
         )
-        bundle = predictor.bundle
-        with self.db.transaction() as tx:
-            bundles.record(
-                tx,
-                digest=bundle.digest,
-                name=bundle.name,
-                version=bundle.version,
-                manifest=json.loads(format_manifest(bundle.manifest)),
-                now=self.clock(),
-            )
+
+    def analyst(self, predictor: Predictor) -> Analyst:
+        """What analysing needs."""
         return Analyst(
             db=self.db,
             blobs=self.blobs,
@@ -116,7 +120,7 @@ class App:
             notifiers=ways_out.notifiers(self.settings),
             clock=self.clock,
             owner=owner("work"),
-            every_slice=inference.every_slice,
+            every_slice=self.settings.inference.every_slice,
         )
 
     def couriers(self) -> list[Courier]:
@@ -173,10 +177,17 @@ class App:
     def desk(self) -> Desk:
         """What the pages need."""
         # Imported here: the other roles do without the web framework and its memory.
+        from triage.net.oidc import Provider
         from triage.services.sign_in import SessionLimits
+        from triage.services.vouched import RoleRule
         from triage.web.desk import Desk, WebOptions
 
         web = self.settings.web
+        provider = None
+        if web.oidc_issuer:
+            redirect = f"{web.public_url}/oidc/callback"
+            secret, authorities = web.oidc_client_secret_file, web.oidc_ca
+            provider = Provider(web.oidc_issuer, web.oidc_client_id, redirect, secret, authorities)
         return Desk(
             db=self.db,
             blobs=self.blobs,
@@ -186,6 +197,8 @@ class App:
                 public_url=web.public_url,
                 secure=web.secure(),
                 sessions=SessionLimits(timedelta(hours=web.session_hours), timedelta(minutes=web.idle_minutes)),
+                oidc=provider,
+                oidc_roles=RoleRule(web.oidc_name_claim, web.oidc_roles_claim, web.role_mapping()),
             ),
         )
 

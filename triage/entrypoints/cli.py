@@ -10,8 +10,10 @@ import click
 from triage import __version__
 from triage.domain.errors import BundleError, ConfigurationError, ProviderUnavailable, TriageError
 from triage.domain.intended_use import INTENDED_USE
-from triage.entrypoints.look import audit, show, worklist
-from triage.entrypoints.operate import bundle, config, db, retry, send
+from triage.entrypoints.audit_log import audit
+from triage.entrypoints.look import show, worklist
+from triage.entrypoints.models import bundle, cancel, reanalyse
+from triage.entrypoints.operate import config, db, retry, send
 from triage.entrypoints.people import token, user
 from triage.entrypoints.selftest import selftest
 from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES, run_role, supervise
@@ -74,7 +76,7 @@ def demo(once: bool, study: Path | None, folder: Path) -> None:
     run_demo(folder, once=once, study=study)
 
 
-for command in (worklist, show, audit, retry, config, db, bundle, send, selftest, user, token):
+for command in (worklist, show, audit, retry, reanalyse, cancel, config, db, bundle, send, selftest, user, token):
     triage.add_command(command)
 
 

@@ -10,14 +10,20 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from triage.domain.errors import TriageError
-from triage.entrypoints.app import App
+from triage.entrypoints import audit_parts, ways_out
+from triage.entrypoints.app import App, owner
 from triage.services.assemble import assemble_due
+from triage.services.beat import Heart, alive
+from triage.services.checkpoint import sign_when_due
+from triage.services.escalate import escalate_due
 from triage.services.recover import remove_orphans, requeue_lapsed
 
 log = structlog.get_logger()
 
 ASSEMBLE_EVERY_SECONDS = 0.2
 RECOVER_EVERY_SECONDS = 1.0
+ESCALATE_EVERY_SECONDS = 5.0
+SIGN_EVERY_SECONDS = 5.0
 SWEEP_EVERY_SECONDS = 3600.0
 
 
@@ -40,7 +46,13 @@ def tick(app: App, stop: threading.Event) -> None:
     every(ASSEMBLE_EVERY_SECONDS, lambda: assemble_due(app.db, timings, app.clock()), "assemble")
     every(RECOVER_EVERY_SECONDS, lambda: requeue_lapsed(app.db, app.clock()), "recover")
     every(SWEEP_EVERY_SECONDS, lambda: remove_orphans(app.db, app.blobs, app.clock()), "sweep")
+    told = ways_out.notifiers(app.settings)
+    every(ESCALATE_EVERY_SECONDS, lambda: escalate_due(app.db, app.blobs, told, app.clock()), "escalate")
+    signer, interval = audit_parts.signer(app.settings), audit_parts.checkpoint_interval(app.settings)
+    if signer is not None:
+        every(SIGN_EVERY_SECONDS, lambda: sign_when_due(app.db, signer, interval, app.clock()), "sign")
     log.info("ticking")
     scheduler.start()
-    stop.wait()
-    scheduler.shutdown(wait=True)
+    with alive(Heart(app.db, owner("clock"), "clock", app.clock)):
+        stop.wait()
+        scheduler.shutdown(wait=True)

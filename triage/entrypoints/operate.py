@@ -1,4 +1,4 @@
-"""Commands that act: settings, schema, bundle, retry, and a Storage SCU."""
+"""Commands that act: settings, schema, retry, and a Storage SCU."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from triage.dicom.header import read_header
 from triage.domain.errors import ConfigurationError, NotFound, TriageError, UnreadableInstance
 from triage.domain.study import AeTitle
 from triage.entrypoints import present
-from triage.entrypoints.app import build, database_url, shipped_bundle, utc_now
-from triage.inference.bundle import load_bundle
+from triage.entrypoints.app import build, database_url, utc_now
 from triage.net.scu import OutgoingInstance, RemoteAe
 from triage.net.scu import send as store
 from triage.services.recover import retry_study
@@ -46,20 +45,6 @@ def db_upgrade(config_file: Path | None) -> None:
     settings = read_settings(config_file)
     revision = upgrade(database_url(settings))
     click.echo(f"The database is at schema {revision}.")
-
-
-@click.group()
-def bundle() -> None:
-    """Look after model bundles."""
-
-
-@bundle.command("verify", epilog="Example: triage bundle verify ./my-bundle")
-@click.argument("path", type=click.Path(file_okay=False, path_type=Path), required=False)
-def bundle_verify(path: Path | None) -> None:
-    """Check a bundle folder (default: the one that is shipped): checksums, manifest, models."""
-    found = load_bundle(path or shipped_bundle())
-    mark = " DEMONSTRATION ONLY: trained on synthetic heads." if found.demonstration else ""
-    click.echo(f"{found.name} {found.version} is whole, digest {found.digest}.{mark}")
 
 
 @click.command(epilog="Example: triage retry 1.2.840.113619.2.1")

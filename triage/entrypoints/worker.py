@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from triage.dicom.warm import warm_up
 from triage.domain.errors import ProviderUnavailable, TriageError
-from triage.entrypoints.app import App
-from triage.services.analyse import analyse_next
+from triage.entrypoints import audit_parts
+from triage.entrypoints.app import App, owner
+from triage.services.analyse import Analyst, analyse_next
+from triage.services.beat import Heart, alive
 from triage.services.commit import confirm_next
 from triage.services.deliver import deliver_next
+from triage.services.shadow import shadow_next
 from triage.services.undetermined import report_next
 
 log = structlog.get_logger()
@@ -43,12 +47,41 @@ def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
 
 
 def work(app: App, stop: threading.Event) -> None:
-    """Analyse series, and report those that could not be, until ``stop`` is set; what is in hand is finished first."""
-    analyst = app.analyst()
+    """Analyse series, and report those that could not be, until ``stop`` is set; what is in hand is finished first.
+
+    A bundle that a person has chosen meanwhile is loaded between two jobs. While there is nothing else to do, the
+    shadow bundle is run over what was analysed.
+    """
+    rack = app.rack()
+    analyst = app.analyst(rack.active())
     warm_up()
+    detail = _bundle_of(analyst)
+    log.info("working", **detail)
+
+    def step() -> bool:
+        nonlocal analyst
+        predictor = rack.active()
+        if predictor is not analyst.predictor:
+            analyst = replace(analyst, predictor=predictor)
+            detail.update(_bundle_of(analyst))  # the heartbeat says which one is in use
+            log.info("bundle_changed", **detail)
+        if analyse_next(analyst) or report_next(analyst):
+            return True
+        shadow = rack.shadow()
+        return shadow is not None and shadow_next(analyst, shadow)
+
+    with alive(Heart(app.db, owner("work"), "work", app.clock, detail)):
+        repeat(step, stop)
+
+
+def _bundle_of(analyst: Analyst) -> dict[str, object]:
     bundle = analyst.predictor.bundle
-    log.info("working", bundle=bundle.name, version=bundle.version, provider=analyst.predictor.provider)
-    repeat(lambda: analyse_next(analyst) or report_next(analyst), stop)
+    return {
+        "bundle": analyst.bundle_label,
+        "digest": bundle.digest,
+        "demonstration": bundle.demonstration,
+        "provider": analyst.predictor.provider,
+    }
 
 
 def deliver(app: App, stop: threading.Event) -> None:
@@ -63,8 +96,13 @@ def deliver(app: App, stop: threading.Event) -> None:
         threading.Thread(target=repeat, args=(lambda w=witness: confirm_next(w), stop), name=witness.destination)
         for witness in app.witnesses()
     ]
-    for thread in threads:
-        thread.start()
-    stop.wait()
-    for thread in threads:
-        thread.join()
+    forwarder = audit_parts.forwarder(app.settings, app.db, app.clock, owner("send"))
+    if forwarder is not None:
+        threads.append(threading.Thread(target=forwarder.run, args=(stop,), name="audit"))
+    detail = {"destinations": sorted({courier.destination for courier in couriers})}
+    with alive(Heart(app.db, owner("send"), "send", app.clock, detail)):
+        for thread in threads:
+            thread.start()
+        stop.wait()
+        for thread in threads:
+            thread.join()

@@ -73,6 +73,8 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list
     """One report of each kind that is asked for, and one message for each list that wants to know."""
     asking = {name: p.sr_kind for name, p in analyst.profiles.items() if p.undetermined and p.sr_kind is not None}
     with analyst.db.read() as tx:
+        if results.refused_before(tx, record, reason, analyst.predictor.bundle.digest):
+            return []  # a person had it analysed anew, and nothing has changed: the report would be the same one
         stored = instances.of_series(tx, record.id)
         predecessors = results.predecessors(tx, record.id, record.revision)
         told_before = results.told_before(tx, record.id, record.revision)

@@ -98,7 +98,11 @@ class SeriesSettings(Group):
 class InferenceSettings(Group):
     """Which models run, and on what."""
 
-    bundle: Path | None = Field(None, description="bundle folder; empty = the demonstration bundle that is shipped")
+    bundle: Path | None = Field(
+        None,
+        description="bundle folder, used until `triage bundle use` has chosen one; empty = the demonstration bundle "
+        "that is shipped",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where it loads")
     threads: int = Field(0, ge=0, description="threads of one worker; 0 = all cores")
     every_slice: bool = Field(False, description="segment every slice, not only those that the gate lights up")

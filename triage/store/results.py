@@ -17,7 +17,7 @@ from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import JobState
 from triage.domain.work import ClaimedJob
 from triage.store.codec import result_columns, result_of
-from triage.store.schema import bundles, deliveries, jobs, result_objects, results, series
+from triage.store.schema import bundles, deliveries, instances, jobs, result_objects, results, series
 from triage.store.series import SeriesRecord
 from triage.store.transaction import Transaction
 
@@ -304,6 +304,28 @@ def latest(tx: Transaction, series_id: int) -> LatestResult | None:
     return None if row is None else LatestResult(result_of(row), row.revision, row.bundle, row.provisional)
 
 
+def counts(tx: Transaction, series_id: int, bundle_digest: str) -> bool:
+    """Whether this bundle has a full result of these very instances that counts, of whichever revision."""
+    mine = select(results.c.id).where(
+        *_same_instances(series_id, bundle_digest),
+        results.c.reason.is_(None),
+        ~results.c.provisional,
+        ~results.c.shadow,
+    )
+    return tx.connection.execute(mine).first() is not None
+
+
+def refused_before(tx: Transaction, record: SeriesRecord, reason: ReasonCode, bundle_digest: str) -> bool:
+    """Whether it is on record that this bundle could not analyse these very instances for the same reason."""
+    mine = select(results.c.id).where(
+        *_same_instances(record.id, bundle_digest),
+        results.c.revision < record.revision,
+        results.c.reason == reason,
+        ~results.c.shadow,
+    )
+    return tx.connection.execute(mine).first() is not None
+
+
 def shown(tx: Transaction, series_id: int) -> ShownResult | None:
     """What a page shows of a series: the result that `latest` gives, with its slices and who made it."""
     newest = (
@@ -335,6 +357,12 @@ def objects_of_study(tx: Transaction, study_instance_uid: str) -> list[ResultObj
         .order_by(result_objects.c.id)
     )
     return [_object_record(row) for row in tx.connection.execute(mine)]
+
+
+def _same_instances(series_id: int, bundle_digest: str) -> tuple[ColumnElement[bool], ...]:
+    """Of results: by this bundle, and of a revision that has every instance; a person may begin one without any."""
+    last = select(func.max(instances.c.revision)).where(instances.c.series_id == series_id).scalar_subquery()
+    return results.c.series_id == series_id, results.c.bundle_digest == bundle_digest, results.c.revision >= last
 
 
 def _object_record(row: Row[Any]) -> ResultObjectRecord:
@@ -381,13 +409,13 @@ def _require_lease(tx: Transaction, job: ClaimedJob) -> None:
 def _known(tx: Transaction, job: ClaimedJob, bundle_digest: str) -> tuple[int, bool] | None:
     """Number of the result that is there already, and whether a full one may replace it."""
     row = tx.connection.execute(
-        select(results.c.id, results.c.provisional, results.c.reason).where(
+        select(results.c.id, results.c.provisional, results.c.reason, results.c.shadow).where(
             results.c.series_id == job.series_id,
             results.c.revision == job.revision,
             results.c.bundle_digest == bundle_digest,
         )
     ).one_or_none()
-    return None if row is None else (row.id, row.provisional or row.reason is not None)
+    return None if row is None else (row.id, row.provisional or row.reason is not None or row.shadow)
 
 
 def _insert(
@@ -425,7 +453,7 @@ def _replace(
     *,
     finished_at: datetime | None,
 ) -> None:
-    values = {"finished_at": finished_at, "reason": None, "slice_scores": _rounded(slice_scores)}
+    values = {"finished_at": finished_at, "reason": None, "slice_scores": _rounded(slice_scores), "shadow": False}
     tx.connection.execute(update(results).where(results.c.id == result_id).values(**values, **result_columns(result)))
 
 

@@ -229,6 +229,33 @@ def retry_failed(tx: Transaction, study_instance_uid: str, *, actor: str, now: d
     return queued
 
 
+def begin_again(tx: Transaction, record: SeriesRecord, *, why: str, now: datetime, actor: str) -> SeriesRecord:
+    """A person's hand: the same instances as the next revision, stable, to be analysed anew.
+
+    A new revision, so that what it says supersedes what was said before, wherever that was sent or told. The caller
+    holds the study's lock, queues the job, and refreshes the worklist.
+
+    Raises
+    ------
+    StaleState
+        Its state or its revision has changed since.
+    """
+    if record.state not in (SeriesState.ANALYSED, SeriesState.UNUSABLE):
+        raise StaleState(f"Series {record.series_instance_uid} is {record.state}: it has not come to an end.")
+    revision = record.revision + 1
+    return _move(
+        tx,
+        record,
+        SeriesState.STABLE,
+        now=now,
+        actor=actor,
+        revision=revision,
+        reason=None,
+        detail=why,
+        report_at=None,
+    )
+
+
 def _create(tx: Transaction, header: InstanceHeader, candidate: bool, now: datetime, timings: Timings) -> SeriesRecord:
     series_id = tx.insert_new(
         series,
