@@ -15,7 +15,7 @@ from triage.domain.reading import Verdict
 from triage.domain.worklist import PENDING_RISES_AFTER, ListedStudy, in_reading_order
 from triage.store import reading_list, schema, worklist
 from triage.store.db import Database
-from triage.store.reading_list import EVERYTHING, Place, Wanted
+from triage.store.reading_list import EVERYTHING, Place, ToRead, Wanted
 
 SUSPECTED, PENDING, NOT_ANALYSED, NOT_SUSPECTED = (
     WorklistStatus.SUSPECTED,
@@ -77,7 +77,7 @@ def put_many(db: Database, count: int, seed: int, now: datetime) -> None:
                 "subtypes": {},
                 "received_at": chance.choice(moments),
                 "updated_at": now,
-                "opened_at": now if chance.random() < 0.5 else None,
+                "opened_at": chance.choice([None, None, now, now - timedelta(minutes=6)]),
                 "verdict": chance.choice([None, None, *Verdict]),
             }
         )
@@ -104,8 +104,9 @@ def expected(db: Database, wanted: Wanted, now: datetime) -> list[str]:
 
 def _is_wanted(study: ListedStudy, wanted: Wanted) -> bool:
     row = study.row
-    since = wanted.still_matters_since
-    unseen = study.opened_at is None and study.verdict is None
+    waits = study.opened_at is None and study.verdict is None
+    if wanted.to_read is not None and study.opened_at is not None:
+        waits = waits or study.opened_at >= wanted.to_read.opened_since
     texts = (row.accession_number, row.study_instance_uid)
     return all(
         (
@@ -115,13 +116,16 @@ def _is_wanted(study: ListedStudy, wanted: Wanted) -> bool:
             wanted.opened in (None, study.opened_at is not None),
             wanted.verdict in (None, study.verdict),
             wanted.received_since is None or row.received_at >= wanted.received_since,
-            since is None or row.received_at >= since or row.status is PENDING or (row.status is SUSPECTED and unseen),
+            wanted.to_read is None
+            or row.status is PENDING
+            or (waits and (row.status is SUSPECTED or row.received_at >= wanted.to_read.received_since)),
             any(text.startswith(wanted.text) for text in texts),
             wanted.accession_number in (None, row.accession_number),
         )
     )
 
 
+TO_READ = ToRead(NOW - timedelta(minutes=15), opened_since=NOW - timedelta(minutes=5))
 WANTED = {
     "everything": EVERYTHING,
     "suspected and pending": Wanted(statuses=frozenset({SUSPECTED, PENDING})),
@@ -133,8 +137,8 @@ WANTED = {
     "disagreed": Wanted(verdict=Verdict.DISAGREE),
     "disagreed and suspected": Wanted(verdict=Verdict.DISAGREE, statuses=frozenset({SUSPECTED})),
     "lately": Wanted(received_since=NOW - timedelta(minutes=15)),
-    "what still matters": Wanted(still_matters_since=NOW - timedelta(minutes=15)),
-    "what still matters, searched": Wanted(still_matters_since=NOW - timedelta(minutes=15), text="A"),
+    "what still waits": Wanted(to_read=TO_READ),
+    "what still waits, searched": Wanted(to_read=TO_READ, text="A"),
     "searched": Wanted(text="A1"),
     "searched and urgent": Wanted(text="A", urgency=Urgency.URGENT),
     "searched by UID": Wanted(text="2.25.11"),
@@ -149,7 +153,7 @@ def test_the_pages_are_the_list_in_reading_order(database: Database, name: str) 
         assert uids(every(database, WANTED[name], now)) == expected(database, WANTED[name], now) != []
 
 
-@pytest.mark.parametrize("name", ["everything", "what still matters", "searched"])
+@pytest.mark.parametrize("name", ["everything", "what still waits", "searched"])
 def test_going_back_shows_the_pages_that_one_came_by(database: Database, name: str) -> None:
     put_many(database, 100, seed=5, now=NOW)
     wanted = replace(WANTED[name], text=WANTED[name].text[:1])
@@ -201,17 +205,19 @@ def test_a_place_survives_being_written_down() -> None:
 
 
 def test_a_suspicion_that_nobody_opened_stays_in_sight(database: Database) -> None:
-    old = NOW - timedelta(days=400)
+    old, opened = NOW - timedelta(days=400), NOW - timedelta(hours=2)
     put(database, study_instance_uid="2.25.1", urgency=Urgency.URGENT, received_at=old)
-    put(database, study_instance_uid="2.25.2", urgency=Urgency.URGENT, received_at=old, opened_at=NOW)
+    put(database, study_instance_uid="2.25.2", urgency=Urgency.URGENT, received_at=old, opened_at=opened)
     put(database, study_instance_uid="2.25.3", urgency=Urgency.URGENT, received_at=old, verdict=Verdict.AGREE)
     put(database, study_instance_uid="2.25.4", status=NOT_SUSPECTED, received_at=old)
-    put(database, study_instance_uid="2.25.5", status=PENDING, received_at=old)
+    put(database, study_instance_uid="2.25.5", status=PENDING, received_at=old, opened_at=opened)
     put(database, study_instance_uid="2.25.6", status=NOT_SUSPECTED)
-    wanted = Wanted(still_matters_since=NOW - timedelta(days=1))
-    assert uids(every(database, wanted)) == ["2.25.5", "2.25.1", "2.25.6"]
+    put(database, study_instance_uid="2.25.7", status=NOT_SUSPECTED, opened_at=opened)
+    put(database, study_instance_uid="2.25.8", urgency=Urgency.URGENT, received_at=old, opened_at=at(-60))
+    wanted = Wanted(to_read=ToRead(NOW - timedelta(days=1), opened_since=NOW - timedelta(hours=1)))
+    assert uids(every(database, wanted)) == ["2.25.5", "2.25.1", "2.25.8", "2.25.6"]
     with database.read() as tx:
-        assert reading_list.counts(tx, wanted, NOW) == {SUSPECTED: 1, NOT_SUSPECTED: 1, NOT_ANALYSED: 0, PENDING: 1}
+        assert reading_list.counts(tx, wanted) == {SUSPECTED: 2, NOT_SUSPECTED: 1, NOT_ANALYSED: 0, PENDING: 1}
 
 
 @pytest.mark.parametrize("name", WANTED)
@@ -219,7 +225,7 @@ def test_the_counts_are_those_of_the_list_for_every_status(database: Database, n
     put_many(database, 200, seed=3, now=NOW)
     of_all = every(database, replace(WANTED[name], statuses=frozenset()))
     with database.read() as tx:
-        counted = reading_list.counts(tx, WANTED[name], NOW)
+        counted = reading_list.counts(tx, WANTED[name])
     assert counted == {status: sum(study.row.status is status for study in of_all) for status in WorklistStatus}
 
 
@@ -268,3 +274,23 @@ def test_a_study_that_came_in_late_waits_behind(database: Database) -> None:
             receive(tx, study=f"2.25.{number}", series_uid=f"2.25.{number}.1", now=at(number), association=f"a{number}")
             worklist.refresh(tx, f"2.25.{number}", at(number))
     assert uids(every(database)) == ["2.25.1", "2.25.2", "2.25.3"]
+
+
+def test_the_newest_changes_come_first(database: Database) -> None:
+    for number in range(5):
+        put(database, study_instance_uid=f"2.25.{number}", urgency=Urgency.URGENT, updated_at=at(number))
+    with database.read() as tx:
+        found = reading_list.changes(tx, at(1), limit=3)
+    assert [(change.study_instance_uid, change.updated_at) for change in found] == [
+        ("2.25.4", at(4)),
+        ("2.25.3", at(3)),
+        ("2.25.2", at(2)),
+    ]
+
+
+def test_pending_studies_become_overdue_by_waiting(database: Database) -> None:
+    put(database, study_instance_uid="2.25.1", status=PENDING)
+    put(database, study_instance_uid="2.25.2", status=NOT_ANALYSED)
+    with database.read() as tx:
+        overdue = [reading_list.count_overdue(tx, NOW + PENDING_RISES_AFTER + timedelta(seconds=s)) for s in (0, 1)]
+    assert overdue == [0, 1]

@@ -7,17 +7,17 @@ one ended. A search leaves few rows over, and these are sorted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, true, tuple_
 
 from triage.domain.finding import Urgency, WorklistStatus
 from triage.domain.reading import Verdict
 from triage.domain.worklist import PENDING_RISES_AFTER, READING_ORDER, ListedStudy, Segment
-from triage.store.schema import worklist
+from triage.store.schema import instances, series, worklist
 from triage.store.transaction import Transaction
 from triage.store.types import clean
 from triage.store.worklist import listed_studies
@@ -29,13 +29,25 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
+class ToRead:
+    """What still waits to be read: a study that came in since ``received_since`` and that nobody has opened or judged.
+
+    A suspected study that nobody has opened or judged stays however old it is, and so does a pending one. What
+    was opened since ``opened_since`` stays too: whoever opened it may want to go back.
+    """
+
+    received_since: datetime
+    opened_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which studies are asked for; each field that is set narrows the list.
 
     Parameters
     ----------
-    still_matters_since : datetime
-        Came in since then, or is pending, or is suspected and nobody has opened or judged it.
+    to_read : ToRead
+        What a reader who asks for nothing else is shown.
     text : str
         Beginning of an accession number or of a Study Instance UID.
     accession_number : str
@@ -48,7 +60,7 @@ class Wanted:
     opened: bool | None = None
     verdict: Verdict | None = None
     received_since: datetime | None = None
-    still_matters_since: datetime | None = None
+    to_read: ToRead | None = None
     text: str = ""
     accession_number: str | None = None
 
@@ -132,11 +144,11 @@ def every(tx: Transaction, now: datetime, *, wanted: Wanted = EVERYTHING, size: 
         place = found.next
 
 
-def counts(tx: Transaction, wanted: Wanted, now: datetime) -> dict[WorklistStatus, int]:
+def counts(tx: Transaction, wanted: Wanted) -> dict[WorklistStatus, int]:
     """How many studies of each status are asked for, whichever statuses ``wanted`` names."""
     # Counted in one pass over the table: in groups, the rows would be fetched in the order of an index.
     numbers = (func.count().filter(worklist.c.status == status).label(status.value) for status in WorklistStatus)
-    rows = select(*numbers).select_from(worklist).where(*_filters(wanted), _matters(wanted))
+    rows = select(*numbers).select_from(worklist).where(*_filters(wanted), _to_read(wanted))
     if wanted.urgency is not None:
         rows = rows.where(worklist.c.urgency == wanted.urgency)
     found = tx.connection.execute(rows).one()
@@ -147,6 +159,44 @@ def last_received_at(tx: Transaction) -> datetime | None:
     """When a study came in last; None when none ever has."""
     latest: datetime | None = tx.connection.execute(select(func.max(worklist.c.received_at))).scalar_one()
     return latest
+
+
+def files_of(tx: Transaction, study_instance_uids: Collection[str]) -> dict[str, str]:
+    """By study, the key of one file of the series that its row speaks of."""
+    one = (
+        select(instances.c.blob_key)
+        .join_from(instances, series)
+        .where(
+            series.c.study_instance_uid == worklist.c.study_instance_uid,
+            series.c.series_instance_uid == worklist.c.series_instance_uid,
+        )
+        .limit(1)
+        .scalar_subquery()
+    )
+    files = select(worklist.c.study_instance_uid, one).where(worklist.c.study_instance_uid.in_(study_instance_uids))
+    return {study: blob_key for study, blob_key in tx.connection.execute(files) if blob_key is not None}
+
+
+class Change(NamedTuple):
+    """A row that was made anew, opened, judged or escalated lately."""
+
+    study_instance_uid: str
+    status: WorklistStatus
+    flagged_at: datetime | None
+    updated_at: datetime
+
+
+def changes(tx: Transaction, since: datetime, *, limit: int) -> list[Change]:
+    """The newest changes of the list, newest first."""
+    columns = (worklist.c[name] for name in Change._fields)
+    latest = select(*columns).where(worklist.c.updated_at >= since).order_by(worklist.c.updated_at.desc())
+    return [Change(*row) for row in tx.connection.execute(latest.limit(limit))]
+
+
+def count_overdue(tx: Transaction, now: datetime) -> int:
+    """How many pending studies have risen, for this changes by waiting alone."""
+    overdue = next(segment for segment in READING_ORDER if segment.overdue)
+    return int(tx.connection.execute(select(func.count()).where(_stands_in(overdue, now))).scalar_one())
 
 
 Found = tuple[int, Row[Any]]
@@ -166,7 +216,7 @@ def _walked(tx: Transaction, wanted: Wanted, now: datetime, count: int, place: P
             continue
         if wanted.urgency is not None and segment.urgency is not wanted.urgency:
             continue
-        rows = select(worklist).where(_stands_in(segment, now), *_filters(wanted), _matters(wanted, segment.status))
+        rows = select(worklist).where(_stands_in(segment, now), *_filters(wanted), _to_read(wanted, segment.status))
         if place is not None and rank == place.rank:
             rows = rows.where(_beyond(place))
         ordered = _in_order(rows, backwards=backwards).limit(count - len(found))
@@ -181,7 +231,7 @@ def _sorted(tx: Transaction, wanted: Wanted, now: datetime, count: int, place: P
     backwards = place is not None and place.backwards
     rank = case(*((_stands_in(segment, now), number) for number, segment in enumerate(READING_ORDER)))
     keys = select(worklist.c.study_instance_uid, rank.label("rank")).where(
-        *_filters(wanted), _matters(wanted), rank.is_not(None)
+        *_filters(wanted), _to_read(wanted), rank.is_not(None)
     )
     if wanted.statuses:
         keys = keys.where(worklist.c.status.in_(wanted.statuses))
@@ -219,7 +269,7 @@ def _in_order(rows: Select[Any], *, backwards: bool) -> Select[Any]:
 
 
 def _filters(wanted: Wanted) -> list[ColumnElement[bool]]:
-    """What is asked for apart from status, urgency and what still matters."""
+    """What is asked for apart from status, urgency and what still waits to be read."""
     filters: list[ColumnElement[bool]] = []
     if wanted.provisional is not None:
         filters.append(worklist.c.provisional.is_(wanted.provisional))
@@ -238,16 +288,16 @@ def _filters(wanted: Wanted) -> list[ColumnElement[bool]]:
     return filters
 
 
-def _matters(wanted: Wanted, status: WorklistStatus | None = None) -> ColumnElement[bool]:
-    """What still matters, for rows of one status or of any."""
-    since = wanted.still_matters_since
-    if since is None or status is WorklistStatus.PENDING:
+def _to_read(wanted: Wanted, status: WorklistStatus | None = None) -> ColumnElement[bool]:
+    """What still waits to be read, for rows of one status or of any."""
+    if wanted.to_read is None or status is WorklistStatus.PENDING:
         return true()
-    lately = worklist.c.received_at >= since
-    unseen = and_(worklist.c.opened_at.is_(None), worklist.c.verdict.is_(None))
+    lately = worklist.c.received_at >= wanted.to_read.received_since
+    nobody_looked = and_(worklist.c.opened_at.is_(None), worklist.c.verdict.is_(None))
+    waits = or_(nobody_looked, worklist.c.opened_at >= wanted.to_read.opened_since)
     if status is WorklistStatus.SUSPECTED:
-        return or_(lately, unseen)
+        return waits
     if status is not None:
-        return lately
-    suspected = worklist.c.status == WorklistStatus.SUSPECTED
-    return or_(lately, worklist.c.status == WorklistStatus.PENDING, and_(suspected, unseen))
+        return and_(lately, waits)
+    pending, suspected = (worklist.c.status == s for s in (WorklistStatus.PENDING, WorklistStatus.SUSPECTED))
+    return or_(pending, and_(or_(suspected, lately), waits))

@@ -13,8 +13,22 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from triage import __version__
-from triage.domain.errors import NotFound, NotPossibleNow, StaleState, StoreUnavailable, TriageError
-from triage.web import access, accounts, health, login, pictures, study
+from triage.domain.errors import NotFound, NotPossibleNow, SignInRefused, StaleState, StoreUnavailable, TriageError
+from triage.web import (
+    access,
+    accounts,
+    banner,
+    events,
+    health,
+    login,
+    metrics,
+    operations,
+    pictures,
+    statistics,
+    study,
+    worklist,
+    worklist_api,
+)
 from triage.web.desk import Desk
 from triage.web.page import STATIC, page
 from triage.web.protection import Protection, security_headers
@@ -25,14 +39,22 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     login.router,
     accounts.router,
+    worklist.router,
+    worklist_api.router,
+    events.router,
     study.router,
     pictures.router,
+    banner.router,
+    operations.router,
+    statistics.router,
+    metrics.router,
 )
 
 _STATUS: Final[dict[type[TriageError], int]] = {
     NotFound: 404,
     NotPossibleNow: 409,
     StaleState: 409,
+    SignInRefused: 403,
     StoreUnavailable: 503,
 }
 

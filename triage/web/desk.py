@@ -9,11 +9,15 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from triage.net.oidc import Provider
+from triage.services.figures import Ledger
 from triage.services.passwords import Passwords
 from triage.services.sign_in import SessionLimits
+from triage.services.vouched import RoleRule
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.web.byte_cache import ByteCache
+from triage.web.streams import Streams
 
 PICTURE_BYTES: Final = 96 * 2**20
 """Room for the slices of about ten studies."""
@@ -31,6 +35,8 @@ class WebOptions:
     public_url: str = ""
     secure: bool = False
     sessions: SessionLimits = field(default_factory=SessionLimits)
+    oidc: Provider | None = None
+    oidc_roles: RoleRule = field(default_factory=RoleRule)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ class Desk:
     options: WebOptions = WebOptions()
     passwords: Passwords = field(default_factory=Passwords)
     pictures: ByteCache = field(default_factory=lambda: ByteCache(PICTURE_BYTES))
+    streams: Streams = field(default_factory=Streams)
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ledger", Ledger(self.db))
 
 
 def desk_of(request: Request) -> Desk:

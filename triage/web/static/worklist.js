@@ -1,0 +1,210 @@
+// The worklist: stays up to date, counts the waiting time, moves by the keyboard, and calls for a new suspicion.
+"use strict";
+
+(() => {
+  const rows = document.getElementById("rows");
+  const lost = document.getElementById("lost");
+  const announced = document.getElementById("announced");
+  const SILENT_AFTER = 8000; // the server says every three seconds that it is there
+  const POLL_EVERY = 5000;
+  let heardAt = Date.now();
+  let rowsAt = Date.now();
+  let askedAt = 0;
+
+  // Waiting time, by the clock of the server: the one of this machine may be wrong.
+  let ahead = 0;
+  function readClock() {
+    ahead = Date.parse(document.getElementById("as-of").dataset.now) - Date.now();
+  }
+  function words(seconds) {
+    const s = Math.max(0, Math.floor(seconds));
+    const minutes = Math.floor(s / 60);
+    const hours = Math.floor(minutes / 60);
+    const days = Math.floor(hours / 24);
+    if (days) return `${days} d ${hours % 24} h`;
+    if (hours) return `${hours} h ${String(minutes % 60).padStart(2, "0")} min`;
+    return minutes ? `${minutes} min ${String(s % 60).padStart(2, "0")} s` : `${s} s`;
+  }
+  function count() {
+    const now = Date.now() + ahead;
+    for (const time of rows.querySelectorAll("time[data-since]")) {
+      time.textContent = words((now - Date.parse(time.dataset.since)) / 1000);
+    }
+  }
+
+  // The connection. A list that stands still must not look alive.
+  function heard() {
+    heardAt = Date.now();
+  }
+  document.addEventListener("htmx:sseOpen", (event) => {
+    const source = event.detail.source;
+    for (const name of ["beat", "worklist"]) source.addEventListener(name, heard);
+    source.addEventListener("suspected", (message) => {
+      heard();
+      call(JSON.parse(message.data).studies);
+    });
+  });
+  function watch() {
+    const now = Date.now();
+    const streaming = now - heardAt < SILENT_AFTER;
+    const fresh = streaming || now - rowsAt < 2 * POLL_EVERY;
+    if (!streaming && now - askedAt > POLL_EVERY) {
+      ask();
+    } else if (now - rowsAt > 30000 && now - askedAt > POLL_EVERY) {
+      ask(); // what only grows old: deliveries, and what leaves the list
+    }
+    rows.classList.toggle("stale", !fresh);
+    if (fresh) {
+      lost.hidden = true;
+    } else if (lost.hidden) {
+      const since = new Date(Math.max(heardAt, rowsAt)).toLocaleTimeString([], { hour12: false });
+      lost.textContent = `Connection lost since ${since}. This list stands still: new studies do not appear on it.`;
+      lost.hidden = false;
+    }
+  }
+  function ask() {
+    askedAt = Date.now();
+    htmx.trigger(rows, "refresh");
+  }
+
+  // New rows: the focus stays on its study, and what is being read stays where it is.
+  let anchor = null;
+  rows.addEventListener("htmx:beforeSwap", () => {
+    const focused = document.activeElement && document.activeElement.closest("#rows .open");
+    const shown = [...rows.querySelectorAll(".open")];
+    const kept = focused || (window.scrollY > 0 ? shown.find((link) => top(link) > 0) : null);
+    anchor = kept ? { id: kept.id, top: top(kept), focus: Boolean(focused) } : null;
+  });
+  rows.addEventListener("htmx:afterSwap", () => {
+    rowsAt = Date.now();
+    readClock();
+    count();
+    const kept = anchor && document.getElementById(anchor.id);
+    if (!kept) return;
+    if (anchor.focus) kept.focus({ preventScroll: true });
+    window.scrollBy(0, top(kept) - anchor.top);
+  });
+  // The line about the connection tells it; the next answer may be good again.
+  rows.addEventListener("htmx:responseError", (event) => event.stopPropagation());
+  function top(element) {
+    return element.getBoundingClientRect().top;
+  }
+
+  // Keys.
+  const help = document.getElementById("help");
+  const keys = document.getElementById("keys");
+  function toggleHelp() {
+    keys.hidden = !keys.hidden;
+    help.setAttribute("aria-expanded", String(!keys.hidden));
+  }
+  function move(step) {
+    const links = [...rows.querySelectorAll(".open")];
+    const at = links.indexOf(document.activeElement);
+    const next = links[at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step))];
+    if (next) {
+      next.focus({ preventScroll: true });
+      next.closest("li").scrollIntoView({ block: "nearest" });
+    }
+  }
+  const ACTIONS = {
+    j: () => move(1),
+    ArrowDown: () => move(1),
+    k: () => move(-1),
+    ArrowUp: () => move(-1),
+    "/": () => document.getElementById("q").focus(),
+    "?": toggleHelp,
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.target.closest("input, select, textarea, summary")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    const action = ACTIONS[event.key];
+    if (action) {
+      event.preventDefault();
+      action();
+    }
+  });
+  help.hidden = false;
+  help.addEventListener("click", toggleHelp);
+
+  // A call for a new suspicion: only where it was asked for, and without saying who the patient is.
+  const button = document.getElementById("notify");
+  const WANTED = "ich-triage.notify";
+  const TOLD = "ich-triage.told";
+  let sound = null;
+  function wanted() {
+    return localStorage.getItem(WANTED) === "yes";
+  }
+  function showButton() {
+    button.hidden = false;
+    button.setAttribute("aria-pressed", String(wanted()));
+    const denied = "Notification" in window && Notification.permission === "denied";
+    button.textContent = !wanted() ? "Notify me" : denied ? "Notifying by sound only" : "Notifying";
+  }
+  function readySound() {
+    sound = sound || new AudioContext();
+    return sound.resume();
+  }
+  function play() {
+    if (!sound || sound.state !== "running") return;
+    for (const [after, pitch] of [[0, 880], [0.18, 1175], [0.36, 880]]) {
+      const tone = sound.createOscillator();
+      const volume = sound.createGain();
+      const start = sound.currentTime + after;
+      tone.frequency.value = pitch;
+      volume.gain.setValueAtTime(0.0001, start);
+      volume.gain.exponentialRampToValueAtTime(0.3, start + 0.02);
+      volume.gain.exponentialRampToValueAtTime(0.0001, start + 0.16);
+      tone.connect(volume).connect(sound.destination);
+      tone.start(start);
+      tone.stop(start + 0.17);
+    }
+  }
+  button.addEventListener("click", async () => {
+    localStorage.setItem(WANTED, wanted() ? "no" : "yes");
+    if (wanted()) {
+      await readySound();
+      play();
+      if ("Notification" in window && Notification.permission === "default") await Notification.requestPermission();
+    }
+    showButton();
+  });
+  // Browsers let a page sound only after somebody has touched it.
+  document.addEventListener("pointerdown", () => wanted() && readySound(), { once: true });
+  document.addEventListener("keydown", () => wanted() && readySound(), { once: true });
+
+  function call(studies) {
+    const told = JSON.parse(sessionStorage.getItem(TOLD) || "[]");
+    const fresh = studies.filter((study) => !told.includes(study));
+    if (!fresh.length) return;
+    sessionStorage.setItem(TOLD, JSON.stringify([...told, ...fresh].slice(-200)));
+    const text = fresh.length === 1 ? "A new suspected study is on the list." : `${fresh.length} new suspected studies are on the list.`;
+    announced.textContent = text;
+    document.title = `(${fresh.length} new) Worklist - ich-triage`;
+    if (!wanted()) return;
+    play();
+    if ("Notification" in window && Notification.permission === "granted") {
+      const note = new Notification("ich-triage", { body: text, tag: "ich-triage-suspected", requireInteraction: true });
+      note.onclick = () => {
+        window.focus();
+        window.location.href = fresh.length === 1 ? `/study/${fresh[0]}` : "/";
+      };
+    }
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) document.title = "Worklist - ich-triage";
+  });
+
+  // A choice in the filters needs no further click.
+  for (const select of document.querySelectorAll(".list-filters select")) {
+    select.addEventListener("change", () => select.form.requestSubmit());
+  }
+
+  readClock();
+  count();
+  showButton();
+  window.setInterval(count, 1000);
+  window.setInterval(watch, 1000);
+})();
