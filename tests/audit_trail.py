@@ -80,6 +80,10 @@ SAMPLES: dict[AuditAction, dict[str, object]] = {
     AuditAction.ACCOUNT_CHANGED: {"detail": {"user": "bob", "change": "disabled"}},
     AuditAction.STUDY_OPENED: {"study_instance_uid": STUDY, "detail": {"role": "radiologist", "first": True}},
     AuditAction.STUDY_JUDGED: {"study_instance_uid": STUDY, "detail": {"verdict": "agree"}},
+    AuditAction.CHECKPOINT_SIGNED: {
+        "actor": "clock",
+        "detail": {"sequence": 6, "digest": "ab" * 32, "key_id": "cd" * 8, "signature": "ef" * 64},
+    },
     AuditAction.EXPORTED: {"detail": {"what": "statistics.csv", **WEB}},
 }
 

@@ -86,6 +86,7 @@ class Rsyslog:
     def stop(self) -> None:
         """Stop it as its service would; it writes what it has."""
         if self._process is not None:
+            self._process.terminate()  # it takes no notice of the SIGINT that ends our other servers
             stop_child(self._process)
             self._process = None
 

@@ -45,6 +45,7 @@ class AuditAction(StrEnum):
     STUDY_JUDGED = "study_judged"
     STUDY_ESCALATED = "study_escalated"
     EXPORTED = "exported"
+    CHECKPOINT_SIGNED = "checkpoint_signed"
 
 
 class Outcome(StrEnum):
@@ -103,3 +104,20 @@ def chain_digest(previous: str, sequence: int, event: AuditEvent) -> str:
     }
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(f"{previous}\n{text}".encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where the log stood at one moment, signed with a key that is not in the database."""
+
+    sequence: int
+    digest: str
+    at: datetime
+    key_id: str
+    signature: str
+
+    def signed_text(self, previous: str) -> bytes:
+        """What the signature is over; ``previous`` is the signature before it, empty for the first."""
+        at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
+        lines = ("ich-triage audit checkpoint", str(self.sequence), self.digest, at, self.key_id, previous)
+        return "\n".join(lines).encode("ascii")

@@ -1,23 +1,18 @@
-"""Commands that read: the worklist, one study, the audit log."""
+"""Commands that read: the worklist and one study."""
 
 from __future__ import annotations
 
-import getpass
 import itertools
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.worklist import WorklistRow
 from triage.domain.worklist_json import row_json
 from triage.entrypoints import present
 from triage.entrypoints.app import App, build, utc_now
-from triage.services.tell import audit_json, study_json
+from triage.services.tell import study_json
 from triage.settings import read_settings
-from triage.store import audit as audit_log
 from triage.store import worklist as worklist_rows
 from triage.store.reading_list import every
 
@@ -66,37 +61,3 @@ def show(config: Path | None, study_instance_uid: str, as_json: bool) -> None:
         present.print_json(told)
     else:
         present.print_study(row, told, utc_now())
-
-
-@click.group(invoke_without_command=True, epilog="Example: triage audit --since 2026-11-20")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--since", type=click.DateTime(), help="Only rows from this time on (UTC).")
-@click.pass_context
-def audit(context: click.Context, as_json: bool, since: datetime | None) -> None:
-    """Read the audit log. Reading it is itself recorded."""
-    if context.invoked_subcommand is not None:
-        return
-    app = build(read_settings(context.obj))
-    start = since.replace(tzinfo=UTC) if since else None
-    with app.db.transaction() as tx:
-        found = audit_log.records(tx, since=start)
-        _record_reading(tx.audit, "read")
-    if as_json:
-        present.print_json([audit_json(record) for record in found])
-    else:
-        present.console().print(present.audit_table(found))
-
-
-@audit.command(epilog="Example: triage audit verify")
-@click.pass_obj
-def verify(config: Path | None) -> None:
-    """Prove that no row of the audit log was changed, removed or put in another order."""
-    app = build(read_settings(config))
-    with app.db.transaction() as tx:
-        count = audit_log.verify(tx)
-        _record_reading(tx.audit, "verified")
-    click.echo(f"The audit chain is whole: {count} rows.")
-
-
-def _record_reading(record: Callable[[AuditEvent], None], how: str) -> None:
-    record(AuditEvent(at=utc_now(), actor=getpass.getuser(), action=AuditAction.AUDIT_READ, detail={"how": how}))

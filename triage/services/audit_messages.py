@@ -33,6 +33,7 @@ _LOGIN, _LOGOUT = Code("110122", "Login"), Code("110123", "Logout")
 _NODE_AUTHENTICATION = Code("110126", "Node Authentication")
 _SOFTWARE_CONFIGURATION = Code("110131", "Software Configuration")
 _RESTRICTED_FUNCTION = Code("110132", "Use of Restricted Function")
+_CHECKPOINT = Code("AuditCheckpoint", "Audit log checkpoint signed", PRIVATE_SCHEME)
 _USER_ATTRIBUTES = Code("110137", "User security Attributes Changed")
 
 _APPLICATION = Code("110150", "Application")
@@ -193,6 +194,11 @@ def _configuration(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessag
     return _alert(record, reporter, _SOFTWARE_CONFIGURATION, subject, changed_by)
 
 
+def _checkpoint(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
+    log = ParticipantObject(reporter.uri("audit"), _URI, _SECURITY_RESOURCE, "Security Audit Log")
+    return _alert(record, reporter, _CHECKPOINT, log)
+
+
 def _caller_refused(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
     caller = _caller(record, requestor=False)
     subject = ParticipantObject(caller.address or caller.user_id, _NODE_ID, _SECURITY_RESOURCE, "Calling node")
@@ -316,6 +322,7 @@ _TOLD: Mapping[AuditAction, Callable[[AuditRecord, Reporter], tuple[AuditMessage
         AuditAction.STUDY_OPENED: _accessed,
         AuditAction.STUDY_JUDGED: _accessed,
         AuditAction.EXPORTED: _exported,
+        AuditAction.CHECKPOINT_SIGNED: _checkpoint,
     }
 )
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from triage.domain.errors import ConfigurationError
+from triage.settings.audit import AuditSettings
 from triage.settings.groups import (
     DatabaseSettings,
     InferenceSettings,
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     series: SeriesSettings = SeriesSettings()
     inference: InferenceSettings = InferenceSettings()
     web: WebSettings = WebSettings()
+    audit: AuditSettings = AuditSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     notify: tuple[NotifierSettings, ...] = ()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, func, select, true, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, Text, select, true, type_coerce
 
 from triage.domain.audit import GENESIS, AuditAction, AuditEvent, AuditRecord, Outcome, chain_digest
 from triage.domain.errors import AuditBroken
@@ -86,9 +86,12 @@ def rows_after(tx: Transaction, sequence: int, limit: int) -> list[AuditRow]:
     return [_row(row) for row in tx.connection.execute(query)]
 
 
-def rows_before(tx: Transaction, sequence: int, actions: Collection[AuditAction]) -> Iterator[AuditRow]:
-    """The rows of some actions before one, the nearest first."""
-    query = select(*_UNREAD).where(audit.c.sequence < sequence, audit.c.action.in_(actions))
+def rows_before(
+    tx: Transaction, sequence: int, actions: Collection[AuditAction], *, above: int = 0
+) -> Iterator[AuditRow]:
+    """The rows of some actions before one, the nearest first; none up to ``above``."""
+    here = (audit.c.sequence < sequence, audit.c.sequence > above)
+    query = select(*_UNREAD).where(*here, audit.c.action.in_(actions))
     nearest_first = query.order_by(audit.c.sequence.desc())
     with tx.connection.execute(nearest_first, execution_options={"yield_per": 50}) as found:
         for row in found:
@@ -113,13 +116,6 @@ def digest_at(tx: Transaction, sequence: int) -> str | None:
     """The digest that stands in a row; None where there is no such row."""
     found = tx.connection.execute(select(audit.c.digest).where(audit.c.sequence == sequence)).scalar_one_or_none()
     return None if found is None else str(found)
-
-
-def time_span(tx: Transaction, first: int, last: int) -> tuple[datetime, datetime] | None:
-    """The earliest and the latest time in the rows from ``first`` to ``last``; None where there are none."""
-    span = select(func.min(audit.c.at), func.max(audit.c.at)).where(audit.c.sequence.between(first, last))
-    earliest, latest = tx.connection.execute(span).one()
-    return None if earliest is None else (earliest, latest)
 
 
 def records(
