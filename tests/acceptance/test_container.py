@@ -192,8 +192,8 @@ def test_the_pages_are_served_behind_the_proxy(
         assert page.status_code == 200
         assert "Strict-Transport-Security" in page.headers
         assert "Content-Security-Policy" in page.headers
-        assert browser.get("/readyz").status_code == 404, "figures are not for browsers"
-        assert browser.get("/metrics").status_code == 404
+        assert browser.get("/readyz").text == "ready\n"
+        assert browser.get("/metrics").status_code == 401, "figures are for those who bring a token"
 
 
 def _status(browser: httpx.Client) -> int:
