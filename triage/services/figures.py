@@ -84,6 +84,11 @@ class Ledger:
         with self._lock, self._db.read() as tx:
             return self._statistics(tx, days, now)
 
+    def look_now(self) -> None:
+        """Have the next question look for changes, however short ago the last one did."""
+        with self._lock:
+            self._look_again, self._drift = 0.0, None
+
     def drift(self, now: datetime) -> Drift | None:
         """How far the scores of the last thirty days have moved; None while that cannot be said.
 

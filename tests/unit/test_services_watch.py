@@ -1,0 +1,84 @@
+"""What the banner is told, from the stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.stores import NOW, at, queued
+from triage.domain.downtime import DATABASE_DOWN, AlarmCode, Heartbeat
+from triage.domain.errors import StoreUnavailable
+from triage.services.figures import Ledger
+from triage.services.watch import Disk, alarms_now, operations_now
+from triage.store import heartbeats, links
+from triage.store.blobs import BlobStore
+from triage.store.db import Database
+
+ROLES = ("listen", "work", "clock", "send")
+
+
+def beat(db: Database, role: str, seconds: float, **detail: object) -> None:
+    with db.transaction() as tx:
+        heartbeats.beat(tx, Heartbeat(f"host/1/{role}", role, NOW, at(seconds), detail=detail))
+
+
+def codes(db: Database, blobs: BlobStore, seconds: float) -> list[AlarmCode]:
+    return [alarm.code for alarm in alarms_now(db, blobs, Ledger(db), at(seconds))]
+
+
+def test_a_worker_that_hangs_in_a_job_shows_by_what_waits_behind_it(database: Database, tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path)
+    queued(database, now=at(0))
+    for role in ROLES:
+        beat(database, role, 595)
+    assert codes(database, blobs, 600) == []
+    for role in ROLES:
+        beat(database, role, 600)
+    assert codes(database, blobs, 601) == [AlarmCode.QUEUE]
+    assert operations_now(database, blobs, Ledger(database), at(601)).queue[0].oldest_at == at(0)
+
+
+def test_links_count_while_a_sender_has_the_destination(database: Database, tmp_path: Path) -> None:
+    with database.transaction() as tx:
+        links.down(tx, "pacs", "refused", at(0))
+        links.down(tx, "old", "refused", at(0))
+    for role in ("listen", "work", "clock"):
+        beat(database, role, 1)
+    beat(database, "send", 1, destinations=["pacs", "other"])
+    assert codes(database, BlobStore(tmp_path), 2) == [AlarmCode.LINK]
+    assert [
+        link.destination for link in operations_now(database, BlobStore(tmp_path), Ledger(database), NOW).links
+    ] == ["pacs"]
+
+
+def test_the_floor_is_the_listener_s(database: Database, tmp_path: Path) -> None:
+    for role in ROLES:
+        beat(database, role, 1)
+    assert codes(database, BlobStore(tmp_path), 2) == []
+    beat(database, "listen", 1, min_free_bytes=10**18)
+    assert codes(database, BlobStore(tmp_path), 2) == [AlarmCode.DISK]
+
+
+def test_a_file_area_that_cannot_be_seen_is_no_failure(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    now = operations_now(database, BlobStore(tmp_path / "file"), Ledger(database), NOW)
+    assert now.disk is None
+
+
+def test_a_database_without_tables_is_an_alarm(empty_database_url: str, tmp_path: Path) -> None:
+    db = Database(empty_database_url)
+    assert alarms_now(db, BlobStore(tmp_path), Ledger(db), NOW) == [DATABASE_DOWN]
+    db.dispose()
+
+
+def test_a_ledger_that_is_not_answered_is_an_alarm(database: Database, tmp_path: Path) -> None:
+    class Broken(Ledger):
+        def drift(self, now: object) -> None:  # type: ignore[override]
+            raise StoreUnavailable("SYNTHETIC: no answer.")
+
+    assert alarms_now(database, BlobStore(tmp_path), Broken(database), NOW) == [DATABASE_DOWN]
+
+
+def test_room_lasts_for_what_is_above_the_floor() -> None:
+    assert Disk(free_bytes=12, floor_bytes=2, received_bytes=5).days_left == 2.0
+    assert Disk(free_bytes=1, floor_bytes=2, received_bytes=5).days_left == 0.0
+    assert Disk(free_bytes=12, floor_bytes=2, received_bytes=0).days_left is None

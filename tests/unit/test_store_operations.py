@@ -1,0 +1,108 @@
+"""What the operations page counts, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.stores import NOW, STUDY, analysed, at, batch, finish, queued, receive, running
+from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.finding import WorklistStatus
+from triage.domain.lifecycle import DeliveryState, JobState
+from triage.store import deliveries, operations, worklist
+from triage.store.db import Database
+
+LONG_AGO = NOW - timedelta(days=30)
+
+
+def study(number: int) -> dict[str, str]:
+    return {"study": f"2.25.{number}", "series_uid": f"2.25.{number}.1"}
+
+
+def test_the_queue_is_counted_by_state_with_its_oldest(database: Database) -> None:
+    analysed(database, now=at(0))
+    running(database, now=at(10), **study(2))
+    for number, seconds in ((3, 30.0), (4, 20.0)):
+        queued(database, now=at(seconds), **study(number))
+    with database.read() as tx:
+        assert operations.oldest_queued_at(tx) == at(20)
+        assert operations.queue(tx, LONG_AGO) == [
+            (JobState.QUEUED, 2, at(20)),
+            (JobState.RUNNING, 1, at(10)),
+            (JobState.SUCCEEDED, 1, at(0)),
+        ]
+        assert [row.state for row in operations.queue(tx, at(5))] == [JobState.QUEUED, JobState.RUNNING]
+
+
+def test_an_empty_database_has_nothing_to_say(database: Database) -> None:
+    with database.read() as tx:
+        assert operations.oldest_queued_at(tx) is None
+        assert operations.queue(tx, LONG_AGO) == operations.sent(tx) == operations.intake_mix(tx, LONG_AGO, 5) == []
+        assert operations.flag_times(tx, LONG_AGO) == ([], [])
+        assert operations.bytes_received(tx, LONG_AGO) == 0
+        assert operations.refusals(tx, LONG_AGO) == {"instance_conflict": 0}
+
+
+def test_deliveries_are_counted_and_the_last_error_of_what_did_not_arrive_is_told(database: Database) -> None:
+    analysed(database, now=at(0), destinations=("pacs", "ris"))
+    one = batch(database, now=at(5))
+    with database.transaction() as tx:
+        first, second = (item.delivery_id for item in one.objects)
+        deliveries.delivered(tx, one, first, status=0, now=at(6))
+        deliveries.refused(tx, one, second, error="No such class.", status=0x0122, now=at(7))
+    with database.read() as tx:
+        assert operations.sent(tx) == [
+            ("pacs", DeliveryState.DELIVERED, 1, at(6)),
+            ("pacs", DeliveryState.FAILED, 1, at(7)),
+            ("ris", DeliveryState.PENDING, 2, at(0)),
+        ]
+        assert operations.last_errors(tx) == {"pacs": ("pacs", "No such class.", at(7))}
+
+
+def test_a_result_that_is_older_than_a_late_instance_does_not_count(database: Database) -> None:
+    analysed(database, now=at(0))
+    with database.read() as tx:
+        assert operations.flag_times(tx, LONG_AGO).suspected == pytest.approx([0.0], abs=1e-3)
+    with database.transaction() as tx:
+        receive(tx, 2, now=at(100))
+        worklist.refresh(tx, STUDY, at(100))
+    with database.read() as tx:
+        assert operations.flag_times(tx, LONG_AGO) == ([], [])
+
+
+def test_a_result_that_took_seconds_is_told_so_and_old_studies_do_not_count(database: Database) -> None:
+    finish(database, running(database, now=at(0)), now=at(4.25))
+    finish(database, running(database, now=at(10), **study(2)), now=at(12), score=0.1)
+    with database.read() as tx:
+        found = operations.flag_times(tx, LONG_AGO)
+        assert found.suspected == pytest.approx([4.25], abs=1e-3)
+        assert sorted(found.analysed) == pytest.approx([2.0, 4.25], abs=1e-3)
+        assert operations.flag_times(tx, at(5)).analysed == pytest.approx([2.0], abs=1e-3)
+        assert operations.status_counts(tx, LONG_AGO) == {
+            WorklistStatus.SUSPECTED: 1,
+            WorklistStatus.NOT_SUSPECTED: 1,
+        }
+
+
+def test_the_intake_is_counted_by_scanner_and_by_its_size(database: Database) -> None:
+    for number in (1, 2, 3):
+        finish(database, running(database, now=at(number), **study(number)), now=at(number))
+    with database.read() as tx:
+        (origin,) = operations.intake_mix(tx, LONG_AGO, 5)
+        assert origin.total == 3
+        assert operations.bytes_received(tx, LONG_AGO) == 3000
+        assert operations.bytes_received(tx, at(1.5)) == 2000
+
+
+def test_what_was_not_taken_in_is_counted_by_kind(database: Database) -> None:
+    with database.transaction() as tx:
+        for seconds in (-100, 1, 2):
+            tx.audit(AuditEvent(at(seconds), "listener", AuditAction.ASSOCIATION_REFUSED))
+        tx.audit(AuditEvent(at(3), "listener", AuditAction.INSTANCE_IGNORED))
+    with database.read() as tx:
+        assert operations.refusals(tx, at(0)) == {
+            "association_refused": 2,
+            "instance_ignored": 1,
+            "instance_conflict": 0,
+        }
