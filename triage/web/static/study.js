@@ -181,8 +181,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-document.addEventListener("htmx:afterSwap", () => {
-  document.getElementById("reading")?.focus();
+// Other parts are swapped too, the banner every few seconds: only who has just judged is taken to what was judged.
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "reading") {
+    document.getElementById("reading").focus();
+  }
 });
 
 function keyIsFree(event) {
