@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("destination", name="pk_links"),
     )
     _people()
+    op.create_index("ix_audit_action", "audit", ["action", "sequence"])
     op.create_table(
         "audit_forward",
         sa.Column("receiver", sa.Text()),

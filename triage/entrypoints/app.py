@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent
-from triage.entrypoints import ways_out
+from triage.entrypoints import audit_parts, ways_out
 from triage.inference.predict import Predictor
 from triage.net.commitment import CommitmentReport
 from triage.net.scp import ListenerOptions
@@ -200,6 +200,8 @@ class App:
                 oidc=provider,
                 oidc_roles=RoleRule(web.oidc_name_claim, web.oidc_roles_claim, web.role_mapping()),
             ),
+            reporter=audit_parts.reporter(self.settings),
+            proof=audit_parts.proof(self.settings),
         )
 
     def record_start(self, role: str) -> None:

@@ -219,7 +219,7 @@ def _access_refused(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessa
 
 
 def _account_changed(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
-    whose = _short(_detail(record, "account") or _detail(record, "name") or _detail(record, "user") or "unknown")
+    whose = _short(_detail(record, "user") or _detail(record, "token") or "unknown")
     subject = ParticipantObject(reporter.uri("account", whose), _URI, _SECURITY_RESOURCE, "Account")
     changed_by = replace(_person(record, reporter), requestor=False)
     return _alert(record, reporter, _USER_ATTRIBUTES, subject, changed_by)

@@ -61,9 +61,6 @@ class AuditFilter:
         return wanted
 
 
-EVERYTHING = AuditFilter()
-
-
 def page(tx: Transaction, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditRow]:
     """Rows that pass the filter, newest first, from below ``before`` on."""
     query = select(*_UNREAD).where(*wanted.conditions())
@@ -72,12 +69,11 @@ def page(tx: Transaction, wanted: AuditFilter, *, before: int | None, limit: int
     return [_row(row) for row in tx.connection.execute(query.order_by(audit.c.sequence.desc()).limit(limit))]
 
 
-def rows_up_to(tx: Transaction, wanted: AuditFilter, last: int) -> Iterator[AuditRow]:
-    """Every row up to ``last`` that passes the filter, in the order of the log, read little by little."""
-    query = select(*_UNREAD).where(*wanted.conditions(), audit.c.sequence <= last).order_by(audit.c.sequence)
-    with tx.connection.execute(query, execution_options={"yield_per": 500}) as found:
-        for row in found:
-            yield _row(row)
+def rows_between(tx: Transaction, wanted: AuditFilter, *, after: int, last: int, limit: int) -> list[AuditRow]:
+    """Rows that pass the filter, oldest first, after one and up to ``last``."""
+    here = (audit.c.sequence > after, audit.c.sequence <= last)
+    query = select(*_UNREAD).where(*here, *wanted.conditions()).order_by(audit.c.sequence).limit(limit)
+    return [_row(row) for row in tx.connection.execute(query)]
 
 
 def rows_after(tx: Transaction, sequence: int, limit: int) -> list[AuditRow]:

@@ -319,6 +319,7 @@ audit = Table(
 )
 Index("ix_audit_study_instance_uid", audit.c.study_instance_uid)
 Index("ix_audit_at", audit.c.at)
+Index("ix_audit_action", audit.c.action, audit.c.sequence)
 
 audit_head = Table(
     "audit_head",

@@ -17,6 +17,7 @@ from triage.domain.errors import NotFound, NotPossibleNow, SignInRefused, StaleS
 from triage.web import (
     access,
     accounts,
+    audit,
     banner,
     events,
     health,
@@ -48,6 +49,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     operations.router,
     statistics.router,
     metrics.router,
+    audit.router,
 )
 
 _STATUS: Final[dict[type[TriageError], int]] = {

@@ -10,9 +10,11 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from triage.net.oidc import Provider
+from triage.services.audit_messages import Reporter
 from triage.services.figures import Ledger
 from triage.services.passwords import Passwords
 from triage.services.sign_in import SessionLimits
+from triage.services.verify_audit import Proof, Verifier
 from triage.services.vouched import RoleRule
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -50,10 +52,14 @@ class Desk:
     passwords: Passwords = field(default_factory=Passwords)
     pictures: ByteCache = field(default_factory=lambda: ByteCache(PICTURE_BYTES))
     streams: Streams = field(default_factory=Streams)
+    reporter: Reporter = field(default_factory=lambda: Reporter("ich-triage", "ICHTRIAGE", "localhost"))
+    proof: Proof = field(default_factory=Proof)
     ledger: Ledger = field(init=False)
+    verifier: Verifier = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.db))
+        object.__setattr__(self, "verifier", Verifier(self.db, self.proof, self.clock))
 
 
 def desk_of(request: Request) -> Desk:
