@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, Site, head
@@ -25,7 +25,7 @@ from triage.net.webhook import encode_webhook
 from triage.services.deliver import Courier, deliver_next
 from triage.services.escalate import STALE_AFTER, escalate_due
 from triage.services.notify import Notifier
-from triage.store import deliveries, instances, results, series
+from triage.store import deliveries, instances, readings, results, series
 from triage.store.deliveries import DeliveryRecord
 from triage.store.schema import worklist
 
@@ -96,8 +96,7 @@ def escalated_at(site: Site, study: str) -> object:
 
 def open_study(site: Site, study: str) -> None:
     with site.db.transaction() as tx:
-        mine = update(worklist).where(worklist.c.study_instance_uid == study)
-        tx.connection.execute(mine.values(opened_at=site.now, opened_by="reader"))
+        assert readings.mark_opened(tx, study, reader="reader", now=site.now)
 
 
 def content(site: Site, study: str, kind: ObjectKind) -> bytes:
@@ -129,6 +128,19 @@ def test_a_study_that_was_opened_is_left_alone(site: Site, study: str) -> None:
     assert escalate(site) == 0
     assert sent(site, study) == []
     assert escalations(site) == []
+
+
+def test_a_study_that_was_opened_before_it_was_flagged_is_still_to_be_opened(site: Site) -> None:
+    slices = head()
+    site.send(slices)
+    site.settle()
+    study = str(slices[0].StudyInstanceUID)
+    open_study(site, study)
+    site.wait(5)
+    site.analyse()
+    site.wait(60 * MINUTES)
+    assert escalate(site) == 1
+    assert escalated_at(site, study) == site.now
 
 
 def test_a_study_that_is_not_suspected_is_left_alone(site: Site) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import WorklistStatus
@@ -23,10 +23,9 @@ class Unopened(NamedTuple):
 
 
 def unopened(tx: Transaction, *, flagged_from: datetime, flagged_until: datetime) -> list[Unopened]:
-    """Suspected studies that were flagged in this time and that nobody has opened, the newest first."""
+    """Suspected studies that were flagged in this time and that nobody has opened since, the newest first."""
     waiting = select(*(worklist.columns[name] for name in Unopened._fields)).where(
-        worklist.c.status == WorklistStatus.SUSPECTED,
-        worklist.c.opened_at.is_(None),
+        *_UNOPENED,
         worklist.c.flagged_at >= flagged_from,
         worklist.c.flagged_at <= flagged_until,
         worklist.c.updated_at >= flagged_from,  # true of all of them; it has the index that flagged_at has not
@@ -42,13 +41,13 @@ def known(tx: Transaction, identifiers: Collection[str]) -> set[str]:
 
 def still_unopened(tx: Transaction, study_instance_uid: str) -> bool:
     """Whether a study is still suspected and nobody has opened it. The caller holds the study's lock."""
-    found = select(worklist.c.study_instance_uid).where(*_unopened(study_instance_uid))
+    found = select(worklist.c.study_instance_uid).where(worklist.c.study_instance_uid == study_instance_uid, *_UNOPENED)
     return tx.connection.execute(found).first() is not None
 
 
 def record(tx: Transaction, study: Unopened, *, name: str, minutes: int, now: datetime, actor: str) -> None:
     """A list was told again: show it on the worklist, and audit it. The caller holds the study's lock."""
-    marked = update(worklist).where(*_unopened(study.study_instance_uid))
+    marked = update(worklist).where(worklist.c.study_instance_uid == study.study_instance_uid)
     tx.connection.execute(marked.values(escalated_at=now, updated_at=now))
     tx.audit(
         AuditEvent(
@@ -62,9 +61,8 @@ def record(tx: Transaction, study: Unopened, *, name: str, minutes: int, now: da
     )
 
 
-def _unopened(study_instance_uid: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        worklist.c.study_instance_uid == study_instance_uid,
-        worklist.c.status == WorklistStatus.SUSPECTED,
-        worklist.c.opened_at.is_(None),
-    )
+_UNOPENED: tuple[ColumnElement[bool], ...] = (
+    worklist.c.status == WorklistStatus.SUSPECTED,
+    # Who opened it before it was flagged has not seen why it should be read first.
+    or_(worklist.c.opened_at.is_(None), worklist.c.opened_at < worklist.c.flagged_at),
+)
