@@ -44,7 +44,8 @@ def steps(records: Iterable[AuditRecord]) -> list[Step]:
 def reasons(records: Iterable[AuditRecord]) -> dict[str, str]:
     """Why each series was chosen, set aside or refused: what was said of it last, by its UID."""
     said = (record.event for record in records if record.event.action is AuditAction.SERIES_MOVED)
-    return {event.series_instance_uid or "": str(event.detail["detail"]) for event in said if event.detail.get("detail")}
+    why = ((event.series_instance_uid or "", event.detail.get("detail")) for event in said)
+    return {series_instance_uid: str(detail) for series_instance_uid, detail in why if detail}
 
 
 def _is_trouble(event: AuditEvent) -> bool:
