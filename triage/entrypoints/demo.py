@@ -1,8 +1,9 @@
-"""``triage demo``: the whole job on one machine, with a stand-in archive and made heads."""
+"""``triage demo``: the whole job on one machine, with a stand-in archive, made heads and the pages."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from threading import Lock
 from rich.console import Console
 from rich.live import Live
 
+from triage.domain.account import Role
 from triage.domain.errors import ConfigurationError, TriageError, UnreadableInstance
 from triage.domain.finding import WorklistStatus
 from triage.domain.intended_use import INTENDED_USE
@@ -27,6 +29,8 @@ from triage.entrypoints.look import reading_list
 from triage.entrypoints.operate import dicom_files
 from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe, echo, send
+from triage.services import people
+from triage.services.passwords import Passwords
 from triage.settings import Settings, read_settings
 from triage.store.db import upgrade
 
@@ -36,6 +40,7 @@ SEED = 9
 READY_SECONDS = 60.0
 DONE_SECONDS = 300.0
 ARCHIVE_AE_TITLE = "STANDIN"
+VISITOR = "visitor"
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,11 @@ def run_demo(folder: Path, *, once: bool, study: Path | None) -> None:
     settings = read_settings(config)
     upgrade(database_url(settings))
     out.print(f"[bold]ich-triage demo[/bold] in {place}", INTENDED_USE, sep="\n")
-    with _stand_in_archive(settings, place / "archive") as archived, _daemon(config, place / "daemon.log") as daemon:
+    log = place / "daemon.log"
+    with _stand_in_archive(settings, place / "archive") as archived, _daemon(config, log, once) as daemon:
         sources = [study] if study else _made_heads(place / "studies", out)
         me = RemoteAe(settings.listener.ae_title, settings.listener.host, settings.listener.port, "DEMOSENDER")
-        _wait_ready(me, daemon, place / "daemon.log")
+        _wait_ready(me, daemon, log)
         app = build(settings)
         sent = [told for source in sources for told in _send(source, me, out)]
         _wait_done(app, sent, daemon, out)
@@ -76,11 +82,13 @@ def run_demo(folder: Path, *, once: bool, study: Path | None) -> None:
 
 
 def _write_config(place: Path) -> Path:
-    listen, archive = _free_ports(2)
+    listen, web, archive = _free_ports(3)
     config = place / "triage.toml"
     config.write_text(
         f"""[listener]
 port = {listen}
+[web]
+port = {web}
 [database]
 url = {json.dumps(f"sqlite:///{place / 'triage.db'}")}
 [storage]
@@ -133,9 +141,12 @@ def _stand_in_archive(settings: Settings, folder: Path) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def _daemon(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _daemon(config: Path, log: Path, once: bool) -> Iterator[subprocess.Popen[bytes]]:
+    # Nobody looks at the pages of a demo that ends by itself.
+    roles = [word for role in ("listen", "work", "send", "clock") for word in ("--role", role)] if once else []
+    command = [sys.executable, "-m", "triage", "--config", str(config), "run", *roles]
     with log.open("wb") as stream:
-        process = subprocess.Popen([sys.executable, "-m", "triage", "--config", str(config), "run"], stderr=stream)
+        process = subprocess.Popen(command, stderr=stream)
     try:
         yield process
     finally:
@@ -234,10 +245,18 @@ def _report(app: App, sent: list[Sent], archived: list[Path], place: Path, out: 
 
 
 def _stay(app: App, settings: Settings, out: Console) -> None:
-    """Keep the list on the screen until Ctrl-C."""
-    listener = settings.listener
-    target = f"{listener.ae_title}@{listener.host}:{listener.port}"
-    out.print(f"The daemon stays up: send your own studies to {target}. Ctrl-C ends it.")
+    """Keep the pages up, and the list on the screen, until Ctrl-C."""
+    listener, web = settings.listener, settings.web
+    password = secrets.token_urlsafe(12)
+    people.add_user(app.db, Passwords(), VISITOR, Role.ADMINISTRATOR, password, by="demo", now=utc_now())
+    out.print(
+        f"The pages: http://{web.host}:{web.port}/   name: {VISITOR}   password: {password}   (made for this run)",
+        f"The daemon stays up: send your own studies to {listener.ae_title}@{listener.host}:{listener.port}. "
+        "Ctrl-C ends it.",
+        sep="\n",
+        soft_wrap=True,
+        highlight=False,
+    )
     try:
         with Live(console=out, auto_refresh=False) as live:
             while True:

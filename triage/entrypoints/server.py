@@ -12,8 +12,9 @@ import structlog
 import uvicorn
 
 from triage.domain.errors import ConfigurationError, TriageError
-from triage.entrypoints.app import App
+from triage.entrypoints.app import App, owner
 from triage.net.tls import TlsFiles
+from triage.services.beat import Heart, alive
 from triage.settings import WebSettings
 from triage.web.app import make_app
 
@@ -54,8 +55,10 @@ def serve(app: App, stop: threading.Event) -> None:
     thread = threading.Thread(target=server.run, args=([listening],), name="uvicorn")
     thread.start()
     log.info("serving", host=settings.host, port=settings.port, tls=tls is not None, public_url=settings.public_url)
-    while thread.is_alive() and not stop.wait(0.2):
-        pass
+    detail = {"host": settings.host, "port": settings.port, "tls": tls is not None}
+    with alive(Heart(app.db, owner("web"), "web", app.clock, detail)):
+        while thread.is_alive() and not stop.wait(0.2):
+            pass
     ended_by_itself = not stop.is_set()
     server.should_exit = True
     thread.join()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
-from urllib.parse import urlsplit
+from dataclasses import asdict
+from typing import Annotated, Final
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from triage.domain.account import Person
+from triage.domain.errors import NotFound, SignInRefused
+from triage.net.oidc import Challenge, Provider, authorization_url, claims
 from triage.services import sign_in
 from triage.services.sign_in import Refusal
+from triage.services.vouched import sign_in_vouched
 from triage.web.access import Reader, client_address, csrf_token, session_cookie, session_value, signed_in
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import duration, page
@@ -20,13 +24,13 @@ router = APIRouter()
 
 WRONG = "Name or password is wrong."
 STALE = "This form was too old. Please try again."
+OIDC_SECONDS: Final = 600
+"""How long one may take at the identity provider."""
 
 
 def safe_next(wanted: str) -> str:
     """A path on this server to go to after the login; anything else becomes the worklist."""
-    parts = urlsplit(wanted) if wanted.isprintable() else None
-    local = parts is not None and not parts.scheme and not parts.netloc
-    if not local or not wanted.startswith("/") or wanted.startswith("//") or "\\" in wanted:
+    if not wanted.startswith("/") or wanted.startswith("//") or "\\" in wanted or not wanted.isprintable():
         return "/"
     return wanted
 
@@ -78,6 +82,52 @@ def welcome(request: Request, desk: Desk, session: str, wanted: str) -> Response
     return answer
 
 
+@router.get("/oidc/login")
+def oidc_login(request: Request, desk: DeskDep, next: str = "/") -> Response:  # noqa: A002 - the field's name
+    """Send the browser to the identity provider."""
+    provider = _provider(desk)
+    challenge = Challenge.fresh()
+    answer = RedirectResponse(authorization_url(provider, challenge), 303)
+    carried = urlencode({**asdict(challenge), "next": safe_next(next)})
+    # Lax: the browser comes back from another site.
+    answer.set_cookie(
+        _oidc_cookie(desk),
+        carried,
+        max_age=OIDC_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=desk.options.secure,
+    )
+    return answer
+
+
+@router.get("/oidc/callback")
+def oidc_callback(request: Request, desk: DeskDep) -> Response:
+    """Let in whom the identity provider vouches for."""
+    provider = _provider(desk)
+    carried = dict(parse_qsl(request.cookies.get(_oidc_cookie(desk), "")))
+    if not {"state", "nonce", "verifier"} <= carried.keys():
+        raise SignInRefused("This sign-in took too long, or began in another browser; please begin again.")
+    challenge = Challenge(carried["state"], carried["nonce"], carried["verifier"])
+    told = claims(provider, challenge, dict(request.query_params), desk.clock())
+    address, now = client_address(request), desk.clock()
+    let_in = sign_in_vouched(desk.db, desk.options.oidc_roles, provider.issuer, told, address, now)
+    answer = welcome(request, desk, let_in.session, carried.get("next", "/"))
+    answer.delete_cookie(_oidc_cookie(desk), path="/", httponly=True, samesite="lax", secure=desk.options.secure)
+    return answer
+
+
+def _provider(desk: Desk) -> Provider:
+    if desk.options.oidc is None:
+        raise NotFound("No identity provider is configured here (web.oidc_issuer).")
+    return desk.options.oidc
+
+
+def _oidc_cookie(desk: Desk) -> str:
+    return "__Host-triage-oidc" if desk.options.secure else "triage-oidc"
+
+
 @router.post("/logout")
 def logout(request: Request, desk: DeskDep, person: Reader) -> Response:
     """End the session."""
@@ -103,6 +153,7 @@ def _show_form(request: Request, desk: Desk, wanted: str, told: str = "", status
         status_code=status_code,
         form_token=csrf_token(value),
         wanted=safe_next(wanted),
+        oidc=desk.options.oidc is not None,
         told=told,
     )
     shown.set_cookie(_form_cookie(desk), value, path="/", httponly=True, samesite="strict", secure=desk.options.secure)
