@@ -69,12 +69,13 @@ class DebianServer:
         wants.symlink_to("../task.service")
         for left in ("facts", "task.log"):
             (self.root / left).unlink(missing_ok=True)
-        # A mount namespace of its own, so that nothing of the container is seen from outside.
+        # In namespaces of its own, so that nothing of the container is seen from outside, nor outlives this call.
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         nspawn = [program("systemd-nspawn", "systemd-container"), "--quiet", "--register=no", "--keep-unit"]
         console = self.root.parent / "console"
         with console.open("wb") as output:
             subprocess.run(
-                ["unshare", "--mount", *nspawn, f"--directory={self.root}", "--boot"],
+                [*apart, *nspawn, f"--directory={self.root}", "--boot"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
