@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from tests.acceptance.daemon import Daemon, is_final, running_daemon
+from tests.mail import Mailbox, taking_mail
 from tests.ris import Ris, listening_ris
 from tests.services import OrthancServer
 from triage.domain.finding import WorklistStatus
@@ -40,15 +41,17 @@ EXPECTED = {
     "chat": {"WEBHOOK"},
     "manager": {"UPS"},
     "availability": {"IAN"},
+    "duty": {"EMAIL"},
 }
 SECRET = "a secret of the test, long enough"
 
 
 @dataclass
 class Lists:
-    """What three reading lists were told."""
+    """What reading lists were told."""
 
     ris: Ris = field(default_factory=Ris)
+    duty: Mailbox = field(default_factory=Mailbox)
     posts: list[dict[str, object]] = field(default_factory=list)
     created: list[tuple[str, Dataset]] = field(default_factory=list)
 
@@ -106,7 +109,9 @@ def created_at(lists: Lists) -> Iterator[int]:
         server.shutdown()
 
 
-def settings(folder: Path, orthanc: OrthancServer, *, hl7_port: int, web_port: int, manager_port: int) -> str:
+def settings(
+    folder: Path, orthanc: OrthancServer, *, hl7_port: int, web_port: int, manager_port: int, mail_port: int
+) -> str:
     (folder / "secret").write_text(SECRET)
     (folder / "share").mkdir()
     here = 'host = "127.0.0.1"'
@@ -155,6 +160,14 @@ ae_title = "MANAGER"
 port = {manager_port}
 after = "pacs"
 [[notify]]
+name = "duty"
+kind = "email"
+{here}
+port = {mail_port}
+mail_tls = "plain"
+sender = "triage@hospital.example"
+recipients = ["duty@hospital.example"]
+[[notify]]
 name = "workstations"
 kind = "pull"
 retrieve_ae_title = "{orthanc.ae_title}"
@@ -176,8 +189,10 @@ def analysing(
         listening_ris(lists.ris) as hl7,
         posted_to(lists) as web_port,
         created_at(lists) as manager_port,
+        taking_mail(lists.duty) as mail_port,
     ):
-        extra = settings(folder, orthanc, hl7_port=hl7.port, web_port=web_port, manager_port=manager_port)
+        ports = {"web_port": web_port, "manager_port": manager_port, "mail_port": mail_port}
+        extra = settings(folder, orthanc, hl7_port=hl7.port, **ports)
         with running_daemon(folder, url, extra=extra) as daemon:
             orthanc.know("ICHTRIAGE", daemon.remote.port)
             found, _ = dicom_files((source,))
@@ -203,7 +218,7 @@ def pulled(daemon: Daemon) -> list[Dataset]:
 def test_one_suspected_study_reaches_every_archive_and_every_list(
     tmp_path: Path, sqlite_copies: list[str], orthanc: OrthancServer, suspected: Path
 ) -> None:
-    lists = Lists(ris=Ris("AE", "close"))
+    lists = Lists(ris=Ris("AE", "close"), duty=Mailbox(faults=["451 try later"]))
     with analysing(tmp_path / "site", sqlite_copies[0], orthanc, lists, suspected) as (daemon, study):
         row = daemon.wait_for(study, all_there)
         assert row.status is WorklistStatus.SUSPECTED
@@ -223,5 +238,8 @@ def test_one_suspected_study_reaches_every_archive_and_every_list(
     (post,) = lists.posts
     assert post["status"] == "suspected"
     assert sorted(sop_class for sop_class, _ in lists.created) == [IAN, UPS_PUSH]
+    (mail,) = lists.duty.messages
+    assert mail["Subject"].startswith("Head CT: intracranial haemorrhage suspected")
+    assert study in mail.get_content()
     (text,) = (tmp_path / "site" / "share").iterdir()
     assert text.suffix == ".dcm"

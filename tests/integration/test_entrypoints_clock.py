@@ -1,0 +1,55 @@
+"""The role ``clock``: what it was told to escalate, it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from tests.integration.site import BOTH, Site, head
+from triage.entrypoints import clock
+from triage.entrypoints.app import App
+from triage.settings import NotifierSettings, Settings
+from triage.store import deliveries
+from triage.store.db import Database
+
+DUTY = NotifierSettings(
+    name="duty",
+    kind="email",
+    host="127.0.0.1",
+    port=1,
+    sender="triage@hospital.example",
+    recipients=("duty@hospital.example",),
+    escalate_minutes=1,
+)
+
+
+def test_a_clock_escalates_what_nobody_opened(database_url: str, tmp_path: Path) -> None:
+    site = Site(database_url, tmp_path / "blobs", profiles={"archive": BOTH})
+    slices = head()
+    site.send(slices)
+    site.settle()
+    site.analyse()
+    study = str(slices[0].StudyInstanceUID)
+    later = site.now + timedelta(minutes=1)
+    app = App(Settings(notify=(DUTY,)), Database(database_url), site.blobs, clock=lambda: later)
+    stop = threading.Event()
+    thread = threading.Thread(target=clock.tick, args=(app, stop))
+    thread.start()
+    try:
+        for _ in range(600):
+            if kinds_for_duty(site, study):
+                break
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        thread.join()
+    assert kinds_for_duty(site, study) == ["EMAIL"]
+    app.db.dispose()
+    site.db.dispose()
+
+
+def kinds_for_duty(site: Site, study: str) -> list[str]:
+    with site.db.read() as tx:
+        return [d.kind.value for d in deliveries.of_study(tx, study) if d.destination == "duty"]
