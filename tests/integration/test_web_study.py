@@ -307,9 +307,13 @@ def test_the_page_belongs_to_readers(site: Site, anonymous: Browser, service: Br
     assert events(site, AuditAction.STUDY_OPENED) == []
 
 
-def test_images_that_are_gone_do_not_stop_the_page(site: Site, desk: Desk, radiologist: Browser) -> None:
+def test_images_that_are_damaged_or_gone_do_not_stop_the_page(site: Site, desk: Desk, radiologist: Browser) -> None:
     uid = suspected(site)
-    for blob in desk.blobs.root.rglob("*.dcm"):
+    blobs = list(desk.blobs.root.rglob("*.dcm"))
+    for blob in blobs:
+        blob.write_bytes(b"damaged")
+    assert "Patient no name in the images" in words(radiologist.get(f"/study/{uid}"))
+    for blob in blobs:
         blob.unlink()
     said = words(radiologist.get(f"/study/{uid}"))
     assert "Patient the stored images cannot be read" in said

@@ -10,10 +10,10 @@ from urllib.parse import quote
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.demographics import read_demographics
 from triage.dicom.slices import SeriesSlices
-from triage.domain.errors import NotFound, UnusableSeries
+from triage.domain.errors import NotFound, StoreUnavailable, UnreadableInstance, UnusableSeries
 from triage.domain.finding import SUBTYPES, Subtype, WorklistStatus
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
-from triage.domain.notice import DEMONSTRATION, Demographics, PersonName
+from triage.domain.notice import DEMONSTRATION
 from triage.domain.reading import JUDGEABLE, Verdict
 from triage.domain.reason_texts import REASON_TEXTS
 from triage.services.view import Found, SeriesView
@@ -22,12 +22,11 @@ from triage.store.transaction import Transaction
 from triage.web import timeline
 from triage.web.desk import Desk
 from triage.web.drawing import SUBTYPE_WORDS, WINDOWS
+from triage.web.patients import listed_patient
 from triage.web.pictures import Gallery, gallery_of
 
 LONGEST_TIMELINE: Final = 300
 """Rows of the log; the audit page has all of them."""
-
-_SEXES: Final[Mapping[str, str]] = {"M": "male", "F": "female", "O": "other"}
 
 _VERDICTS: Final[Mapping[WorklistStatus, Mapping[Verdict, str]]] = {
     WorklistStatus.SUSPECTED: {
@@ -193,26 +192,17 @@ def viewer_link(template: str, study_instance_uid: str, accession_number: str) -
 def _patient(desk: Desk, blob_key: str) -> Patient | None:
     try:
         found = read_demographics(desk.blobs.read(blob_key))
-    except NotFound:
+    except (NotFound, StoreUnavailable, UnreadableInstance):
         return None
+    listed = listed_patient(found)
     return Patient(
-        name=_name(found),
-        patient_id=found.patient_id,
+        name=listed.name,
+        patient_id=listed.patient_id,
         birth_date=_date(found.birth_date),
-        sex=_SEXES.get(found.sex, found.sex),
+        sex=listed.sex,
         study_date=_date(found.study_date),
         description=found.study_description,
     )
-
-
-def _name(found: Demographics) -> str:
-    forms = [_form(form) for form in (found.name, found.name_ideographic) if form]
-    return " = ".join(forms)
-
-
-def _form(name: PersonName) -> str:
-    given = " ".join(part for part in (name.prefix, name.given, name.middle, name.suffix) if part)
-    return ", ".join(part for part in (name.family, given) if part)
 
 
 def _date(da: str) -> str:
