@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.server import BOOT_SECONDS, debian_server
-from tests.conftest import unavailable
 from tests.deploy import DEPLOY, install
 from tests.migration.test_release_before import documented
 from tests.services import free_port
@@ -213,7 +212,7 @@ def test_a_plain_debian_server_runs_it_under_systemd() -> None:
     task = TASK.format(listener=listener, web=web, units=units, roles=" ".join(ROLES), roll_back=roll_back)
     with debian_server("systemd", "systemd-sysv", "make", "python3", "ca-certificates") as server:
         if "up" not in server.run("fact up true\n", BOOT_SECONDS):
-            unavailable("no systemd boots in a container here")
+            pytest.skip("this machine lets no systemd boot in a container; no package helps")
         server.write("/etc/ich-triage/triage.toml", settings_with_ports(listener, web))
         facts = server.run(task, 1200)
         log = server.log()
