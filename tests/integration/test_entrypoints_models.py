@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import copy_sqlite
 from tests.integration.site import BOTH, Site, head
 from tests.onnx_models import tiny_bundle, tiny_manifest
-from triage.domain.audit import AuditAction
+from triage.domain.audit import AuditAction, Outcome
 from triage.domain.errors import BundleError, ConfigurationError, NotFound
 from triage.domain.finding import WorklistStatus
 from triage.entrypoints import worker
@@ -179,6 +179,35 @@ def test_a_worker_takes_up_what_is_chosen_and_runs_the_shadow(
         until(lambda: site.row(fourth).bundle == "new 1" and compared(site) == [("new 1", "old 1", 1)])
     app.db.dispose()
     site.db.dispose()
+
+
+def test_a_worker_waits_for_a_bundle_that_loads(site: Site, url: str, study: str, bundles: dict[str, Bundle]) -> None:
+    """The chosen one is damaged and the settings name none: the listener must not end with it."""
+    app = App(Settings(inference=InferenceSettings(device="cpu", threads=1)), Database(url), site.blobs)
+    choose(site, app, bundles["new"])
+    (site.root / "bundles" / bundles["new"].digest / SEGMENTER).write_bytes(b"no net")
+    with working(app):
+        until(lambda: failures(site) == 1)
+        time.sleep(2 * worker.NO_BUNDLE_SECONDS)
+        assert failures(site) == 1
+        assert site.row(study).status is WorklistStatus.PENDING
+        choose(site, app, bundles["old"])
+        until(lambda: site.row(study).bundle == "old 1")
+    app.db.dispose()
+
+
+def test_a_worker_that_is_stopped_waits_no_longer(site: Site, url: str, bundles: dict[str, Bundle]) -> None:
+    app = App(Settings(inference=InferenceSettings(device="cpu", threads=1)), Database(url), site.blobs)
+    choose(site, app, bundles["new"])
+    (site.root / "bundles" / bundles["new"].digest / SEGMENTER).write_bytes(b"no net")
+    with working(app):
+        until(lambda: failures(site) == 1)
+    app.db.dispose()
+
+
+def failures(site: Site) -> int:
+    events = [r.event for r in site.audit() if r.event.action is AuditAction.BUNDLE_CHOSEN]
+    return sum(event.outcome is Outcome.SERIOUS_FAILURE for event in events)
 
 
 def in_use(app: App) -> list[object]:

@@ -9,13 +9,15 @@ from dataclasses import replace
 import structlog
 
 from triage.dicom.warm import warm_up
-from triage.domain.errors import ProviderUnavailable, TriageError
+from triage.domain.errors import BundleError, ProviderUnavailable, TriageError
 from triage.entrypoints import audit_parts
 from triage.entrypoints.app import App, owner
+from triage.inference.predict import Predictor
 from triage.services.analyse import Analyst, analyse_next
 from triage.services.beat import Heart, alive
 from triage.services.commit import confirm_next
 from triage.services.deliver import deliver_next
+from triage.services.rack import Rack
 from triage.services.shadow import shadow_next
 from triage.services.undetermined import report_next
 
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 0.1
 TROUBLE_SECONDS = 2.0
+NO_BUNDLE_SECONDS = 5.0
 
 
 def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
@@ -53,7 +56,10 @@ def work(app: App, stop: threading.Event) -> None:
     shadow bundle is run over what was analysed.
     """
     rack = app.rack()
-    analyst = app.analyst(rack.active())
+    first = _first(rack, stop)
+    if first is None:
+        return
+    analyst = app.analyst(first)
     warm_up()
     detail = _bundle_of(analyst)
     log.info("working", **detail)
@@ -72,6 +78,28 @@ def work(app: App, stop: threading.Event) -> None:
 
     with alive(Heart(app.db, owner("work"), "work", app.clock, detail)):
         repeat(step, stop)
+
+
+def _first(rack: Rack, stop: threading.Event) -> Predictor | None:
+    """The bundle to begin with; None when ``stop`` was set before one loaded.
+
+    What a person chose and cannot be loaded is waited for, until it is mended or another one is chosen: jobs stay
+    queued, and the missing heartbeat says that nothing is analysed. To end here would end the listener as well.
+
+    Raises
+    ------
+    BundleError
+        The bundle of the settings does not load.
+    """
+    while not stop.is_set():
+        try:
+            return rack.active()
+        except BundleError as exc:
+            if not rack.chosen:
+                raise
+            log.error("no_bundle_loads", why=str(exc))
+            stop.wait(NO_BUNDLE_SECONDS)
+    return None
 
 
 def _bundle_of(analyst: Analyst) -> dict[str, object]:

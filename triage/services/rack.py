@@ -53,6 +53,12 @@ class Rack:
     _active: Predictor | None = field(default=None, init=False)
     _shadow: Shadow | None = field(default=None, init=False)
     _seen: dict[Slot, ChosenBundle | None] = field(default_factory=dict, init=False)
+    _said: set[ChosenBundle] = field(default_factory=set, init=False)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether a person has chosen the bundle whose results count, in place of the one of the settings."""
+        return self._chosen(Slot.ACTIVE) is not None
 
     def active(self) -> Predictor:
         """The bundle whose results count, loaded anew when a person has chosen another.
@@ -115,6 +121,10 @@ class Rack:
         return predictor
 
     def _say(self, choice: ChosenBundle, why: TriageError) -> None:
+        """Put on record that a choice did not load, once, however often it is tried."""
+        if choice in self._said:
+            return
+        self._said.add(choice)
         log.error("bundle_not_loaded", slot=choice.slot.value, digest=choice.digest, why=str(why))
         with self.db.transaction() as tx:
             bundle_slots.not_loaded(tx, choice, why=str(why), now=self.clock(), actor=ACTOR)
