@@ -65,6 +65,14 @@ def test_the_wheel_carries_migrations_bundle_and_licence(wheel: Path) -> None:
     assert [name for name in names if name.endswith(".onnx")]
     assert [name for name in names if name.endswith("licenses/LICENSE")]
     assert [name for name in names if name.startswith("trainer/protocols/")]
+    pages = {
+        "templates/base.html",
+        "templates/login.html",
+        "static/style.css",
+        "static/htmx.min.js",
+        "static/LICENCES.txt",
+    }
+    assert {f"triage/web/{page}" for page in pages} <= {*names}
     assert not [name for name in names if name.startswith(("tests/", "docs/", "deploy/", "migrations/"))]
     assert not [name for name in names if "__pycache__" in name]
 
