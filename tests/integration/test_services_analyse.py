@@ -73,6 +73,22 @@ def test_the_gate_flags_at_once(site: Site, study: str) -> None:
     assert (early.status, early.provisional) == (WorklistStatus.SUSPECTED, True)
 
 
+def test_the_probability_of_each_slice_is_there_with_the_flag_and_stays(site: Site, study: str) -> None:
+    def kept() -> results.ShownResult:
+        (record,) = site.series(study)
+        with site.db.read() as tx:
+            found = results.shown(tx, record.id)
+        assert found is not None
+        return found
+
+    seen = []
+    site.predictor = FixedPredictor(at_segment=lambda: seen.append(kept()))
+    site.analyse()
+    early, final = seen[0], kept()
+    assert early.result.provisional
+    assert early.slice_scores == final.slice_scores == (0.02,) * 8 + (0.95,) * 2 + (0.02,) * 8
+
+
 def test_a_series_that_is_no_head_ends_with_its_reason_and_no_report(site: Site, study: str) -> None:
     def refuse() -> None:
         raise UnusableSeries(ReasonCode.OUT_OF_DISTRIBUTION, "SYNTHETIC: plastic.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import localizer
+from tests.builders import localizer, rgb_screen, structured_report
 from tests.integration.site import Site, head
 from tests.studies import installation, not_analysed, not_suspected, pending, suspected, taken_in
 from tests.web import Browser, Clock, signed_in
@@ -305,6 +305,16 @@ def test_the_page_belongs_to_readers(site: Site, anonymous: Browser, service: Br
     assert sent_away.headers["location"].startswith("/login?next=%2Fstudy%2F")
     assert service.get(f"/study/{uid}").status_code == 403
     assert events(site, AuditAction.STUDY_OPENED) == []
+
+
+@pytest.mark.parametrize("make", [structured_report, rgb_screen])
+def test_a_study_without_a_slice_has_a_page_too(site: Site, radiologist: Browser, make: object) -> None:
+    ds = make()
+    uid = taken_in(site, [ds]).study_instance_uid
+    page = radiologist.get(f"/study/{uid}")
+    assert "Not analysed" in words(page)
+    assert ("The series holds no image that could be shown." in words(page)) is (make is structured_report)
+    assert radiologist.get(f"/study/{uid}/slice/0.png").status_code == 404
 
 
 def test_images_that_are_damaged_or_gone_do_not_stop_the_page(site: Site, desk: Desk, radiologist: Browser) -> None:

@@ -11,7 +11,7 @@ from triage.domain.errors import StaleState
 from triage.domain.finding import TriageResult
 from triage.domain.lifecycle import SeriesState
 from triage.domain.work import ClaimedJob
-from triage.store import jobs, results, series
+from triage.store import bundles, jobs, results, series
 from triage.store.db import Database
 
 
@@ -63,6 +63,50 @@ def test_a_worker_that_starts_over_replaces_its_provisional_result(database: Dat
     assert _provisional(database, job, result(0.6, provisional=True)) == first
     with database.read() as tx:
         assert results.latest(tx, job.series_id).result.score == 0.6
+
+
+def test_the_probability_of_each_slice_is_kept_with_the_result_to_four_digits(database: Database) -> None:
+    job = running(database)
+    given = {"bundle_digest": DIGEST, "bundle": "demo 1"}
+    with database.transaction() as tx:
+        results.put_provisional(
+            tx, job, result(0.7, provisional=True), now=at(1), slice_scores=[0.123456, 0.9], **given
+        )
+    with database.read() as tx:
+        early = results.shown(tx, job.series_id)
+    assert early is not None
+    assert (early.slice_scores, early.result.provisional) == ((0.1235, 0.9), True)
+    with database.transaction() as tx:
+        results.record(tx, job, result(0.9), now=at(2), slice_scores=[0.2, 1.0], **given)
+    with database.read() as tx:
+        final = results.shown(tx, job.series_id)
+    assert final is not None
+    assert (final.slice_scores, final.result, final.result_id) == ((0.2, 1.0), result(0.9), early.result_id)
+    assert (final.revision, final.bundle, final.bundle_digest, final.demonstration) == (1, "demo 1", DIGEST, False)
+
+
+def test_a_result_without_slice_scores_is_shown_without(database: Database) -> None:
+    job = running(database)
+    with database.read() as tx:
+        assert results.shown(tx, job.series_id) is None
+    _record(database, job, result(0.9))
+    with database.read() as tx:
+        found = results.shown(tx, job.series_id)
+    assert found is not None
+    assert found.slice_scores is None
+
+
+@pytest.mark.parametrize("demonstration", [True, False])
+def test_a_page_knows_whether_the_bundle_is_for_demonstration_only(database: Database, demonstration: bool) -> None:
+    job = running(database)
+    _record(database, job, result(0.9))
+    manifest = {"provenance": {"demonstration": demonstration}}
+    with database.transaction() as tx:
+        bundles.record(tx, digest=DIGEST, name="demo", version="1", manifest=manifest, now=at(0))
+    with database.read() as tx:
+        found = results.shown(tx, job.series_id)
+    assert found is not None
+    assert found.demonstration is demonstration
 
 
 def test_a_full_result_is_never_replaced(database: Database) -> None:
