@@ -192,7 +192,8 @@ def test_the_pages_are_served_behind_the_proxy(
         assert "Strict-Transport-Security" in page.headers
         assert "Content-Security-Policy" in page.headers
         assert browser.get("/readyz").text == "ready\n"
-        assert browser.get("/metrics").status_code == 401, "figures are for those who bring a token"
+        forged = {"Authorization": "Bearer not-a-token"}
+        assert browser.get("/metrics", headers=forged).status_code == 401, "figures are for those who bring a token"
 
 
 def _status(browser: httpx.Client) -> int:
