@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import flag, objects, receive, slices
+from tests.benchmarks import flag, objects, pages, receive, slices
 from tests.benchmarks.harness import Aim, Contender, Limit, side_by_side, table
 
 
@@ -30,6 +30,7 @@ BENCHMARKS = {
     "receive": Benchmark(receive.__doc__ or "", receive.contenders, "Orthanc", receive.AIMS),
     "flag": Benchmark(flag.__doc__ or "", flag.contenders, None, flag.LIMITS),
     "objects": Benchmark(objects.__doc__ or "", objects.contenders, None, objects.LIMITS),
+    "pages": Benchmark(pages.__doc__ or "", pages.contenders, None, pages.LIMITS),
     "slices": Benchmark(slices.__doc__ or "", slices.contenders, None, slices.LIMITS),
 }
 

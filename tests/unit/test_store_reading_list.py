@@ -217,7 +217,7 @@ def test_a_suspicion_that_nobody_opened_stays_in_sight(database: Database) -> No
     wanted = Wanted(to_read=ToRead(NOW - timedelta(days=1), opened_since=NOW - timedelta(hours=1)))
     assert uids(every(database, wanted)) == ["2.25.5", "2.25.1", "2.25.8", "2.25.6"]
     with database.read() as tx:
-        assert reading_list.counts(tx, wanted) == {SUSPECTED: 2, NOT_SUSPECTED: 1, NOT_ANALYSED: 0, PENDING: 1}
+        assert reading_list.counts(tx, wanted, NOW) == {SUSPECTED: 2, NOT_SUSPECTED: 1, NOT_ANALYSED: 0, PENDING: 1}
 
 
 @pytest.mark.parametrize("name", WANTED)
@@ -225,7 +225,7 @@ def test_the_counts_are_those_of_the_list_for_every_status(database: Database, n
     put_many(database, 200, seed=3, now=NOW)
     of_all = every(database, replace(WANTED[name], statuses=frozenset()))
     with database.read() as tx:
-        counted = reading_list.counts(tx, WANTED[name])
+        counted = reading_list.counts(tx, WANTED[name], NOW)
     assert counted == {status: sum(study.row.status is status for study in of_all) for status in WorklistStatus}
 
 

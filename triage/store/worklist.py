@@ -172,6 +172,7 @@ def _objects(tx: Transaction, study_instance_uids: Collection[str]) -> defaultdi
     """By study, one entry for each object and destination; an object that goes nowhere has none."""
     sent = (
         select(
+            deliveries.c.id,
             series.c.study_instance_uid,
             result_objects.c.kind,
             result_objects.c.sop_instance_uid,
@@ -180,10 +181,10 @@ def _objects(tx: Transaction, study_instance_uids: Collection[str]) -> defaultdi
         )
         .select_from(deliveries.join(result_objects).join(result_rows).join(series))
         .where(series.c.study_instance_uid.in_(study_instance_uids))
-        .order_by(deliveries.c.id)
     )
     objects: defaultdict[str, list[ObjectState]] = defaultdict(list)
-    for found in tx.connection.execute(sent):
+    # Sorted here: asked for the order, SQLite goes through all deliveries in it, rather than through a few studies.
+    for found in sorted(tx.connection.execute(sent), key=lambda row: row.id):
         objects[found.study_instance_uid].append(
             ObjectState(found.kind, found.sop_instance_uid, found.destination, found.state.value)
         )

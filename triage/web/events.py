@@ -19,9 +19,6 @@ router = APIRouter()
 QUIET_SECONDS: Final = 15.0
 """A proxy closes what is silent for long: then a comment is sent."""
 
-LONGEST_SECONDS: Final = 300.0
-"""A stream ends by itself and the browser opens another one: who was signed out or locked meanwhile gets none."""
-
 
 @router.get("/events", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
 async def events(desk: DeskDep, person: Reader) -> StreamingResponse:
@@ -36,7 +33,7 @@ async def _stream(desk: Desk, person: Person) -> AsyncIterator[str]:
         # What changed between the making of the page and this stream is asked for at once.
         yield f"retry: 2000\n\n{WORKLIST}"
         loop = asyncio.get_running_loop()
-        end = loop.time() + LONGEST_SECONDS
+        end = loop.time() + desk.streams.longest_seconds
         while (left := end - loop.time()) > 0:
             try:
                 yield str(await asyncio.wait_for(listener.events.get(), min(QUIET_SECONDS, left)))

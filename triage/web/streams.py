@@ -85,9 +85,14 @@ class Listener:
 
 
 class Streams:
-    """The open pages of this process. The thread runs while there are any."""
+    """The open pages of this process. The thread runs while there are any.
 
-    def __init__(self) -> None:
+    A stream ends by itself after ``longest_seconds`` and the browser opens another one: who was signed out or
+    locked meanwhile gets none.
+    """
+
+    def __init__(self, *, longest_seconds: float = 300.0) -> None:
+        self.longest_seconds = longest_seconds
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._last: _Look | None = None
@@ -158,9 +163,11 @@ class Streams:
         )
         with self._lock:
             before, self._last = self._last, look
-        if before is None or now - before.at > LOOK_BACK:
+        if before is None:
             return [suspected(look.flagged)] if look.flagged else []
-        return look.news(before)
+        # After a long break something has changed that is not looked at any more.
+        missed = [WORKLIST] if now - before.at > LOOK_BACK else []
+        return [*missed, *look.news(before)]
 
     def _publish(self, event: Event) -> None:
         with self._lock:

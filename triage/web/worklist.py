@@ -48,7 +48,7 @@ def _rows(desk: Desk, asked: Asked) -> dict[str, Any]:
     wanted = asked.wanted(now)
     with desk.db.read() as tx:
         found = reading_list.page(tx, wanted, now, size=STUDIES_OF_A_PAGE, place=asked.place)
-        counts = reading_list.counts(tx, wanted)
+        counts = reading_list.counts(tx, wanted, now)
         last_received_at = reading_list.last_received_at(tx)
         patients = patients_of(desk, tx, [study.row.study_instance_uid for study in found.studies])
     return {
