@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 IDLE_SECONDS = 0.1
 TROUBLE_SECONDS = 2.0
 NO_BUNDLE_SECONDS = 5.0
+SHADOW_EVERY_SECONDS = 1.0
+"""So often an idle worker looks whether there is anything for the shadow."""
 
 
 def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
@@ -63,9 +66,10 @@ def work(app: App, stop: threading.Event) -> None:
     warm_up()
     detail = _bundle_of(analyst)
     log.info("working", **detail)
+    shadow_from = 0.0
 
     def step() -> bool:
-        nonlocal analyst
+        nonlocal analyst, shadow_from
         predictor = rack.active()
         if predictor is not analyst.predictor:
             analyst = replace(analyst, predictor=predictor)
@@ -73,8 +77,13 @@ def work(app: App, stop: threading.Event) -> None:
             log.info("bundle_changed", **detail)
         if analyse_next(analyst) or report_next(analyst):
             return True
+        if time.monotonic() < shadow_from:
+            return False
         shadow = rack.shadow()
-        return shadow is not None and shadow_next(analyst, shadow)
+        if shadow is not None and shadow_next(analyst, shadow):
+            return True
+        shadow_from = time.monotonic() + SHADOW_EVERY_SECONDS
+        return False
 
     with alive(Heart(app.db, owner("work"), "work", app.clock, detail)):
         repeat(step, stop)
