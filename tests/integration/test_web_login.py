@@ -15,7 +15,7 @@ from tests.web import PASSWORD, Browser, Clock, add_token, add_user, make_desk
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction
 from triage.domain.lockout import FREE_BY_ADDRESS, FREE_BY_NAME
-from triage.services.people import disable
+from triage.services.people import disable, set_password
 from triage.store.db import Database
 from triage.web.access import csrf_token
 from triage.web.app import make_app
@@ -49,7 +49,7 @@ def test_the_right_password_opens_the_page_that_was_wanted(rad: Desk, anonymous:
     assert (answer.status_code, answer.headers["location"]) == (303, "/password?x=1")
     page = anonymous.get("/password").text
     assert "Sign out" in page
-    assert ">rad " in page
+    assert ">rad<" in page
     assert anonymous.get("/login").status_code == 303, "there is nothing to sign in for any more"
 
 
@@ -190,6 +190,46 @@ def test_guessing_is_slowed_down_and_said_so(rad: Desk, anonymous: Browser, cloc
     assert "Please wait" in answer.text
     clock.forward(int(answer.headers["retry-after"]))
     assert log_in(anonymous).status_code == 303
+
+
+def test_a_stranger_who_keeps_failing_keeps_nobody_out(rad: Desk, anonymous: Browser, app: FastAPI) -> None:
+    """Neither the name nor the address, which a proxy may share among all, is locked for a browser that is known."""
+    log_in(anonymous)
+    anonymous.post("/logout")
+    stranger = Browser(app)
+    for number in range(FREE_BY_ADDRESS):
+        log_in(stranger, "rad" if number < FREE_BY_NAME else f"name{number}", "wrong")
+    assert log_in(Browser(app)).status_code == 429
+    assert log_in(anonymous).status_code == 303
+    anonymous.post("/logout")
+    for _ in range(FREE_BY_NAME):
+        guess = log_in(anonymous, password="wrong")
+    assert guess.status_code == 429, "the known browser may not guess either"
+
+
+def test_a_browser_is_known_for_its_name_and_until_the_password_changes(
+    rad: Desk, anonymous: Browser, app: FastAPI
+) -> None:
+    add_user(rad, "other", Role.RADIOLOGIST)
+    log_in(anonymous)
+    known = anonymous.cookies["triage-known"]
+    for _ in range(FREE_BY_NAME):
+        log_in(Browser(app), "rad", "wrong")
+        log_in(Browser(app), "other", "wrong")
+
+    def status(name: str, cookie: str) -> int:
+        browser = Browser(app, address="198.51.100.9")
+        browser.cookies.set("triage-known", cookie)
+        return log_in(browser, name).status_code
+
+    assert status("other", known) == 429
+    for forged in (known[:-1] + ("0" if known[-1] != "0" else "1"), f"x{known}", ".", known.partition(".")[0], "\x7f"):
+        assert status("rad", forged) == 429
+    assert status("rad", known) == 303
+    set_password(rad.db, rad.passwords, "rad", PASSWORD, by="boss", now=rad.clock())
+    for _ in range(FREE_BY_NAME):
+        log_in(Browser(app), "rad", "wrong")
+    assert status("rad", known) == 429
 
 
 def test_guessing_tokens_is_slowed_down_and_audited(desk: Desk, app: FastAPI) -> None:

@@ -78,7 +78,7 @@ def test_whom_the_provider_vouches_for_is_let_in(desk: Desk, browser: Browser, p
     assert "/oidc/login?next=/password" in browser.get("/login?next=/password").text
     answer = sign_in(browser, provider)
     assert (answer.status_code, answer.headers["location"]) == (303, "/password")
-    assert ">j.reader " in browser.get("/password").text
+    assert ">j.reader<" in browser.get("/password").text
     assert names(desk) == [("j.reader", Role.RADIOLOGIST)]
     assert [r.event.actor for r in logged(desk.db, AuditAction.LOGIN)] == ["j.reader"]
     assert "triage-oidc" not in browser.cookies

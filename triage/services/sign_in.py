@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from triage.domain.account import Person, Role
@@ -35,10 +36,14 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Who signed in, and the value of the cookie, which is told here and nowhere kept."""
+    """Who signed in, and the value of the cookie, which is told here and nowhere kept.
+
+    ``browser`` is another one, by which this browser is known again when somebody else keeps failing with the name.
+    """
 
     person: Person
     session: str
+    browser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +54,22 @@ class Refusal:
 
 
 def sign_in(
-    db: Database, passwords: Passwords, name: str, password: str, address: str, now: datetime
+    db: Database, passwords: Passwords, name: str, password: str, address: str, now: datetime, *, browser: str = ""
 ) -> Welcome | Refusal:
     """Check a name and a password, and open a session when both are right.
 
-    An attempt is counted as failed before the password is looked at, by address and by name.
+    An attempt is counted as failed before the password is looked at. It counts against the address and the name;
+    where ``browser`` proves that this name has signed in there before, against this browser alone, so that a
+    stranger who keeps failing keeps nobody out.
     """
     name = known_as(name)
-    by_address = f"address:{address}"
     with db.transaction() as tx:
         user = accounts.find_user(tx, name)
-        by_name = f"name:{user.name}" if user else f"nobody:{passwords.disguise(name)}"
-        for subject, free in ((by_address, FREE_BY_ADDRESS), (by_name, FREE_BY_NAME)):
+        by_address = (f"address:{address}", FREE_BY_ADDRESS)
+        by_name = (f"name:{user.name}" if user else f"nobody:{passwords.disguise(name)}", FREE_BY_NAME)
+        known = user is not None and _knows(browser, user)
+        subjects = [(f"browser:{digest(browser)}", FREE_BY_NAME)] if known else [by_address, by_name]
+        for subject, free in subjects:
             wait = accounts.count_attempt(tx, subject, free, now)
             if wait:
                 return Refusal(wait)
@@ -69,17 +78,35 @@ def sign_in(
     right = passwords.right(kept, password)
     renewed = passwords.renewed(kept, password) if right and kept else None
     with db.transaction() as tx:
-        if not (right and usable and _unchanged(tx, usable)):
-            wait = max(accounts.waiting_seconds(tx, subject, now) for subject in (by_address, by_name))
+        if not (right and usable and renewed and _unchanged(tx, usable)):
+            wait = max(accounts.waiting_seconds(tx, subject, now) for subject, _ in subjects)
             why = "wrong password" if usable else "account disabled" if user else NOBODY
             tx.audit(login_failed(user.name if user else NOBODY, address, why, wait, now))
             return Refusal(wait)
-        accounts.forget_failures(tx, by_name)
-        accounts.take_back_attempt(tx, by_address, now)
+        for subject, _ in subjects:
+            if subject == by_address[0]:
+                accounts.take_back_attempt(tx, subject)
+            else:
+                accounts.forget_failures(tx, subject)
         accounts.forget_old(tx, now, LONGEST_SESSION)
-        if renewed != kept:
-            accounts.change_user(tx, usable.name, password_hash=renewed)
-        return open_session(tx, usable, address, "password", now)
+        accounts.change_user(tx, usable.name, password_hash=renewed)
+        return replace(open_session(tx, usable, address, "password", now), browser=_mark(usable.name, renewed))
+
+
+def _mark(name: str, password_hash: str, number: str = "") -> str:
+    """What a browser is known by: a number and its proof, which ends with the password that it stands for."""
+    number = number or secrets.token_hex(16)
+    proof = hmac.new(password_hash.encode(), f"{name} {number}".encode("utf-8", "replace"), hashlib.sha256)
+    return f"{number}.{proof.hexdigest()}"
+
+
+def _knows(browser: str, user: User) -> bool:
+    number, _, _ = browser.partition(".")
+    if not number or user.password_hash is None:
+        return False
+    return hmac.compare_digest(
+        browser.encode("utf-8", "replace"), _mark(user.name, user.password_hash, number).encode()
+    )
 
 
 def known_as(name: str) -> str:

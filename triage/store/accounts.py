@@ -220,7 +220,7 @@ def waiting_seconds(tx: Transaction, subject: str, now: datetime) -> int:
     return 0 if until is None or until <= now else int((until - now).total_seconds()) + 1
 
 
-def take_back_attempt(tx: Transaction, subject: str, now: datetime) -> None:
+def take_back_attempt(tx: Transaction, subject: str) -> None:
     """The attempt was right after all: it does not count, and what came before it still does."""
     mine = (login_failures.c.subject == subject) & (login_failures.c.failures > 0)
     tx.connection.execute(

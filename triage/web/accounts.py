@@ -126,7 +126,7 @@ def change_password(request: Request, desk: DeskDep, person: Reader, current: Se
     again = sign_in.sign_in(desk.db, desk.passwords, person.name, new, address, now)
     if isinstance(again, Refusal):
         return RedirectResponse("/login", 303)
-    return welcome(request, desk, again.session, "/")
+    return welcome(request, desk, again, "/")
 
 
 def _show(

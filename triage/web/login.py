@@ -14,7 +14,7 @@ from triage.domain.account import Person
 from triage.domain.errors import NotFound, SignInRefused
 from triage.net.oidc import Challenge, Provider, authorization_url, claims
 from triage.services import sign_in
-from triage.services.sign_in import Refusal
+from triage.services.sign_in import Refusal, Welcome
 from triage.services.vouched import sign_in_vouched
 from triage.web.access import Reader, client_address, csrf_token, session_cookie, session_value, signed_in
 from triage.web.desk import Desk, DeskDep
@@ -26,6 +26,8 @@ WRONG = "Name or password is wrong."
 STALE = "This form was too old. Please try again."
 OIDC_SECONDS: Final = 600
 """How long one may take at the identity provider."""
+KNOWN_SECONDS: Final = 180 * 24 * 3600
+"""How long a browser is known after somebody signed in with it."""
 
 
 def safe_next(wanted: str) -> str:
@@ -37,6 +39,10 @@ def safe_next(wanted: str) -> str:
 
 def _form_cookie(desk: Desk) -> str:
     return "__Host-triage-form" if desk.options.secure else "triage-form"
+
+
+def _browser_cookie(desk: Desk) -> str:
+    return "__Host-triage-known" if desk.options.secure else "triage-known"
 
 
 @router.get("/login")
@@ -59,25 +65,36 @@ def login(
     """Check name and password; a right pair opens a new session, whatever cookie the browser had."""
     if not _form_is_ours(request, desk, csrf_token):
         return _show_form(request, desk, next, STALE, 403)
-    answer = sign_in.sign_in(desk.db, desk.passwords, name, password, client_address(request), desk.clock())
+    address, browser = client_address(request), request.cookies.get(_browser_cookie(desk), "")
+    answer = sign_in.sign_in(desk.db, desk.passwords, name, password, address, desk.clock(), browser=browser)
     if isinstance(answer, Refusal):
         told = f"{WRONG} Please wait {duration(answer.wait_seconds)}." if answer.wait_seconds else WRONG
         shown = _show_form(request, desk, next, told, 429 if answer.wait_seconds else 401)
         if answer.wait_seconds:
             shown.headers["Retry-After"] = str(answer.wait_seconds)
         return shown
-    return welcome(request, desk, answer.session, next)
+    return welcome(request, desk, answer, next)
 
 
-def welcome(request: Request, desk: Desk, session: str, wanted: str) -> Response:
+def welcome(request: Request, desk: Desk, let_in: Welcome, wanted: str) -> Response:
     """Give the browser its session, end the one it had, and go on."""
     former = session_value(request)
     if former is not None:
         sign_in.end_unseen(desk.db, former)
     answer = RedirectResponse(safe_next(wanted), 303)
     answer.set_cookie(
-        session_cookie(desk), session, path="/", httponly=True, samesite="lax", secure=desk.options.secure
+        session_cookie(desk), let_in.session, path="/", httponly=True, samesite="lax", secure=desk.options.secure
     )
+    if let_in.browser:
+        answer.set_cookie(
+            _browser_cookie(desk),
+            let_in.browser,
+            max_age=KNOWN_SECONDS,
+            path="/",
+            httponly=True,
+            samesite="strict",
+            secure=desk.options.secure,
+        )
     answer.delete_cookie(_form_cookie(desk), path="/", httponly=True, samesite="strict", secure=desk.options.secure)
     return answer
 
@@ -113,7 +130,7 @@ def oidc_callback(request: Request, desk: DeskDep) -> Response:
     told = claims(provider, challenge, dict(request.query_params), desk.clock())
     address, now = client_address(request), desk.clock()
     let_in = sign_in_vouched(desk.db, desk.options.oidc_roles, provider.issuer, told, address, now)
-    answer = welcome(request, desk, let_in.session, carried.get("next", "/"))
+    answer = welcome(request, desk, let_in, carried.get("next", "/"))
     answer.delete_cookie(_oidc_cookie(desk), path="/", httponly=True, samesite="lax", secure=desk.options.secure)
     return answer
 
