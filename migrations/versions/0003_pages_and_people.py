@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("results", sa.Column("slice_scores", sa.JSON()))
     op.add_column("results", sa.Column("shadow", sa.Boolean(), nullable=False, server_default=sa.false()))
     _worklist()
+    op.create_index("ix_deliveries_state", "deliveries", ["state", "destination", "updated_at"])
     op.create_table(
         "readings",
         sa.Column("id", NUMBER),

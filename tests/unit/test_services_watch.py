@@ -8,7 +8,7 @@ from tests.stores import NOW, at, queued
 from triage.domain.downtime import DATABASE_DOWN, AlarmCode, Heartbeat
 from triage.domain.errors import StoreUnavailable
 from triage.services.figures import Ledger
-from triage.services.watch import Disk, alarms_now, operations_now
+from triage.services.watch import Disk, Watch
 from triage.store import heartbeats, links
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -22,7 +22,7 @@ def beat(db: Database, role: str, seconds: float, **detail: object) -> None:
 
 
 def codes(db: Database, blobs: BlobStore, seconds: float) -> list[AlarmCode]:
-    return [alarm.code for alarm in alarms_now(db, blobs, Ledger(db), at(seconds))]
+    return [alarm.code for alarm in Watch(db, blobs, Ledger(db)).alarms(at(seconds))]
 
 
 def test_a_worker_that_hangs_in_a_job_shows_by_what_waits_behind_it(database: Database, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_worker_that_hangs_in_a_job_shows_by_what_waits_behind_it(database: Da
     for role in ROLES:
         beat(database, role, 600)
     assert codes(database, blobs, 601) == [AlarmCode.QUEUE]
-    assert operations_now(database, blobs, Ledger(database), at(601)).queue[0].oldest_at == at(0)
+    assert Watch(database, blobs, Ledger(database)).operations(at(601)).counts.queue[0].oldest_at == at(0)
 
 
 def test_links_count_while_a_sender_has_the_destination(database: Database, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_links_count_while_a_sender_has_the_destination(database: Database, tmp_
     beat(database, "send", 1, destinations=["pacs", "other"])
     assert codes(database, BlobStore(tmp_path), 2) == [AlarmCode.LINK]
     assert [
-        link.destination for link in operations_now(database, BlobStore(tmp_path), Ledger(database), NOW).links
+        link.destination for link in Watch(database, BlobStore(tmp_path), Ledger(database)).operations(NOW).links
     ] == ["pacs"]
 
 
@@ -60,13 +60,13 @@ def test_the_floor_is_the_listener_s(database: Database, tmp_path: Path) -> None
 
 def test_a_file_area_that_cannot_be_seen_is_no_failure(database: Database, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    now = operations_now(database, BlobStore(tmp_path / "file"), Ledger(database), NOW)
+    now = Watch(database, BlobStore(tmp_path / "file"), Ledger(database)).operations(NOW)
     assert now.disk is None
 
 
 def test_a_database_without_tables_is_an_alarm(empty_database_url: str, tmp_path: Path) -> None:
     db = Database(empty_database_url)
-    assert alarms_now(db, BlobStore(tmp_path), Ledger(db), NOW) == [DATABASE_DOWN]
+    assert Watch(db, BlobStore(tmp_path), Ledger(db)).alarms(NOW) == [DATABASE_DOWN]
     db.dispose()
 
 
@@ -75,7 +75,7 @@ def test_a_ledger_that_is_not_answered_is_an_alarm(database: Database, tmp_path:
         def drift(self, now: object) -> None:  # type: ignore[override]
             raise StoreUnavailable("SYNTHETIC: no answer.")
 
-    assert alarms_now(database, BlobStore(tmp_path), Broken(database), NOW) == [DATABASE_DOWN]
+    assert Watch(database, BlobStore(tmp_path), Broken(database)).alarms(NOW) == [DATABASE_DOWN]
 
 
 def test_room_lasts_for_what_is_above_the_floor() -> None:

@@ -26,6 +26,7 @@ from triage.domain.figures import (
 )
 from triage.domain.finding import WorklistStatus
 from triage.inference.manifest import ReferenceScores, reference_on_record
+from triage.services.kept import Kept
 from triage.store import figures, heartbeats
 from triage.store.db import Database, Transaction
 from triage.store.figures import SHIFTS_A_DAY, BundleOnRecord, StudyFigures
@@ -71,7 +72,7 @@ class Ledger:
         self._looked_at: datetime | None = None
         self._look_again = 0.0
         self._beginnings: dict[str, tuple[float, _Beginning | None]] = {}
-        self._drift: tuple[float, Drift | None] | None = None
+        self._drift = Kept[Drift | None](KEPT_SECONDS)
         self._lock = Lock()
 
     def statistics(self, days: int, now: datetime) -> Statistics:
@@ -87,7 +88,8 @@ class Ledger:
     def look_now(self) -> None:
         """Have the next question look for changes, however short ago the last one did."""
         with self._lock:
-            self._look_again, self._drift = 0.0, None
+            self._look_again = 0.0
+        self._drift.forget()
 
     def drift(self, now: datetime) -> Drift | None:
         """How far the scores of the last thirty days have moved; None while that cannot be said.
@@ -96,12 +98,7 @@ class Ledger:
         ------
         StoreUnavailable
         """
-        with self._lock:
-            if self._drift is None or time.monotonic() > self._drift[0]:
-                with self._db.read() as tx:
-                    found = self._statistics(tx, DRIFT_DAYS, now)
-                self._drift = (time.monotonic() + KEPT_SECONDS, _alarming(found))
-            return self._drift[1]
+        return self._drift.get(lambda: _alarming(self.statistics(DRIFT_DAYS, now)))
 
     def _statistics(self, tx: Transaction, days: int, now: datetime) -> Statistics:
         last = now.astimezone(UTC).date()

@@ -13,15 +13,18 @@ from triage.domain.errors import OutOfSpace, StoreUnavailable
 from triage.domain.finding import WorklistStatus
 from triage.domain.statistics import Waiting, waiting
 from triage.services.figures import Ledger, bundle_in_use
+from triage.services.kept import Kept
 from triage.store import figures, heartbeats, links, operations
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.figures import BundleOnRecord, Slot
-from triage.store.operations import Origin, Queued, Refused, Sent
+from triage.store.operations import Flagged, Origin, Queued, Refused, Sent
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 MOST_ORIGINS = 20
+
+COUNTED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +51,33 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted a moment ago."""
+
+    at: datetime
+    queue: Sequence[Queued]
+    sent: Sequence[Sent]
+    errors: Mapping[str, Refused]
+    flag_times: Sequence[FlagTimes]
+    studies: Mapping[WorklistStatus, int]
+    origins: Sequence[Origin]
+    refusals: Mapping[str, int]
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Operations:
-    """Everything that the operations page shows and the metrics count."""
+    """Everything that the operations page shows and the metrics say."""
 
     at: datetime
     alarms: Sequence[Alarm]
     heartbeats: Sequence[Heartbeat]
-    queue: Sequence[Queued]
-    sent: Sequence[Sent]
-    errors: Mapping[str, Refused]
     links: Sequence[Link]
-    flag_times: Sequence[FlagTimes]
     disk: Disk | None
     bundle: BundleOnRecord | None
     slots: Sequence[Slot]
-    studies: Mapping[WorklistStatus, int]
-    origins: Sequence[Origin]
-    refusals: Mapping[str, int]
     drift: Drift | None
+    counts: Counts
 
     @property
     def demonstration(self) -> bool:
@@ -73,56 +85,77 @@ class Operations:
         return self.bundle is not None and bool(self.bundle.manifest.get("provenance", {}).get("demonstration"))
 
 
-def alarms_now(db: Database, blobs: BlobStore, ledger: Ledger, now: datetime) -> list[Alarm]:
-    """Everything that is wrong, the worst first; a database that does not answer is one of the answers."""
-    try:
-        with db.read() as tx:
+class Watch:
+    """Looks at the stores for the threads of a process.
+
+    What is wrong and what lives is looked up each time; counting, which takes long at a large site, only every
+    ``COUNTED_SECONDS``.
+    """
+
+    def __init__(self, db: Database, blobs: BlobStore, ledger: Ledger) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._ledger = ledger
+        self._counts = Kept[Counts](COUNTED_SECONDS)
+
+    def alarms(self, now: datetime) -> list[Alarm]:
+        """Everything that is wrong, the worst first; a database that does not answer is one of the answers."""
+        try:
+            with self._db.read() as tx:
+                seen, known = heartbeats.seen(tx), links.known(tx)
+                oldest = operations.oldest_queued_at(tx)
+            drift = self._ledger.drift(now)
+        except StoreUnavailable:
+            return [DATABASE_DOWN]
+        return _alarms(seen, known, now, oldest, _free_bytes(self._blobs), drift)
+
+    def operations(self, now: datetime) -> Operations:
+        """How the daemon is doing.
+
+        Raises
+        ------
+        StoreUnavailable
+            The database did not answer.
+        """
+        counts = self._counts.get(lambda: _count(self._db, now))
+        with self._db.read() as tx:
             seen, known = heartbeats.seen(tx), links.known(tx)
             oldest = operations.oldest_queued_at(tx)
-        drift = ledger.drift(now)
-    except StoreUnavailable:
-        return [DATABASE_DOWN]
-    return _alarms(seen, known, now, oldest, _free_bytes(blobs), drift)
+            bundle, slots = bundle_in_use(tx), figures.slots(tx)
+        drift, free = self._ledger.drift(now), _free_bytes(self._blobs)
+        return Operations(
+            at=now,
+            alarms=_alarms(seen, known, now, oldest, free, drift),
+            heartbeats=seen,
+            links=_served(seen, known),
+            disk=Disk(free, _floor_bytes(seen), counts.received_bytes) if free is not None else None,
+            bundle=bundle,
+            slots=slots,
+            drift=drift,
+            counts=counts,
+        )
 
 
-def operations_now(db: Database, blobs: BlobStore, ledger: Ledger, now: datetime) -> Operations:
-    """How the daemon is doing.
-
-    Raises
-    ------
-    StoreUnavailable
-        The database did not answer.
-    """
+def _count(db: Database, now: datetime) -> Counts:
     with db.read() as tx:
-        seen, known = heartbeats.seen(tx), links.known(tx)
-        oldest = operations.oldest_queued_at(tx)
-        queue, sent = operations.queue(tx, now - DAY), operations.sent(tx)
-        errors = operations.last_errors(tx)
-        times = [("24 hours", operations.flag_times(tx, now - DAY)), ("7 days", operations.flag_times(tx, now - WEEK))]
-        bundle, slots = bundle_in_use(tx), figures.slots(tx)
-        studies, origins = operations.status_counts(tx, now - DAY), operations.intake_mix(tx, now - WEEK, MOST_ORIGINS)
-        refusals, received = operations.refusals(tx, now - DAY), operations.bytes_received(tx, now - DAY)
-    drift, free = ledger.drift(now), _free_bytes(blobs)
-    return Operations(
-        at=now,
-        alarms=_alarms(seen, known, now, oldest, free, drift),
-        heartbeats=seen,
-        queue=queue,
-        sent=sent,
-        errors=errors,
-        links=_served(seen, known),
-        flag_times=[
-            FlagTimes(span, waiting(np.asarray(found.suspected)), waiting(np.asarray(found.analysed)))
-            for span, found in times
-        ],
-        disk=Disk(free, _floor_bytes(seen), received) if free is not None else None,
-        bundle=bundle,
-        slots=slots,
-        studies=studies,
-        origins=origins,
-        refusals=refusals,
-        drift=drift,
-    )
+        times = operations.flag_times(tx, now - WEEK)
+        return Counts(
+            at=now,
+            queue=operations.queue(tx, now - DAY),
+            sent=operations.sent(tx),
+            errors=operations.last_errors(tx),
+            flag_times=[_flag_times("24 hours", times, now - DAY), _flag_times("7 days", times, now - WEEK)],
+            studies=operations.status_counts(tx, now - DAY),
+            origins=operations.intake_mix(tx, now - WEEK, MOST_ORIGINS),
+            refusals=operations.refusals(tx, now - DAY),
+            received_bytes=operations.bytes_received(tx, now - DAY),
+        )
+
+
+def _flag_times(span: str, times: Sequence[Flagged], since: datetime) -> FlagTimes:
+    within = [one for one in times if one.received_seconds >= since.timestamp()]
+    suspected = np.asarray([one.seconds for one in within if one.suspected], np.float64)
+    return FlagTimes(span, waiting(suspected), waiting(np.asarray([one.seconds for one in within], np.float64)))
 
 
 def _alarms(

@@ -43,10 +43,11 @@ class Refused(NamedTuple):
 
 
 class Flagged(NamedTuple):
-    """Seconds from the last instance of a series to what the list said of it: suspected, or any result."""
+    """Seconds from the last instance of a series to its result, and when the study came in."""
 
-    suspected: list[float]
-    analysed: list[float]
+    seconds: float
+    suspected: bool
+    received_seconds: float
 
 
 class Origin(NamedTuple):
@@ -102,7 +103,7 @@ def last_errors(tx: Transaction) -> dict[str, Refused]:
     return {row.destination: Refused(*row) for row in tx.connection.execute(found.where(*unsent))}
 
 
-def flag_times(tx: Transaction, since: datetime) -> Flagged:
+def flag_times(tx: Transaction, since: datetime) -> list[Flagged]:
     """How long results took, of the studies that came in since then.
 
     A study counts once, by the series that its row speaks of, and from the last instance of the revision that
@@ -114,7 +115,7 @@ def flag_times(tx: Transaction, since: datetime) -> Flagged:
     )
     mine = (results.c.series_id == series.c.id) & (results.c.revision == series.c.revision)
     found = (
-        select(worklist.c.status, took)
+        select(took, worklist.c.status == WorklistStatus.SUSPECTED, epoch_seconds(tx, worklist.c.received_at))
         .select_from(worklist.join(series, same).join(results, mine))
         .where(
             worklist.c.received_at >= since,
@@ -122,10 +123,7 @@ def flag_times(tx: Transaction, since: datetime) -> Flagged:
             results.c.shadow.is_(False),
         )
     )
-    rows = tx.connection.execute(found).all()
-    return Flagged(
-        [float(row[1]) for row in rows if row[0] is WorklistStatus.SUSPECTED], [float(row[1]) for row in rows]
-    )
+    return [Flagged(*row) for row in tx.connection.execute(found)]
 
 
 def intake_mix(tx: Transaction, since: datetime, most: int) -> list[Origin]:

@@ -251,6 +251,7 @@ _partial(
     where=deliveries.c.commit_at.is_not(None),
 )
 Index("ix_deliveries_commit_transaction_uid", deliveries.c.commit_transaction_uid)
+Index("ix_deliveries_state", deliveries.c.state, deliveries.c.destination, deliveries.c.updated_at)
 
 worklist = Table(
     "worklist",

@@ -8,7 +8,6 @@ from fastapi.responses import HTMLResponse
 from triage.domain.account import Role
 from triage.domain.downtime import DATABASE_DOWN
 from triage.domain.errors import StoreUnavailable
-from triage.services.watch import alarms_now
 from triage.web.access import signed_in
 from triage.web.desk import DeskDep
 from triage.web.page import page
@@ -28,4 +27,4 @@ def banner(request: Request, desk: DeskDep) -> HTMLResponse:
         return page(request, "banner.html", None, alarms=[DATABASE_DOWN])
     if person is None or person.role is Role.SERVICE:
         raise HTTPException(401, "Please sign in.")
-    return page(request, "banner.html", person, alarms=alarms_now(desk.db, desk.blobs, desk.ledger, desk.clock()))
+    return page(request, "banner.html", person, alarms=desk.watch.alarms(desk.clock()))

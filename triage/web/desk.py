@@ -16,6 +16,7 @@ from triage.services.passwords import Passwords
 from triage.services.sign_in import SessionLimits
 from triage.services.verify_audit import Proof, Verifier
 from triage.services.vouched import RoleRule
+from triage.services.watch import Watch
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.web.byte_cache import ByteCache
@@ -55,10 +56,12 @@ class Desk:
     reporter: Reporter = field(default_factory=lambda: Reporter("ich-triage", "ICHTRIAGE", "localhost"))
     proof: Proof = field(default_factory=Proof)
     ledger: Ledger = field(init=False)
+    watch: Watch = field(init=False)
     verifier: Verifier = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.db))
+        object.__setattr__(self, "watch", Watch(self.db, self.blobs, self.ledger))
         object.__setattr__(self, "verifier", Verifier(self.db, self.proof, self.clock))
 
 

@@ -20,7 +20,7 @@ from triage import __version__
 from triage.domain.downtime import ANALYSING_ROLES, AlarmCode
 from triage.domain.lifecycle import DeliveryState
 from triage.domain.statistics import Waiting
-from triage.services.watch import Operations, operations_now
+from triage.services.watch import Operations
 from triage.web.access import Caller
 from triage.web.desk import DeskDep
 
@@ -33,7 +33,7 @@ PREFIX = "ich_triage_"
 def metrics(desk: DeskDep, _caller: Caller) -> Response:
     """Answer a scrape."""
     registry = CollectorRegistry()
-    registry.register(_Collected(operations_now(desk.db, desk.blobs, desk.ledger, desk.clock())))
+    registry.register(_Collected(desk.watch.operations(desk.clock())))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -66,13 +66,13 @@ def _roles(now: Operations) -> Iterator[Metric]:
 
 
 def _queue(now: Operations) -> Iterator[Metric]:
-    counts = [((row.state.value,), float(row.total)) for row in now.queue]
+    counts = [((row.state.value,), float(row.total)) for row in now.counts.queue]
     yield _gauge("jobs", "Analyses by state; those that ended, of the last 24 hours.", ["state"], counts)
-    ages = [((row.state.value,), (now.at - row.oldest_at).total_seconds()) for row in now.queue]
+    ages = [((row.state.value,), (now.counts.at - row.oldest_at).total_seconds()) for row in now.counts.queue]
     yield _gauge("job_oldest_seconds", "Since the oldest analysis of a state was queued.", ["state"], ages)
     quantiles = [
         ((span.span.replace(" ", ""), of, quantile), seconds)
-        for span in now.flag_times
+        for span in now.counts.flag_times
         for of, waiting in (("suspected", span.suspected), ("analysed", span.analysed))
         for quantile, seconds in _quantiles(waiting)
     ]
@@ -82,11 +82,11 @@ def _queue(now: Operations) -> Iterator[Metric]:
 
 
 def _deliveries(now: Operations) -> Iterator[Metric]:
-    counts = [((row.destination, row.state.value), float(row.total)) for row in now.sent]
+    counts = [((row.destination, row.state.value), float(row.total)) for row in now.counts.sent]
     yield _gauge("deliveries", "Objects by destination and state.", ["destination", "state"], counts)
     waiting = [
-        ((row.destination,), (now.at - row.oldest_at).total_seconds())
-        for row in now.sent
+        ((row.destination,), (now.counts.at - row.oldest_at).total_seconds())
+        for row in now.counts.sent
         if row.state is DeliveryState.PENDING
     ]
     yield _gauge("delivery_oldest_pending_seconds", "Since the oldest waiting was touched.", ["destination"], waiting)
@@ -95,9 +95,9 @@ def _deliveries(now: Operations) -> Iterator[Metric]:
 
 
 def _intake(now: Operations) -> Iterator[Metric]:
-    studies = [((status.value,), float(total)) for status, total in now.studies.items()]
+    studies = [((status.value,), float(total)) for status, total in now.counts.studies.items()]
     yield _gauge("studies", "Studies of the last 24 hours by status.", ["status"], studies)
-    refused = [((kind,), float(total)) for kind, total in now.refusals.items()]
+    refused = [((kind,), float(total)) for kind, total in now.counts.refusals.items()]
     yield _gauge("refused", "What was not taken in during the last 24 hours.", ["kind"], refused)
     if now.disk is not None:
         yield _gauge("disk_free_bytes", "Room in the file area.", [], [((), float(now.disk.free_bytes))])

@@ -7,7 +7,6 @@ from fastapi.responses import HTMLResponse
 
 from triage.domain.downtime import ANALYSING_ROLES
 from triage.domain.lifecycle import JobState
-from triage.services.watch import operations_now
 from triage.web.access import Reader
 from triage.web.desk import DeskDep
 from triage.web.page import page
@@ -23,8 +22,8 @@ WAITING = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FAILED})
 @router.get("/operations", response_class=HTMLResponse)
 def operations(request: Request, desk: DeskDep, person: Reader) -> HTMLResponse:
     """Show how the daemon is doing."""
-    now = operations_now(desk.db, desk.blobs, desk.ledger, desk.clock())
-    found = {row.state: row for row in now.queue}
+    now = desk.watch.operations(desk.clock())
+    found = {row.state: row for row in now.counts.queue}
     return page(
         request,
         "operations.html",
