@@ -42,7 +42,7 @@ def csrf_token(value: str) -> str:
 
 def client_address(request: Request) -> str:
     """Where the request comes from, as the server saw it or a trusted proxy said."""
-    return request.client.host if request.client else "unknown"
+    return request.client.host[:64] if request.client else "unknown"
 
 
 def route_of(request: Request) -> str:
