@@ -68,13 +68,14 @@ def test_the_daemon_runs_from_what_was_installed_into_a_folder(folder: Path, tmp
         """Start a command as the unit does: account, folder, settings."""
         here = [word.replace("/opt/", f"{folder}/opt/").replace("/etc/", f"{folder}/etc/") for word in words]
         who = ["setpriv", "--reuid", account["uid"], "--regid", account["gid"], "--clear-groups", "--no-new-privs"]
-        return subprocess.Popen(
-            [*who, *here],
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(state), **places},
-            cwd=state,
-            umask=0o027,
-            stderr=(tmp_path / "log").open("ab"),
-        )
+        with (tmp_path / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*who, *here],
+                env={"PATH": os.environ["PATH"], "TMPDIR": str(state), **places},
+                cwd=state,
+                umask=0o027,
+                stderr=log,
+            )
 
     units = {role: (folder / f"etc/systemd/system/ich-triage-{role}.service").read_text() for role in ROLES}
     starts = {role: shlex.split(re.findall(r"(?m)^ExecStart=(.*)$", unit)[0]) for role, unit in units.items()}
