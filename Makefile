@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
-APT_PACKAGES := buildah caddy dcmtk debootstrap dicom3tools logrotate orthanc orthanc-dicomweb postgresql systemd systemd-container
+APT_PACKAGES := buildah caddy dcmtk debootstrap dicom3tools logrotate orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls systemd systemd-container
 SOURCES := triage trainer migrations tests
 WORKERS ?= 2
 

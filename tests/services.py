@@ -33,6 +33,8 @@ APT_PACKAGES = (
     "orthanc",
     "orthanc-dicomweb",
     "postgresql",
+    "rsyslog",
+    "rsyslog-gnutls",
     "systemd",
     "systemd-container",
 )

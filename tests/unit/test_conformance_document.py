@@ -27,6 +27,7 @@ from triage.net.hl7 import STUDY, Hl7Names, encode_oru
 from triage.net.status import Verdict, classify
 from triage.services import circuit
 from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings
+from triage.settings.audit import AuditSettings
 
 TEXT = DOCUMENT.read_text("utf-8")
 HEAD = ("attribute", "tag", "VR", "presence")
@@ -207,9 +208,9 @@ def test_every_kind_and_message_is_described() -> None:
 
 
 def test_every_setting_it_names_exists() -> None:
-    groups: dict[str, type[BaseModel]] = {"listener": ListenerSettings}
+    groups: dict[str, type[BaseModel]] = {"listener": ListenerSettings, "audit": AuditSettings}
     groups |= {"destinations": DestinationSettings, "notify": NotifierSettings}
-    for group, key in re.findall(r"`(listener|destinations|notify)\.(\w+)`", TEXT):
+    for group, key in re.findall(r"`(listener|audit|destinations|notify)\.(\w+)`", TEXT):
         assert key in groups[group].model_fields, f"{group}.{key}"
 
 

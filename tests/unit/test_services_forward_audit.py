@@ -209,6 +209,17 @@ def test_a_second_sender_waits_until_the_first_is_gone(database: Database) -> No
     assert [sequence for sequence, _ in repository.sequences()] == [1, 2]
 
 
+def test_a_sender_that_hung_up_asks_for_its_place_again(database: Database) -> None:
+    """Its lease is gone: what it sent without one could not be noted, and would be sent twice."""
+    repository = Repository()
+    forwarder = Forwarder(route(database, repository))
+    for _ in range(2):
+        write(database, AuditAction.LOGIN)
+        drain(forwarder)
+        forwarder.hang_up()
+    assert [sequence for sequence, _ in repository.sequences()] == [1, 2]
+
+
 def test_a_place_that_a_person_moved_is_taken_up(database: Database) -> None:
     repository = Repository()
     write(database, AuditAction.LOGIN, AuditAction.LOGOUT)

@@ -123,6 +123,7 @@ class Forwarder:
         if self._link is not None:
             self._link.close()
             self._link = None
+        self._forget()
         with suppress(StoreUnavailable), self.route.db.transaction() as tx:
             audit_forward.release(tx, self.route.receiver, owner=self.route.owner)
 
@@ -190,7 +191,9 @@ class Forwarder:
 
     def _trouble(self, exc: DeliveryUnconfirmed | ConfigurationError) -> float:
         """Drop the link and keep what is wrong; how long to wait before the next try."""
-        self._link = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         self._failures += 1
         wait = self.route.policy.delay_seconds(self._failures, jitter=1.0)
         log.warning("audit_link_down", receiver=self.route.receiver, why=str(exc), again_in_seconds=wait)
