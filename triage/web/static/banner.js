@@ -32,7 +32,8 @@ function sayStale() {
   const since = new Date(heardAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
   line.textContent = `This page is out of date since ${since}: the server does not answer. `
     + "New studies and flags do not appear here: read in the usual order.";
-  place.prepend(line);
+  place.replaceChildren(line); // what was said before may be as old as the page
+  shown = null;
 }
 
 document.addEventListener("htmx:beforeSwap", (event) => {
