@@ -103,7 +103,7 @@ def test_only_the_first_suspected_study_that_nobody_opened_is_the_next(radiologi
     listed(desk, 10, study_instance_uid="2.25.3", **EMERGENT)
     lines = study_lines(page(radiologist))
     assert [len(line.xpath(".//*[@class='next-mark']")) for line in lines] == [0, 1, 0]
-    assert "waited 17 min 00 s opened by s.brandt, partly agreed" in words(lines[0])
+    assert "waited 17 min opened by s.brandt, partly agreed" in words(lines[0])
     assert lines[0].xpath(".//time") == []
 
 

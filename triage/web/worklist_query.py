@@ -16,7 +16,8 @@ from triage.domain.reading import Verdict
 from triage.store.reading_list import Place, ToRead, Wanted
 
 LONGEST_SEARCH: Final = 64
-OPENED_STAYS: Final = timedelta(hours=1)
+OPENED_STAYS: Final = timedelta(minutes=30)
+"""So long a study that was opened stays among those to be read: whoever opened it may want to go back."""
 
 E = TypeVar("E", bound=StrEnum)
 

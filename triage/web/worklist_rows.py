@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ _VERDICTS: Final[Mapping[Verdict, str]] = {
 }
 _THERE: Final = frozenset({DeliveryState.DELIVERED.value, DeliveryState.COMMITTED.value})
 _NAMED_FROM: Final = 0.5
+_SECONDS: Final = re.compile(r"(?<= min) [0-9]+ s$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _looked_at(study: ListedStudy) -> bool:
 def _line(study: ListedStudy, patient: ListedPatient | None, now: datetime, *, is_next: bool) -> Line:
     row = study.row
     suspected = row.status is WorklistStatus.SUSPECTED
-    until = study.opened_at if study.opened_at is not None else now
+    waited = ((study.opened_at or now) - row.received_at).total_seconds()
     return Line(
         uid=row.study_instance_uid,
         status=row.status,
@@ -114,7 +116,8 @@ def _line(study: ListedStudy, patient: ListedPatient | None, now: datetime, *, i
         subtypes=_subtypes(row.subtypes) if suspected else (),
         total=f"{row.total_volume_ml:.1f} ml" if suspected and row.total_volume_ml is not None else "",
         waiting_since=instant(row.received_at) or "",
-        waiting=duration((until - row.received_at).total_seconds()),
+        # A wait that has ended needs no seconds.
+        waiting=duration(waited) if study.opened_at is None else _SECONDS.sub("", duration(waited)),
         waits=study.opened_at is None,
         overdue=row.status is WorklistStatus.PENDING and now - row.received_at > PENDING_RISES_AFTER,
         thumbnail=_thumbnail(study) if suspected and row.key_slice is not None else "",

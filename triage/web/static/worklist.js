@@ -141,7 +141,7 @@
     button.hidden = false;
     button.setAttribute("aria-pressed", String(wanted()));
     const denied = "Notification" in window && Notification.permission === "denied";
-    button.textContent = !wanted() ? "Notify me" : denied ? "Notifying by sound only" : "Notifying";
+    button.textContent = !wanted() ? "Notify me" : denied ? "Sound only" : "Notifying";
   }
   function readySound() {
     sound = sound || new AudioContext();
