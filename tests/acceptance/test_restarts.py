@@ -25,7 +25,7 @@ from triage.store import audit, instances, series
 
 pytestmark = pytest.mark.slow
 
-ROLES = ("listen", "work", "send", "clock")
+ROLES = ("listen", "work", "send", "clock", "web")
 
 
 def send_until_acknowledged(daemon: Daemon, batch: list[OutgoingInstance], seconds: float = 60.0) -> None:
