@@ -76,7 +76,7 @@ def key(config: Path | None) -> None:
     """
     file = read_settings(config).audit.checkpoint_key
     if file is None:
-        raise ConfigurationError("Set audit.checkpoint_key first, such as /etc/ich-triage/audit.key.")
+        raise ConfigurationError("Set audit.checkpoint_key first, such as /var/lib/ich-triage/audit.key.")
     made = not file.exists()
     signer = make_key(file) if made else read_signer(file)
     click.echo(public_pem(signer.public_key), nl=False)
