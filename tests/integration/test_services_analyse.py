@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from sqlalchemy import select
 
 from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, REPORT, Site, head
@@ -16,7 +17,7 @@ from triage.domain.errors import NotFound, ProviderUnavailable, UnusableSeries
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, remove_orphans, requeue_lapsed, retry_study
-from triage.store import deliveries, jobs, results
+from triage.store import deliveries, jobs, results, schema
 
 
 @pytest.fixture
@@ -121,6 +122,12 @@ def test_a_crash_is_tried_again_then_shown_then_retried_by_a_person(site: Site, 
     site.predictor = FixedPredictor()
     assert site.analyse()
     assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+def test_a_retry_of_a_study_that_never_came_leaves_nothing(site: Site) -> None:
+    assert retry_study(site.db, "2.25.404", actor="person", now=site.now) == (0, 0)
+    with site.db.read() as tx:
+        assert tx.connection.execute(select(schema.studies)).all() == []
 
 
 def test_a_job_whose_gpu_is_lost_is_queued_again(site: Site, study: str) -> None:

@@ -6,14 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from sqlalchemy import update
 
-from tests.stores import NOW, STUDY, analysed, at, queued
+from tests.stores import NOW, STUDY, analysed, at, finish, running
 from triage.domain.errors import NotFound
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import NOTE_CHARACTERS, Reading, Verdict
 from triage.domain.worklist import ListedStudy
-from triage.store import readings, schema, worklist
+from triage.store import readings, worklist
 from triage.store.db import Database
 
 FIRST = Reading(STUDY, Verdict.AGREE, "", "r.adler", at(60))
@@ -46,18 +45,18 @@ def test_the_first_to_open_a_study_stays_the_first(database: Database) -> None:
 
 
 def test_who_looked_before_the_flag_has_not_ended_its_wait(database: Database) -> None:
-    queued(database)
+    job = running(database)
     with database.transaction() as tx:
         worklist.refresh(tx, STUDY, at(1))
     assert opened(database, "early", 2)
     assert not opened(database, "early", 3)
-    with database.transaction() as tx:
-        tx.connection.execute(update(schema.worklist).values(flagged_at=at(2)))
-    assert not opened(database, "at that very moment", 4)
-    with database.transaction() as tx:
-        tx.connection.execute(update(schema.worklist).values(flagged_at=at(10)))
+    finish(database, job, now=at(10))
+    found = listed(database)
+    assert (found.row.status, found.opened_at, found.opened_by) == (WorklistStatus.SUSPECTED, None, None)
     assert opened(database, "r.adler", 20)
     assert not opened(database, "r.berg", 21)
+    with database.transaction() as tx:
+        worklist.refresh(tx, STUDY, at(30))
     assert listed(database).opened_by == "r.adler"
 
 

@@ -80,7 +80,7 @@ def retry_study(db: Database, study_instance_uid: str, *, actor: str, now: datet
         Jobs and deliveries that were queued again.
     """
     with db.transaction() as tx:
-        studies.lock(tx, study_instance_uid, now=now)
+        studies.lock_known(tx, [study_instance_uid])
         again = series.retry_failed(tx, study_instance_uid, actor=actor, now=now)
         sent = deliveries.retry_failed(tx, study_instance_uid, actor=actor, now=now)
         if again:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Text, or_, select, type_coerce, update
+from sqlalchemy import Text, select, type_coerce, update
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import WorklistStatus
@@ -31,7 +31,7 @@ def unopened(tx: Transaction, *, flagged_from: datetime, flagged_until: datetime
     waiting = select(*(worklist.columns[name] for name in Unopened._fields)).where(
         recent,
         suspected,
-        _NOT_OPENED,
+        worklist.c.opened_at.is_(None),
         worklist.c.flagged_at >= flagged_from,
         worklist.c.flagged_at <= flagged_until,
     )
@@ -48,7 +48,7 @@ def still_unopened(tx: Transaction, study_instance_uid: str) -> bool:
     """Whether a study is still suspected and nobody has opened it. The caller holds the study's lock."""
     mine = worklist.c.study_instance_uid == study_instance_uid
     found = select(worklist.c.study_instance_uid).where(
-        mine, worklist.c.status == WorklistStatus.SUSPECTED, _NOT_OPENED
+        mine, worklist.c.status == WorklistStatus.SUSPECTED, worklist.c.opened_at.is_(None)
     )
     return tx.connection.execute(found).first() is not None
 
@@ -67,7 +67,3 @@ def record(tx: Transaction, study: Unopened, *, name: str, minutes: int, now: da
             detail={"told": name, "minutes": minutes, "flagged_at": study.flagged_at.isoformat(timespec="seconds")},
         )
     )
-
-
-_NOT_OPENED = or_(worklist.c.opened_at.is_(None), worklist.c.opened_at < worklist.c.flagged_at)
-"""Who opened a study before it was flagged has not seen why it should be read first."""

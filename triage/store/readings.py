@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from triage.domain.errors import NotFound
 from triage.domain.finding import WorklistStatus
@@ -14,15 +14,10 @@ from triage.store.transaction import Transaction
 
 
 def mark_opened(tx: Transaction, study_instance_uid: str, *, reader: str, now: datetime) -> bool:
-    """Say who opened a study, if nobody has; whether it was said.
-
-    A study that was opened before it was flagged counts as opened again by whoever opens it after the flag: that is
-    the wait that the flag is to shorten.
-    """
-    first = or_(worklist.c.opened_at.is_(None), worklist.c.opened_at < worklist.c.flagged_at)
+    """Say who opened a study, if nobody has since it became what it is; whether it was said."""
     marked = (
         update(worklist)
-        .where(worklist.c.study_instance_uid == study_instance_uid, first)
+        .where(worklist.c.study_instance_uid == study_instance_uid, worklist.c.opened_at.is_(None))
         .values(opened_at=now, opened_by=reader, updated_at=now)
     )
     return tx.connection.execute(marked.returning(worklist.c.opened_at)).first() is not None

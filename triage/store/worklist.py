@@ -8,10 +8,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, null, select, update
+from sqlalchemy import Row, case, func, null, select, true, update
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import NotFound
+from triage.domain.finding import WorklistStatus
 from triage.domain.worklist import ListedStudy, ObjectState, SeriesOutcome, WorklistRow, study_row
 from triage.store import results
 from triage.store import series as series_store
@@ -24,8 +25,8 @@ from triage.store.transaction import Transaction
 def refresh(tx: Transaction, study_instance_uid: str, now: datetime, *, actor: str = "worker") -> WorklistRow:
     """Make the row of a study anew; its first flag is stamped ``now`` and audited. The caller holds the study's lock.
 
-    Who opened the study and whether it was escalated stay as they are, and so does the judgement of it while the
-    status is the one that was judged.
+    Whether the study was escalated stays as it is. Who opened it stays until it becomes suspected, and the judgement
+    of it while the status is the one that was judged.
 
     Raises
     ------
@@ -110,8 +111,12 @@ def _write(tx: Transaction, row: WorklistRow, now: datetime) -> None:
     mine = worklist.c.study_instance_uid == row.study_instance_uid
     same_series = worklist.c.series_instance_uid == row.series_instance_uid
     same_status = worklist.c.status == row.status
+    # Whoever opened a study before it was suspected has not seen why it should be read first.
+    seen = same_status if row.status is WorklistStatus.SUSPECTED else true()
     kept = {
         "scanner": case((same_series, worklist.c.scanner), else_=null()),
+        "opened_at": case((seen, worklist.c.opened_at), else_=null()),
+        "opened_by": case((seen, worklist.c.opened_by), else_=null()),
         # To agree with a suspicion is not to agree that there is none.
         "verdict": case((same_status, worklist.c.verdict), else_=null()),
     }

@@ -170,6 +170,8 @@ def _scanner(study: ListedStudy) -> str:
 
 def _looked(study: ListedStudy) -> str:
     opened = f"opened by {study.opened_by}" if study.opened_by else "opened" if study.opened_at is not None else ""
+    if not opened and study.escalated_at is not None:
+        opened = f"not opened, told again {study.escalated_at:%H:%M} UTC"
     verdict = _VERDICTS[study.verdict] if study.verdict is not None else ""
     return ", ".join(part for part in (opened, verdict) if part)
 
