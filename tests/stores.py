@@ -13,7 +13,18 @@ from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, SubtypeFindi
 from triage.domain.lifecycle import SeriesState
 from triage.domain.study import FrameGeometry, InstanceHeader
 from triage.domain.work import ClaimedBatch, ClaimedJob
-from triage.store import associations, audit, deliveries, instances, jobs, results, series, studies, worklist
+from triage.store import (
+    associations,
+    audit,
+    deliveries,
+    instances,
+    jobs,
+    result_objects,
+    results,
+    series,
+    studies,
+    worklist,
+)
 from triage.store.db import Database, Transaction
 from triage.store.series import SeriesRecord
 
@@ -125,7 +136,7 @@ def finish(
         result_id = results.record(tx, job, result(score), bundle_digest=DIGEST, bundle="demo 1", now=now)
         for number, kind in enumerate(kinds):
             uid = f"2.25.77.{job.series_id}.{job.revision}.{number}"
-            object_id = results.add_object(tx, result_id, encoded(kind, uid), f"00/{uid}", now)
+            object_id = result_objects.add(tx, result_id, encoded(kind, uid), f"00/{uid}", now)
             deliveries.add(tx, object_id, destinations, now)
         worklist.refresh(tx, job.study_instance_uid, now)
     return result_id

@@ -20,7 +20,7 @@ from tests.services import free_port
 from triage.domain.audit import AuditAction
 from triage.domain.finding import WorklistStatus
 from triage.net.scu import send
-from triage.store import audit, instances, results, series
+from triage.store import audit, instances, result_objects, series
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def test_a_late_slice_makes_a_second_revision(tmp_path: Path, database_url: str,
             daemon.wait_until_final(study)
             with daemon.app.db.read() as tx:
                 (record,) = series.of_study(tx, study)
-                reports = [o for o in results.objects_of_study(tx, study) if o.kind == "SR"]
+                reports = [o for o in result_objects.of_study(tx, study) if o.kind == "SR"]
             assert record.revision == 2
             assert len(reports) == 2
             contents = [pydicom.dcmread(io.BytesIO(daemon.app.blobs.read(o.blob_key))) for o in reports]
@@ -108,7 +108,7 @@ def test_our_own_objects_are_ignored(tmp_path: Path, sqlite_copies: list[str], h
         send(daemon.remote, outgoing(head))
         before = daemon.wait_until_final(study)
         with daemon.app.db.read() as tx:
-            echoes = results.objects_of_study(tx, study)
+            echoes = result_objects.of_study(tx, study)
         made = [pydicom.dcmread(io.BytesIO(daemon.app.blobs.read(o.blob_key))) for o in echoes]
         outcomes = send(daemon.remote, outgoing(made))
         assert [o for o in outcomes if o.error is not None] == []

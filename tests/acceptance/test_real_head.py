@@ -14,7 +14,7 @@ from tests.acceptance.daemon import Daemon, Destination, running_daemon
 from tests.services import OrthancServer, Programs
 from triage.domain.finding import WorklistStatus
 from triage.domain.worklist import WorklistRow
-from triage.store import results
+from triage.store import result_objects
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def _analyse(
         _send_over_two_associations(dcmtk, daemon, files, seed)
         row = daemon.wait_until_final(study)
         with daemon.app.db.read() as tx:
-            objects = results.objects_of_study(tx, study)
+            objects = result_objects.of_study(tx, study)
         assert "SR" in {o.kind for o in objects}
         for made in objects:
             retrieved = orthanc.retrieve(study, made.series_instance_uid, made.sop_instance_uid)
@@ -97,7 +97,7 @@ def test_dsrdump_reads_the_report(
         _storescu(dcmtk, daemon, ge_files)
         daemon.wait_until_final(study)
         with daemon.app.db.read() as tx:
-            objects = results.objects_of_study(tx, study)
+            objects = result_objects.of_study(tx, study)
         files = {o.kind: daemon.app.blobs.path(o.blob_key) for o in objects}
     for file in files.values():
         assert dicom3tools.conformance_errors(file) == []

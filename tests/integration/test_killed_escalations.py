@@ -22,7 +22,7 @@ from triage.net.webhook import encode_webhook
 from triage.services import change_bundle
 from triage.services.escalate import escalate_due
 from triage.services.notify import Notifier
-from triage.store import bundle_slots, results
+from triage.store import bundle_slots, result_objects
 from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import Slot
 from triage.store.db import Database
@@ -74,7 +74,7 @@ def test_a_study_is_escalated_once_for_each_list(step: str, database_url: str, t
         escalate_due(site.db, site.blobs, NOTIFIERS, site.now)
     study = str(slices[0].StudyInstanceUID)
     with site.db.read() as tx:
-        made = [o for o in results.objects_of_study(tx, study) if o.kind is ObjectKind.WEBHOOK]
+        made = [o for o in result_objects.of_study(tx, study) if o.kind is ObjectKind.WEBHOOK]
     told = [r.event.detail["told"] for r in site.audit() if r.event.action is AuditAction.STUDY_ESCALATED]
     assert sorted(map(str, told)) == ["chat", "duty"]
     assert len(made) == 2

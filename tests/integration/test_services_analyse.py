@@ -17,7 +17,7 @@ from triage.domain.errors import NotFound, ProviderUnavailable, UnusableSeries
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, remove_orphans, requeue_lapsed, retry_study
-from triage.store import deliveries, jobs, results, schema
+from triage.store import deliveries, jobs, result_objects, results, schema
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def study(site: Site) -> str:
 
 def objects(site: Site, study: str) -> dict[str, pydicom.Dataset]:
     with site.db.read() as tx:
-        made = results.objects_of_study(tx, study)
+        made = result_objects.of_study(tx, study)
     return {o.kind: pydicom.dcmread(io.BytesIO(site.blobs.read(o.blob_key))) for o in made}
 
 
@@ -199,7 +199,7 @@ def test_the_second_report_names_the_first(site: Site) -> None:
     site.settle()
     site.analyse()
     with site.db.read() as tx:
-        reports = [o for o in results.objects_of_study(tx, study) if o.kind == "SR"]
+        reports = [o for o in result_objects.of_study(tx, study) if o.kind == "SR"]
     assert len(reports) == 2
     second = next(
         pydicom.dcmread(io.BytesIO(site.blobs.read(o.blob_key)))

@@ -20,7 +20,7 @@ from triage.services import change_bundle
 from triage.services.rack import Rack, Shadow
 from triage.services.recover import remove_orphans
 from triage.services.shadow import shadow_next
-from triage.store import bundle_slots, results
+from triage.store import bundle_slots, result_objects
 from triage.store.bundle_slots import ShadowComparison, Slot
 
 
@@ -232,7 +232,7 @@ def test_a_shadow_looks_at_what_was_analysed_and_changes_nothing(site: Site, bun
 
 def objects_of(site: Site, study: str) -> list[str]:
     with site.db.read() as tx:
-        return [o.sop_instance_uid for o in results.objects_of_study(tx, study)]
+        return [o.sop_instance_uid for o in result_objects.of_study(tx, study)]
 
 
 def test_a_shadow_waits_for_every_job(site: Site, bundles: dict[str, Bundle]) -> None:

@@ -25,7 +25,7 @@ from triage.net.webhook import encode_webhook
 from triage.services.deliver import Courier, deliver_next
 from triage.services.escalate import STALE_AFTER, escalate_due
 from triage.services.notify import Notifier
-from triage.store import deliveries, instances, readings, results, series
+from triage.store import deliveries, instances, readings, result_objects, series
 from triage.store.deliveries import DeliveryRecord
 from triage.store.schema import worklist
 
@@ -101,7 +101,7 @@ def open_study(site: Site, study: str) -> None:
 
 def content(site: Site, study: str, kind: ObjectKind) -> bytes:
     with site.db.read() as tx:
-        (made,) = [o for o in results.objects_of_study(tx, study) if o.kind is kind]
+        (made,) = [o for o in result_objects.of_study(tx, study) if o.kind is kind]
     return site.blobs.read(made.blob_key)
 
 
@@ -157,7 +157,7 @@ def test_each_list_has_its_own_time_and_its_own_words(site: Site, study: str) ->
     oru = content(site, study, ObjectKind.ORU)
     assert b"Not opened on the triage pages for 15 min" in oru
     with site.db.read() as tx:
-        (sr,) = [o.sop_instance_uid for o in results.objects_of_study(tx, study) if o.kind is ObjectKind.SR]
+        (sr,) = [o.sop_instance_uid for o in result_objects.of_study(tx, study) if o.kind is ObjectKind.SR]
     assert sr.encode() in oru
     assert sent(site, study, "chat") == []
     site.wait(60 * MINUTES)

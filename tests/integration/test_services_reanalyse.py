@@ -25,7 +25,7 @@ from triage.services.analyse import analyse_next
 from triage.services.notify import Notifier
 from triage.services.reanalyse import cancel, reanalyse, replay, running
 from triage.services.undetermined import report_next
-from triage.store import deliveries, jobs, results
+from triage.store import deliveries, jobs, result_objects
 
 OTHER = "ef" * 32
 
@@ -68,7 +68,7 @@ def anew(site: Site, study: str, digest: str = OTHER) -> int:
 
 def made(site: Site, study: str) -> list[tuple[str, int]]:
     with site.db.read() as tx:
-        return [(o.kind.value, o.revision) for o in results.objects_of_study(tx, study)]
+        return [(o.kind.value, o.revision) for o in result_objects.of_study(tx, study)]
 
 
 def test_another_bundle_makes_the_next_revision_which_supersedes_the_first(site: Site, study: str) -> None:
@@ -84,7 +84,7 @@ def test_another_bundle_makes_the_next_revision_which_supersedes_the_first(site:
     assert row.flagged_at == flagged_at
     assert made(site, study) == [("SEG", 1), ("SR", 1), ("WEBHOOK", 1), ("SR", 2), ("WEBHOOK", 2)]
     with site.db.read() as tx:
-        sr = [o for o in results.objects_of_study(tx, study) if o.kind is ObjectKind.SR]
+        sr = [o for o in result_objects.of_study(tx, study) if o.kind is ObjectKind.SR]
         told = [d for d in deliveries.of_study(tx, study) if d.destination == "list"]
     named = pydicom.dcmread(site.blobs.path(sr[1].blob_key)).PredecessorDocumentsSequence[0]
     assert named.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == sr[0].sop_instance_uid

@@ -15,7 +15,7 @@ from triage.domain.errors import OutOfSpace, UnreadableInstance
 from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.services.receive import Receipt
-from triage.store import instances, results
+from triage.store import instances, result_objects
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_an_echo_of_our_own_report_is_ignored(site: Site) -> None:
     study = series[0].StudyInstanceUID
     before = site.row(study)
     with site.db.read() as tx:
-        made = results.objects_of_study(tx, study)
+        made = result_objects.of_study(tx, study)
     import io
 
     import pydicom

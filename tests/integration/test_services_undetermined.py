@@ -18,9 +18,9 @@ from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.profile import Profile
 from triage.domain.work import ClaimedBatch
 from triage.services.undetermined import report_next
-from triage.store import deliveries, results
+from triage.store import deliveries, result_objects
 from triage.store.blobs import BlobStore
-from triage.store.results import ResultObjectRecord
+from triage.store.result_objects import ResultObjectRecord
 
 ASKED = replace(REPORT, undetermined=True)
 TEXT = Profile((ObjectKind.SR_TEXT,), undetermined=True)
@@ -47,7 +47,7 @@ def refused(site: Site, series: list[Dataset], association: str = "a1") -> str:
 
 def objects(site: Site, study: str) -> list[ResultObjectRecord]:
     with site.db.read() as tx:
-        return results.objects_of_study(tx, study)
+        return result_objects.of_study(tx, study)
 
 
 def claim(site: Site, destination: str) -> ClaimedBatch | None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.stores import NOW, SERIES, STUDY, analysed, at, header, logged, receive
 from triage.domain.audit import AuditAction, Outcome
-from triage.store import associations, instances, results
+from triage.store import associations, instances, result_objects
 from triage.store.db import Database
 from triage.store.schema import associations as table
 
@@ -53,7 +53,7 @@ def test_the_sweep_knows_every_file_that_a_row_names(database: Database) -> None
         conflict = {"sop_instance_uid": f"{SERIES}.1", "digest": "other", "blob_key": "00/other"}
         instances.add_conflict(tx, **conflict, association_id="a1", now=NOW)
     with database.read() as tx:
-        objects = [found.blob_key for found in results.objects_of_study(tx, STUDY)]
+        objects = [found.blob_key for found in result_objects.of_study(tx, STUDY)]
         named = {f"00/{SERIES}.1", "00/other", *objects}
         assert len(named) == 4
         assert instances.blob_keys_known(tx, [*named, "00/orphan"]) == named

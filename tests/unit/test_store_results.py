@@ -11,7 +11,7 @@ from triage.domain.errors import StaleState
 from triage.domain.finding import TriageResult
 from triage.domain.lifecycle import SeriesState
 from triage.domain.work import ClaimedJob
-from triage.store import bundles, jobs, results, series
+from triage.store import bundles, jobs, result_objects, results, series
 from triage.store.db import Database
 
 
@@ -38,7 +38,7 @@ def test_nothing_is_said_before_the_first_result(database: Database) -> None:
     job = running(database)
     with database.read() as tx:
         assert results.latest(tx, job.series_id) is None
-        assert results.objects_of_study(tx, STUDY) == []
+        assert result_objects.of_study(tx, STUDY) == []
 
 
 def test_the_provisional_result_is_there_at_once_and_the_full_one_replaces_it(database: Database) -> None:
@@ -168,18 +168,18 @@ def test_the_result_may_be_written_before_or_after_the_job_is_finished(database:
 def test_the_same_object_again_keeps_its_first_file(database: Database) -> None:
     analysed(database, kinds=("SR",))
     with database.transaction() as tx:
-        (first,) = results.objects_of_study(tx, STUDY)
+        (first,) = result_objects.of_study(tx, STUDY)
         again = encoded("SR", first.sop_instance_uid)
-        assert results.add_object(tx, first.result_id, again, "00/other", at(9)) == first.object_id
-        assert results.objects_of_study(tx, STUDY) == [first]
+        assert result_objects.add(tx, first.result_id, again, "00/other", at(9)) == first.object_id
+        assert result_objects.of_study(tx, STUDY) == [first]
 
 
 def test_an_object_is_on_record_with_the_digest_of_its_bytes(database: Database) -> None:
     result_id = analysed(database, kinds=())
     made = EncodedObject(ObjectKind.SEG, "1.1", "1.2", "1.3", "1.4", b"content")
     with database.transaction() as tx:
-        object_id = results.add_object(tx, result_id, made, "00/x", at(1))
-        (found,) = results.objects_of_study(tx, STUDY)
+        object_id = result_objects.add(tx, result_id, made, "00/x", at(1))
+        (found,) = result_objects.of_study(tx, STUDY)
     assert (found.object_id, found.result_id, found.revision, found.created_at) == (object_id, result_id, 1, at(1))
     assert (found.kind, found.sop_class_uid, found.sop_instance_uid) == ("SEG", "1.1", "1.2")
     assert (found.series_instance_uid, found.transfer_syntax_uid, found.blob_key) == ("1.3", "1.4", "00/x")
@@ -189,10 +189,10 @@ def test_an_object_is_on_record_with_the_digest_of_its_bytes(database: Database)
 def test_our_own_objects_are_known_again(database: Database) -> None:
     analysed(database)
     with database.read() as tx:
-        (seg, sr) = results.objects_of_study(tx, STUDY)
-        assert results.owns(tx, seg.sop_instance_uid)
-        assert results.owns(tx, sr.sop_instance_uid)
-        assert not results.owns(tx, "1.2.3")
+        (seg, sr) = result_objects.of_study(tx, STUDY)
+        assert result_objects.owns(tx, seg.sop_instance_uid)
+        assert result_objects.owns(tx, sr.sop_instance_uid)
+        assert not result_objects.owns(tx, "1.2.3")
 
 
 def test_a_report_names_the_report_of_the_revision_before_it(database: Database) -> None:
@@ -200,15 +200,15 @@ def test_a_report_names_the_report_of_the_revision_before_it(database: Database)
     finish(database, job)
     second = _next_revision(database, 2, 60)
     with database.read() as tx:
-        assert results.predecessors(tx, job.series_id, 1) == {}
-        found = results.predecessors(tx, job.series_id, 2)
-        (_, sr) = results.objects_of_study(tx, STUDY)
+        assert result_objects.predecessors(tx, job.series_id, 1) == {}
+        found = result_objects.predecessors(tx, job.series_id, 2)
+        (_, sr) = result_objects.of_study(tx, STUDY)
     names = (STUDY, sr.series_instance_uid, sr.sop_class_uid, sr.sop_instance_uid)
     assert found == {ObjectKind.SR: ObjectReference(*names)}
     finish(database, second, now=at(60), kinds=("SEG",))
     _next_revision(database, 3, 120)
     with database.read() as tx:
-        assert results.predecessors(tx, job.series_id, 3) == found
+        assert result_objects.predecessors(tx, job.series_id, 3) == found
 
 
 def test_each_kind_of_report_has_its_own_predecessor(database: Database) -> None:
@@ -216,8 +216,8 @@ def test_each_kind_of_report_has_its_own_predecessor(database: Database) -> None
     finish(database, job, kinds=("SR", "SR_TEXT"))
     finish(database, _next_revision(database, 2, 60), now=at(60), kinds=("SR",))
     with database.read() as tx:
-        first_sr, first_text, second_sr = results.objects_of_study(tx, STUDY)
-        found = results.predecessors(tx, job.series_id, 3)
+        first_sr, first_text, second_sr = result_objects.of_study(tx, STUDY)
+        found = result_objects.predecessors(tx, job.series_id, 3)
     assert {kind: r.sop_instance_uid for kind, r in found.items()} == {
         ObjectKind.SR: second_sr.sop_instance_uid,
         ObjectKind.SR_TEXT: first_text.sop_instance_uid,
@@ -229,27 +229,27 @@ def test_what_a_destination_was_sent_of_the_revision_before(database: Database) 
     job = running(database)
     finish(database, job, kinds=("SEG", "SR", "ORU"))
     with database.read() as tx:
-        made = results.objects_of_study(tx, STUDY)
-        assert results.sent_before(tx, job.series_id, 1, "pacs") == []
-        assert results.sent_before(tx, job.series_id, 2, "ward") == []
-        there = results.sent_before(tx, job.series_id, 2, "pacs")
+        made = result_objects.of_study(tx, STUDY)
+        assert result_objects.sent_before(tx, job.series_id, 1, "pacs") == []
+        assert result_objects.sent_before(tx, job.series_id, 2, "ward") == []
+        there = result_objects.sent_before(tx, job.series_id, 2, "pacs")
     assert [r.sop_instance_uid for r in there] == [o.sop_instance_uid for o in made if o.kind != "ORU"]
     finish(database, _next_revision(database, 2, 60), now=at(60), kinds=("SR",))
     with database.read() as tx:
-        (only,) = results.sent_before(tx, job.series_id, 3, "pacs")
-        assert only.sop_instance_uid == results.objects_of_study(tx, STUDY)[-1].sop_instance_uid
+        (only,) = result_objects.sent_before(tx, job.series_id, 3, "pacs")
+        assert only.sop_instance_uid == result_objects.of_study(tx, STUDY)[-1].sop_instance_uid
 
 
 def test_a_revision_that_was_never_sent_does_not_hide_the_one_that_was(database: Database) -> None:
     finish(database, job := running(database))
     with database.read() as tx:
-        first = results.sent_before(tx, job.series_id, 2, "pacs")
+        first = result_objects.sent_before(tx, job.series_id, 2, "pacs")
     second = _next_revision(database, 2, 60)
     with database.transaction() as tx:
         results.put_provisional(tx, second, result(), bundle_digest=DIGEST, bundle="b", now=at(61))
     _next_revision(database, 3, 120)
     with database.read() as tx:
-        assert results.sent_before(tx, job.series_id, 3, "pacs") == first
+        assert result_objects.sent_before(tx, job.series_id, 3, "pacs") == first
 
 
 def test_the_latest_result_is_that_of_the_latest_revision(database: Database) -> None:
@@ -265,7 +265,7 @@ def test_objects_come_with_the_revision_they_were_made_for(database: Database) -
     finish(database, running(database))
     finish(database, _next_revision(database, 2, 60), now=at(60))
     with database.read() as tx:
-        found = results.objects_of_study(tx, STUDY)
+        found = result_objects.of_study(tx, STUDY)
     assert [(o.kind, o.revision) for o in found] == [("SEG", 1), ("SR", 1), ("SEG", 2), ("SR", 2)]
 
 

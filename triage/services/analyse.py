@@ -27,7 +27,7 @@ from triage.services import choose
 from triage.services.lease import kept_alive
 from triage.services.notify import Notifier, messages
 from triage.services.result_set import Addressed, Case, result_set
-from triage.store import deliveries, instances, jobs, results, series, studies, worklist
+from triage.store import deliveries, instances, jobs, result_objects, results, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
 
@@ -129,9 +129,11 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
     with analyst.db.read() as tx:
         record = series.get(tx, job.series_id)
         stored = instances.of_series(tx, job.series_id)
-        predecessors = results.predecessors(tx, job.series_id, job.revision)
-        told_before = results.told_before(tx, job.series_id, job.revision)
-        superseded = {name: results.sent_before(tx, job.series_id, job.revision, name) for name in analyst.profiles}
+        predecessors = result_objects.predecessors(tx, job.series_id, job.revision)
+        told_before = result_objects.told_before(tx, job.series_id, job.revision)
+        superseded = {
+            name: result_objects.sent_before(tx, job.series_id, job.revision, name) for name in analyst.profiles
+        }
     wanted = {header.sop_instance_uid for header in usable([s.header for s in stored])}
     contents = [analyst.blobs.read(s.blob_key) for s in stored if s.sop_instance_uid in wanted]
     volume = read_volume(contents)
@@ -209,7 +211,7 @@ def _record(
         slice_scores=_slice_scores(gate),
     )
     for item, blob_key in placed:
-        object_id = results.add_object(tx, result_id, item.encoded, blob_key, now)
+        object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
         deliveries.add(tx, object_id, item.destinations, now)
     worklist.refresh(tx, job.study_instance_uid, now)
 

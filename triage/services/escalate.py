@@ -17,7 +17,7 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Escalation, Notice
 from triage.domain.provenance import Provenance
 from triage.services.notify import Notifier
-from triage.store import deliveries, escalations, instances, results, series, studies
+from triage.store import deliveries, escalations, instances, result_objects, results, series, studies
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.escalations import Unopened
@@ -81,7 +81,7 @@ def _tell(
         studies.lock(tx, study.study_instance_uid, now=now)
         if not escalations.still_unopened(tx, study.study_instance_uid):
             return False
-        object_id = results.add_object(tx, result_id, message, blob_key, now)
+        object_id = result_objects.add(tx, result_id, message, blob_key, now)
         if not deliveries.add(tx, object_id, [name], now):
             return False  # another clock was first
         escalations.record(tx, study, name=name, minutes=minutes, now=now, actor=ACTOR)
@@ -101,7 +101,7 @@ def _message(
         )
         shown = results.shown(tx, record.id)
         stored = instances.of_series(tx, record.id)
-        made = results.objects_of_study(tx, study.study_instance_uid)
+        made = result_objects.of_study(tx, study.study_instance_uid)
     if shown is None or not stored:
         raise NotFound(f"Study {study.study_instance_uid} is suspected, but its result or its images are gone.")
     if shown.result.status is not WorklistStatus.SUSPECTED:

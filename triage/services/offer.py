@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from triage.net.ups_scp import Step, StepQuery
-from triage.store import reading_list, results
+from triage.store import reading_list, result_objects
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 
@@ -23,7 +23,7 @@ def find_steps(db: Database, blobs: BlobStore, query: StepQuery, now: datetime) 
     one_study = study if study and not _WILDCARDS.intersection(study) else None
     for studies in [[one_study]] if one_study else _in_reading_order(db, now):
         with db.read() as tx:
-            found = {record.study_instance_uid: record for record in results.steps(tx, studies)}
+            found = {record.study_instance_uid: record for record in result_objects.steps(tx, studies)}
         for uid in studies:
             if uid in found:
                 yield Step(found[uid].sop_instance_uid, blobs.read(found[uid].blob_key))
@@ -44,5 +44,5 @@ def _in_reading_order(db: Database, now: datetime) -> Iterator[list[str]]:
 def get_step(db: Database, blobs: BlobStore, sop_instance_uid: str) -> Step | None:
     """One step by its UID, of whichever revision; None when there is none."""
     with db.read() as tx:
-        record = results.step(tx, sop_instance_uid)
+        record = result_objects.step(tx, sop_instance_uid)
     return None if record is None else Step(record.sop_instance_uid, blobs.read(record.blob_key))

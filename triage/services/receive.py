@@ -16,7 +16,7 @@ from triage.domain.completeness import Timings
 from triage.domain.errors import OutOfSpace, StaleState, UnreadableInstance
 from triage.domain.study import InstanceHeader
 from triage.net.scp import IncomingInstance, Peer
-from triage.store import associations, instances, results, series, studies, worklist
+from triage.store import associations, instances, result_objects, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
 
@@ -58,7 +58,7 @@ def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
     header = _admit(door, incoming, now)
     digest = _digest(incoming)
     with door.db.read() as tx:
-        own = is_own_object(header) or results.owns(tx, header.sop_instance_uid)
+        own = is_own_object(header) or result_objects.owns(tx, header.sop_instance_uid)
         known = instances.find(tx, header.sop_instance_uid)
     if own:
         return _ignore(door, incoming, header, now)

@@ -10,7 +10,7 @@ from triage.domain.audit import AuditRecord
 from triage.domain.errors import NotFound
 from triage.domain.reading import Reading
 from triage.domain.worklist_json import instant, row_json
-from triage.store import audit, deliveries, instances, readings, results, series, worklist
+from triage.store import audit, deliveries, instances, readings, result_objects, series, worklist
 from triage.store.transaction import Transaction
 
 
@@ -45,7 +45,7 @@ def study_json(
         "objects": [
             {"kind": o.kind, "sop_instance_uid": o.sop_instance_uid}
             | ({"file": str(file_of(o.blob_key))} if file_of else {})
-            for o in results.objects_of_study(tx, study_instance_uid)
+            for o in result_objects.of_study(tx, study_instance_uid)
         ],
         "deliveries": [
             {

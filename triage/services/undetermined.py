@@ -15,7 +15,7 @@ from triage.domain.notice import Notice
 from triage.services.analyse import Analyst
 from triage.services.notify import messages
 from triage.services.result_set import Addressed
-from triage.store import deliveries, instances, results, series, studies, worklist
+from triage.store import deliveries, instances, result_objects, results, series, studies, worklist
 from triage.store.db import Transaction
 from triage.store.series import SeriesRecord
 
@@ -64,7 +64,7 @@ def _record(
     digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
     result_id = results.record_undetermined(tx, record, reason, bundle_digest=digest, bundle=label, now=now)
     for item, blob_key in placed:
-        object_id = results.add_object(tx, result_id, item.encoded, blob_key, now)
+        object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
         deliveries.add(tx, object_id, item.destinations, now)
     log.info("undetermined_reported", series_instance_uid=record.series_instance_uid, reason=reason.value)
 
@@ -76,8 +76,8 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list
         if results.refused_before(tx, record, reason, analyst.predictor.bundle.digest):
             return []  # a person had it analysed anew, and nothing has changed: the report would be the same one
         stored = instances.of_series(tx, record.id)
-        predecessors = results.predecessors(tx, record.id, record.revision)
-        told_before = results.told_before(tx, record.id, record.revision)
+        predecessors = result_objects.predecessors(tx, record.id, record.revision)
+        told_before = result_objects.told_before(tx, record.id, record.revision)
     if not (asking or told_before or any(notifier.undetermined for notifier in analyst.notifiers.values())):
         return []
     provenance = analyst.provenance(record.last_received_at)

@@ -12,7 +12,7 @@ from triage.domain.finding import KeySlice
 from triage.domain.reading import JUDGEABLE
 from triage.domain.volume import SliceSource
 from triage.domain.worklist import ListedStudy
-from triage.store import instances, results, series, worklist
+from triage.store import instances, result_objects, results, series, worklist
 from triage.store.instances import StoredInstance
 from triage.store.results import ShownResult
 from triage.store.series import SeriesRecord
@@ -139,7 +139,7 @@ def key_view(tx: Transaction, found: Found, key_slice: KeySlice) -> SeriesView:
 def _view(tx: Transaction, found: Found, stored: Sequence[StoredInstance]) -> SeriesView:
     objects = {
         one.kind: one.blob_key
-        for one in results.objects_of_study(tx, found.record.study_instance_uid)
+        for one in result_objects.of_study(tx, found.record.study_instance_uid)
         if one.result_id == found.key.result_id
     }
     return SeriesView(
