@@ -138,6 +138,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """URL of a migrated SQLite database without rows, for tests of what no engine makes a difference to."""
+    file = tmp_path / "triage.db"
+    copy_sqlite(sqlite_template, file)
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """The migrated database, opened."""
     opened = Database(database_url)

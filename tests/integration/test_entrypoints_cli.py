@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.conftest import copy_sqlite
 from tests.integration.site import BOTH, Site, head
 from tests.onnx_models import tiny_bundle
 from tests.peers import Memory, listening
@@ -20,16 +19,9 @@ from triage.entrypoints.operate import dicom_files, parse_remote
 
 
 @pytest.fixture
-def url(sqlite_template: Path, tmp_path: Path) -> str:
-    file = tmp_path / "triage.db"
-    copy_sqlite(sqlite_template, file)
-    return f"sqlite:///{file}"
-
-
-@pytest.fixture
-def site(url: str, tmp_path: Path) -> Site:
+def site(sqlite_url: str, tmp_path: Path) -> Site:
     """Two studies: one suspected with its objects waiting, one with a gap."""
-    made = Site(url, tmp_path / "blobs", profiles={"archive": BOTH})
+    made = Site(sqlite_url, tmp_path / "blobs", profiles={"archive": BOTH})
     whole, holed = head(), head(24)
     for number, slices in enumerate((whole, holed[:10] + holed[14:])):
         uid = f"1.2.3.{number}"
@@ -43,9 +35,9 @@ def site(url: str, tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def config(site: Site, url: str, tmp_path: Path) -> Path:
+def config(site: Site, sqlite_url: str, tmp_path: Path) -> Path:
     file = tmp_path / "triage.toml"
-    file.write_text(f"[database]\nurl = {json.dumps(url)}\n[storage]\nroot = {json.dumps(str(site.root))}\n")
+    file.write_text(f"[database]\nurl = {json.dumps(sqlite_url)}\n[storage]\nroot = {json.dumps(str(site.root))}\n")
     return file
 
 

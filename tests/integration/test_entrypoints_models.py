@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.conftest import copy_sqlite
 from tests.integration.site import BOTH, Site, head
 from tests.onnx_models import tiny_bundle, tiny_manifest
 from triage.domain.audit import AuditAction, Outcome
@@ -43,23 +42,16 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 
 
 @pytest.fixture
-def url(sqlite_template: Path, tmp_path: Path) -> str:
-    file = tmp_path / "triage.db"
-    copy_sqlite(sqlite_template, file)
-    return f"sqlite:///{file}"
-
-
-@pytest.fixture
-def site(url: str, tmp_path: Path) -> Iterator[Site]:
-    made = Site(url, tmp_path / "blobs", profiles={"archive": BOTH})
+def site(sqlite_url: str, tmp_path: Path) -> Iterator[Site]:
+    made = Site(sqlite_url, tmp_path / "blobs", profiles={"archive": BOTH})
     yield made
     made.db.dispose()
 
 
 @pytest.fixture
-def config(site: Site, url: str, bundles: dict[str, Bundle], tmp_path: Path) -> Path:
+def config(site: Site, sqlite_url: str, bundles: dict[str, Bundle], tmp_path: Path) -> Path:
     file = tmp_path / "triage.toml"
-    lines = [f"[database]\nurl = {json.dumps(url)}", f"[storage]\nroot = {json.dumps(str(site.root))}"]
+    lines = [f"[database]\nurl = {json.dumps(sqlite_url)}", f"[storage]\nroot = {json.dumps(str(site.root))}"]
     lines += [f"[inference]\nbundle = {json.dumps(str(bundles['old'].path))}\ndevice = 'cpu'\nthreads = 1"]
     file.write_text("\n".join(lines))
     return file
@@ -181,9 +173,11 @@ def test_a_worker_takes_up_what_is_chosen_and_runs_the_shadow(
     site.db.dispose()
 
 
-def test_a_worker_waits_for_a_bundle_that_loads(site: Site, url: str, study: str, bundles: dict[str, Bundle]) -> None:
+def test_a_worker_waits_for_a_bundle_that_loads(
+    site: Site, sqlite_url: str, study: str, bundles: dict[str, Bundle]
+) -> None:
     """The chosen one is damaged and the settings name none: the listener must not end with it."""
-    app = App(Settings(inference=InferenceSettings(device="cpu", threads=1)), Database(url), site.blobs)
+    app = App(Settings(inference=InferenceSettings(device="cpu", threads=1)), Database(sqlite_url), site.blobs)
     choose(site, app, bundles["new"])
     (site.root / "bundles" / bundles["new"].digest / SEGMENTER).write_bytes(b"no net")
     with working(app):
@@ -196,8 +190,8 @@ def test_a_worker_waits_for_a_bundle_that_loads(site: Site, url: str, study: str
     app.db.dispose()
 
 
-def test_a_worker_that_is_stopped_waits_no_longer(site: Site, url: str, bundles: dict[str, Bundle]) -> None:
-    app = App(Settings(inference=InferenceSettings(device="cpu", threads=1)), Database(url), site.blobs)
+def test_a_worker_that_is_stopped_waits_no_longer(site: Site, sqlite_url: str, bundles: dict[str, Bundle]) -> None:
+    app = App(Settings(inference=InferenceSettings(device="cpu", threads=1)), Database(sqlite_url), site.blobs)
     choose(site, app, bundles["new"])
     (site.root / "bundles" / bundles["new"].digest / SEGMENTER).write_bytes(b"no net")
     with working(app):

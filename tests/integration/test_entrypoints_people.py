@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.conftest import copy_sqlite
 from tests.stores import logged
 from tests.web import PASSWORD
 from triage.domain.account import Person, Role
@@ -23,17 +22,10 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def url(sqlite_template: Path, tmp_path: Path) -> str:
-    file = tmp_path / "triage.db"
-    copy_sqlite(sqlite_template, file)
-    return f"sqlite:///{file}"
-
-
-@pytest.fixture
-def run(url: str, tmp_path: Path) -> Run:
+def run(sqlite_url: str, tmp_path: Path) -> Run:
     """Run a command on a database without accounts; what was typed is the input."""
     config = tmp_path / "triage.toml"
-    config.write_text(f"[database]\nurl = {json.dumps(url)}\n")
+    config.write_text(f"[database]\nurl = {json.dumps(sqlite_url)}\n")
 
     def call(*words: str, typed: str = "", fails: type[Exception] | None = None) -> Result:
         result = CliRunner().invoke(triage, ["--config", str(config), *words], input=typed, standalone_mode=False)
@@ -89,7 +81,7 @@ def test_what_cannot_be_is_one_sentence(run: Run, name: str, typed: str, error: 
     assert users(run) == []
 
 
-def test_an_account_through_its_life(run: Run, url: str) -> None:
+def test_an_account_through_its_life(run: Run, sqlite_url: str) -> None:
     add = ("user", "add", "boss", "--role", "administrator", "--password-stdin")
     run(*add, typed=f"{PASSWORD}\n")
     run(*add, typed=f"{PASSWORD}\n", fails=StaleState)
@@ -101,17 +93,17 @@ def test_an_account_through_its_life(run: Run, url: str) -> None:
     assert "rad" in run("user", "list").stdout
     run("user", "enable", "rad")
     run("user", "disable", "nobody.here", fails=NotFound)
-    db = Database(url)
+    db = Database(sqlite_url)
     changes = [record.event.detail["change"] for record in logged(db, AuditAction.ACCOUNT_CHANGED)]
     assert changes == ["made", "made", "role", "password", "disabled", "enabled"]
     db.dispose()
 
 
-def test_a_token_is_shown_once(run: Run, url: str) -> None:
+def test_a_token_is_shown_once(run: Run, sqlite_url: str) -> None:
     value = run("token", "add", "ris").stdout.strip().splitlines()[-1]
     assert len(value) >= 43
     assert value not in run("token", "list").stdout + run("token", "list", "--json").stdout
-    db = Database(url)
+    db = Database(sqlite_url)
     assert person_of_token(db, value) == Person("service:ris", Role.SERVICE)
     run("token", "revoke", "ris")
     assert person_of_token(db, value) is None
