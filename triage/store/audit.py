@@ -132,15 +132,12 @@ def records(
     return [_record(row) for row in tx.connection.execute(wanted)][::-1]
 
 
-def verify(
-    tx: Transaction, start: tuple[int, str] = (0, GENESIS), progress: Callable[[int], None] = lambda _: None
-) -> int:
+def verify(tx: Transaction, progress: Callable[[int], None] = lambda _: None) -> int:
     """Follow the chain from its first row to its head, and return the number of its last row.
 
     Finds rows that were changed, removed, inserted or put in another order, and a tail that was cut off.
     Whoever can write to the database and knows this code can forge a whole new chain; that takes signed
-    checkpoints to see (`services.checkpoint`). With ``start``, number and digest of a row that is known to be
-    good, only what follows it is looked at. ``progress`` is told the number of a row now and then.
+    checkpoints to see (`services.checkpoint`). ``progress`` is told the number of a row now and then.
 
     Raises
     ------
@@ -151,10 +148,9 @@ def verify(
     chained: Select[Any] = select(
         *_UNREAD, audit_head.c.sequence.label("head"), audit_head.c.digest.label("head_digest")
     )
-    after = audit.c.sequence > start[0] if start[0] else true()
-    chained = chained.select_from(audit_head.outerjoin(audit, after)).order_by(audit.c.sequence)
+    chained = chained.select_from(audit_head.outerjoin(audit, true())).order_by(audit.c.sequence)
     head, head_digest = None, ""
-    sequence, previous = start
+    sequence, previous = 0, GENESIS
     with tx.connection.execute(chained, execution_options={"yield_per": 1000}) as found:
         for row in found:
             head, head_digest = row.head, row.head_digest
