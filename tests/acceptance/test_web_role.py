@@ -100,6 +100,23 @@ def test_the_role_speaks_tls_only(sqlite_copies: list[str], tmp_path: Path) -> N
             httpx.get(f"{daemon.web_url}/healthz", trust_env=False)
 
 
+def test_a_renewed_certificate_needs_no_restart(sqlite_copies: list[str], tmp_path: Path) -> None:
+    former, renewed = Authority.make(tmp_path, "former"), Authority.make(tmp_path, "renewed")
+    certificate, key = former.issue("127.0.0.1")
+    keys = {"TRIAGE_WEB__TLS_CERTIFICATE": str(certificate), "TRIAGE_WEB__TLS_KEY": str(key)}
+    with running_daemon(tmp_path, sqlite_copies[0], roles=("listen", "web"), environment=keys) as daemon:
+        url = f"https://127.0.0.1:{daemon.web_port}"
+        with client(url, verify=ssl.create_default_context(cafile=str(former.ca_file))) as browser:
+            assert browser.get("/healthz").status_code == 200
+        web = daemon.role_processes()["web"].pid
+        for made, place in zip(renewed.issue("127.0.0.1"), (certificate, key), strict=True):
+            place.write_bytes(made.read_bytes())
+        with client(url, verify=ssl.create_default_context(cafile=str(renewed.ca_file))) as browser:
+            assert browser.get("/healthz").status_code == 200
+        assert daemon.role_processes()["web"].pid == web
+        assert len(daemon.events("certificate_renewed")) == 1
+
+
 @pytest.mark.parametrize(("trusted", "written"), [("[]", "127.0.0.1"), ('["127.0.0.0/8"]', "203.0.113.9")])
 def test_a_forwarded_address_is_believed_from_a_trusted_proxy_alone(
     sqlite_copies: list[str], tmp_path: Path, trusted: str, written: str

@@ -48,7 +48,6 @@ class Rule:
     url: str = ""
     form: dict[str, str] = field(default_factory=dict)
     json: dict[str, Any] | None = None
-    service: int = 403
 
 
 NOBODY = "nobody.of.that.name"
@@ -89,7 +88,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/api/studies/{study_uid}"): Rule(CALLERS),
     ("POST", "/api/studies/{study_uid}/verdict"): Rule(READERS, 200, json={"verdict": "agree"}),
     # Asked for by every open page, also while the database is down: it looks at the session by itself.
-    ("GET", "/banner"): Rule(READERS, service=401),
+    ("GET", "/banner"): Rule(READERS),
     ("GET", "/operations"): Rule(READERS),
     ("GET", "/statistics"): Rule(READERS),
     ("GET", "/statistics.csv"): Rule(READERS),
@@ -178,7 +177,7 @@ def expected(rule: Rule, method: str, path: str, who: Who) -> int:
     if who in rule.allowed:
         return rule.status
     if who is not Who.ANONYMOUS:
-        return rule.service if who is Who.SERVICE else 403
+        return 403
     return 303 if method == "GET" and not path.startswith("/api/") else 401
 
 
