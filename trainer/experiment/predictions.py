@@ -28,6 +28,8 @@ class Predictions:
         Of the slice's label; nan where the net gives none.
     label : ndarray of int8, shape (slice, c)
         1, 0, or -1 unknown.
+    study_label : ndarray of int8, shape (slice, c)
+        The same of the whole study, repeated on its slices: some data sets know no more.
     drawn : ndarray of bool
         Whether a true mask exists; without one the next three say nothing of truth.
     true_px, marked_px, overlap_px : ndarray of int64, shape (slice, c)
@@ -48,6 +50,7 @@ class Predictions:
     fold: NDArray[np.int32]
     probability: NDArray[np.float32]
     label: NDArray[np.int8]
+    study_label: NDArray[np.int8]
     drawn: NDArray[np.bool_]
     true_px: NDArray[np.int64]
     marked_px: NDArray[np.int64]
@@ -61,7 +64,7 @@ class Predictions:
         for name in _PER_SLICE:
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{name} has {len(getattr(self, name))} entries for {count} slices")
-        for name in ("probability", "label", "true_px", "marked_px", "overlap_px", "surface_mm"):
+        for name in ("probability", "label", "study_label", "true_px", "marked_px", "overlap_px", "surface_mm"):
             if getattr(self, name).shape != (count, columns):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {(count, columns)}")
 
