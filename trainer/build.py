@@ -63,7 +63,7 @@ def build_bundle(
         measured = measure(
             write_bundle(Path(folder) / "decided", manifest, nets.files), plan, anatomy, workers, unlabelled, tell
         )
-    manifest = with_card(manifest, measured)
+    manifest = with_measured(manifest, measured)
     card = card_text(manifest, measured).encode()
     return write_bundle(out / "bundle", manifest, {**nets.files, "card.md": card})
 
@@ -145,9 +145,10 @@ def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -
     )
 
 
-def with_card(manifest: Manifest, measured: Measured) -> Manifest:
+def with_measured(manifest: Manifest, measured: Measured) -> Manifest:
     """The manifest with what was measured."""
-    return replace(manifest, card=Card(measured.held_out, measured.figures, measured.remarks))
+    card = Card(measured.held_out, measured.figures, measured.remarks)
+    return replace(manifest, card=card, reference=measured.reference)
 
 
 def save_net(fitted: Fitted, architecture: str, options: dict[str, Any], path: Path) -> None:

@@ -18,8 +18,9 @@ from trainer.protocol import Protocol
 from triage.dicom.header import read_header
 from triage.dicom.volume import read_volume
 from triage.domain.errors import TriageError, UnreadableInstance, UnusableSeries
+from triage.domain.figures import SITE_EDGES, shares
 from triage.inference.bundle import Bundle
-from triage.inference.manifest import OUTPUTS, Figure
+from triage.inference.manifest import OUTPUTS, Figure, ReferenceScores
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Predictor
 
@@ -33,11 +34,15 @@ TEST_SEEDS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Figures of held-out made exams, and sentences about real series that nobody labelled."""
+    """Figures and scores of held-out made exams, and sentences about real series that nobody labelled.
+
+    ``reference`` is None where the input check refused every exam.
+    """
 
     held_out: str
     figures: tuple[Figure, ...]
     remarks: tuple[str, ...]
+    reference: ReferenceScores | None
 
 
 def measure(
@@ -59,7 +64,7 @@ def measure(
     )
     remarks = [_refused(records), _false_blood(records)]
     remarks += [look_at_series(bundle, folder) for folder in unlabelled]
-    return Measured(held_out, figures(records, seed=plan.seed), tuple(r for r in remarks if r))
+    return Measured(held_out, figures(records, plan.seed), tuple(r for r in remarks if r), reference(records, held_out))
 
 
 def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
@@ -76,6 +81,14 @@ def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
     if template and procedural:
         found += [*_operating_point(template, ", template"), *_operating_point(procedural, ", procedural")]
     return (*found, *_slice_figures(records, seed), *_mask_figures(records, seed))
+
+
+def reference(records: Sequence[ExamRecord], data: str) -> ReferenceScores | None:
+    """How the final scores are distributed over the made exams that a daemon would have analysed."""
+    scores = [r.score for r in records if not r.refused]
+    if not scores:
+        return None
+    return ReferenceScores(SITE_EDGES, tuple(shares(scores, SITE_EDGES)), len(scores), data, synthetic=True)
 
 
 def look_at_series(bundle: Bundle, folder: Path) -> str:

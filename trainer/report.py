@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from trainer.evaluate import Measured
-from triage.inference.manifest import Figure, Manifest, ModelCard
+from triage.inference.manifest import Figure, Manifest, ModelCard, ReferenceScores
 
 _WARNING = """**SYNTHETIC. DEMONSTRATION ONLY.** Both nets were trained on made heads and on nothing else. No figure
 below says anything about sensitivity or specificity in patients; on real scans expect false alarms and misses. The
@@ -17,6 +18,9 @@ where one head in ten bleeds, the same score means less."""
 
 _COUNTING = """Dice pooled counts all voxels of all exams together, so false outlines in exams without blood count
 against it; Dice per exam leaves out the exams that do not hold the subtype. A slice shows a subtype from 12 mm2 on."""
+
+_FAR_FROM_PATIENTS = """These are the scores of the made exams above, half of them with blood. The statistics page shows
+a site's own scores beside them. Patients are expected to differ from made heads, so no alarm is raised on that."""
 
 
 def card_text(manifest: Manifest, measured: Measured) -> str:
@@ -32,6 +36,8 @@ def card_text(manifest: Manifest, measured: Measured) -> str:
         _table(("figure", "value [95 % interval]", "n", "interval"), [_row(f) for f in measured.figures]),
         _COUNTING,
     ]
+    if measured.reference is not None:
+        parts += ["## Scores to compare with", _scores(measured.reference), _FAR_FROM_PATIENTS]
     if measured.remarks:
         parts += ["## Seen besides", "\n".join(f"- {remark}" for remark in measured.remarks)]
         parts.append("Real series carry no labels; that no blood is visible on them is a layman's reading.")
@@ -65,6 +71,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def _row(figure: Figure) -> tuple[str, str, str, str]:
     value = f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
     return figure.name, value, f"{figure.n} {figure.unit}", figure.method
+
+
+def _scores(found: ReferenceScores) -> str:
+    bins = [f"{low:g} to {high:g}" for low, high in pairwise(found.edges)]
+    rows = [(name, f"{100 * share:.1f} %") for name, share in zip(bins, found.proportions, strict=True)]
+    return _table(("final score", f"share of {found.n} exams"), rows)
 
 
 def _net(card: ModelCard) -> str:

@@ -64,6 +64,10 @@ def test_a_protocol_becomes_a_bundle_that_the_daemon_loads(built: tuple[Bundle, 
     assert "2 SYNTHETIC exams" in manifest.card.held_out
     assert {"exam AUC", "exam sensitivity", "exam specificity"} <= {f.name for f in manifest.card.figures}
     assert "SYNTHETIC" in (out / "bundle" / "card.md").read_text(encoding="utf-8")
+    reference = manifest.reference
+    assert reference is not None
+    assert (reference.synthetic, reference.data) == (True, manifest.card.held_out)
+    assert 1 <= reference.n <= 2
     assert any(line.startswith("ran 2 of 2 exams") for line in lines)
     assert sum(path.stat().st_size for path in (out / "bundle").iterdir()) < 12e6
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from triage.domain.audit import AuditAction
 from triage.domain.downtime import Heartbeat
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
+from triage.entrypoints.app import shipped_bundle
 from triage.store import audit, bundles, heartbeats, links
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -189,6 +191,26 @@ def test_the_statistics_say_what_they_are_compared_with(site: Desk, radiologist:
     assert "fewer than 500 studies" in text
     for word in ("negative predictive", "specificity is", "normal", "style="):
         assert word not in text
+
+
+def test_made_heads_are_shown_beside_the_scores_and_called_no_drift(
+    desk: Desk, radiologist: Browser, clock: Clock
+) -> None:
+    many_studies.insert(desk.db, desk.blobs, 200, now=desk.clock(), days=20.0)
+    manifest = json.loads((shipped_bundle() / "bundle.json").read_bytes())
+    with desk.db.transaction() as tx:
+        bundles.record(
+            tx, digest=many_studies.DIGEST, name="made-up", version="1.0", manifest=manifest, now=desk.clock()
+        )
+    all_beat(desk)
+    text = words(radiologist.get("/statistics").text)
+    assert "The reference of this bundle is made of SYNTHETIC heads" in text
+    assert "60 SYNTHETIC exams" in text
+    assert "Patients are expected to differ from made heads" in text
+    assert "against 60 made heads)" in text
+    shown = text[text.index("Drift of the scores") : text.index("Scanners and slice thickness")]
+    assert "drifted" not in shown
+    assert banner(radiologist) == ""
 
 
 def test_every_plot_has_a_name_a_description_and_a_table(site: Desk, radiologist: Browser) -> None:

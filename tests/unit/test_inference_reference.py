@@ -28,10 +28,20 @@ def test_it_goes_through_the_file_and_back() -> None:
 
 def test_a_manifest_without_one_stays_byte_for_byte_what_it_was() -> None:
     assert b"reference" not in format_manifest(tiny_manifest())
-    bundle = load_bundle(DEMO)
-    assert bundle.manifest.reference is None
-    assert format_manifest(bundle.manifest) == (DEMO / "bundle.json").read_bytes()
-    assert reference_on_record(json.loads(format_manifest(bundle.manifest))) is None
+    assert reference_on_record(json.loads(format_manifest(tiny_manifest()))) is None
+
+
+def test_the_one_of_the_shipped_bundle_is_of_the_made_heads_on_its_card() -> None:
+    manifest = load_bundle(DEMO).manifest
+    assert manifest.reference is not None
+    assert manifest.reference.synthetic
+    assert manifest.reference.data == manifest.card.held_out
+    assert "SYNTHETIC" in manifest.reference.data
+    sensitivity = next(figure for figure in manifest.card.figures if figure.name == "exam sensitivity")
+    specificity = next(figure for figure in manifest.card.figures if figure.name == "exam specificity")
+    suspected = sensitivity.value * sensitivity.n + (1 - specificity.value) * specificity.n
+    assert sum(manifest.reference.proportions[5:]) * manifest.reference.n == pytest.approx(suspected)
+    assert format_manifest(manifest) == (DEMO / "bundle.json").read_bytes()
 
 
 @pytest.mark.parametrize(

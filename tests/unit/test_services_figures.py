@@ -109,7 +109,7 @@ def test_a_bundle_with_a_reference_is_compared_with_it(site: Database) -> None:
     found = Ledger(site).statistics(30, NOW).scores
     assert found is not None
     assert found.expected_n == 4000
-    assert "a test set" in found.against
+    assert found.against == "the reference of the bundle"
     scores = [row.score for row in rows(site, 30) if row.score is not None]
     assert found.counts == [sum(score < 0.5 for score in scores), sum(score >= 0.5 for score in scores)]
     drift = Ledger(site).drift(NOW)
@@ -120,15 +120,19 @@ def test_a_bundle_with_a_reference_is_compared_with_it(site: Database) -> None:
 def test_a_synthetic_reference_is_called_so_and_raises_no_alarm(site: Database) -> None:
     loaded(site, {"reference": {**REFERENCE, "proportions": [0.1, 0.9], "synthetic": True}})
     found = Ledger(site).statistics(30, NOW)
-    assert found.scores is not None
-    assert found.scores.exceeded
-    assert "synthetic" in found.scores.against
+    assert found.made is not None
+    assert found.made.exceeded
+    assert "made heads" in found.made.against
+    assert found.scores is None
     assert Ledger(site).drift(NOW) is None
 
 
-def test_scores_that_move_away_from_the_site_s_beginning_raise_the_alarm(database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", [{}, {"reference": {**REFERENCE, "synthetic": True}}], ids=["none", "made heads"])
+def test_scores_that_move_away_from_the_site_s_beginning_raise_the_alarm(
+    database: Database, tmp_path: Path, manifest: dict[str, Any]
+) -> None:
     many_studies.insert(database, BlobStore(tmp_path / "blobs"), FIRST_STUDIES + 300, now=NOW, days=40.0)
-    loaded(database, {})
+    loaded(database, manifest)
     quiet = Ledger(database).drift(NOW)
     assert quiet is not None
     assert not quiet.exceeded

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from trainer.evaluate import Measured, figures
+from trainer.evaluate import Measured, figures, reference
 from trainer.exams import ExamRecord
 from trainer.report import card_text
 from triage.inference.manifest import Card, Figure, Manifest, ModelCard, Thresholds, Training
@@ -69,6 +70,19 @@ def test_pooled_dice_pays_for_false_outlines_in_exams_without_blood(by_name: dic
     assert (pooled.n, mean.n) == (20, 10)
 
 
+def test_the_reference_holds_the_scores_of_the_exams_that_a_daemon_would_have_analysed() -> None:
+    records = [record(i, True, suspected=i < 3) for i in range(12)]
+    records[0] = replace(records[0], refused="Does not look like a living head.")
+    found = reference(records, "12 SYNTHETIC exams")
+    assert found is not None
+    assert (found.n, found.data, found.synthetic) == (11, "12 SYNTHETIC exams", True)
+    assert found.proportions == pytest.approx([0, 9 / 11, *[0] * 7, 2 / 11])
+
+
+def test_exams_that_were_all_refused_make_no_reference() -> None:
+    assert reference([replace(record(1, True, suspected=True), refused="No head.")], "1 SYNTHETIC exam") is None
+
+
 def test_the_card_says_synthetic_before_any_figure_and_shows_intervals(by_name: dict[str, Figure]) -> None:
     manifest = Manifest(
         name="demo",
@@ -81,8 +95,12 @@ def test_the_card_says_synthetic_before_any_figure_and_shows_intervals(by_name: 
         provenance=Training("SYNTHETIC heads", "demo", 7, {"torch": "2"}, synthetic=True, demonstration=True),
         card=Card("nothing"),
     )
-    measured = Measured("20 SYNTHETIC exams", tuple(by_name.values()), ("Real series x, without labels: 3 slices.",))
+    remarks = ("Real series x, without labels: 3 slices.",)
+    scores = reference([record(i, True, suspected=i == 1) for i in range(4)], "20 SYNTHETIC exams")
+    measured = Measured("20 SYNTHETIC exams", tuple(by_name.values()), remarks, scores)
     text = card_text(manifest, measured)
+    assert "| 0.9 to 1 | 25.0 % |" in text
+    assert "Patients are expected to differ from made heads" in text
     assert text.index("SYNTHETIC. DEMONSTRATION ONLY.") < text.index("exam AUC")
     assert "| exam specificity | 0.900 [0.555, 0.997] | 10 exams | Clopper-Pearson |" in text
     assert "logit difference to ONNX Runtime 3.0e-05" in text

@@ -181,7 +181,7 @@ def compare_scores(
 ) -> Comparison:
     """How the scores that a bundle gave on these days compare with the shares of a reference, by bin."""
     counts = histogram(_joined(day.scores.get(bundle) for day in days), edges)
-    labels = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
+    labels = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
     return _compare(against, labels, expected, expected_n, counts)
 
 

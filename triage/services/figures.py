@@ -46,10 +46,22 @@ KEPT_SECONDS = 60.0
 
 
 class Statistics(NamedTuple):
-    """What the statistics page shows. ``as_of`` is when the stores were last looked at."""
+    """What the statistics page shows.
+
+    Attributes
+    ----------
+    scores : Comparison or None
+        With a reference that was measured on patients, or else with the first studies of this site. The banner
+        goes by this one.
+    made : Comparison or None
+        With the reference of made heads that the bundle carries: patients differ from those in any case.
+    as_of : datetime
+        When the stores were last looked at.
+    """
 
     figures: SiteFigures
     scores: Comparison | None
+    made: Comparison | None
     origins: Comparison
     bundle: str | None
     reference: ReferenceScores | None
@@ -108,40 +120,37 @@ class Ledger:
         before = self._window(first - timedelta(days=days), first - timedelta(days=1))
         bundle = bundle_in_use(tx)
         reference = reference_on_record(bundle.manifest) if bundle else None
+        scores, made = self._compared(tx, bundle, reference, window) if bundle else (None, None)
         site = site_figures(window, now - figures.start_of(first))
         origins_before = sum((day.origins for _, day in before), start=Counter[str]())
         return Statistics(
             figures=site,
-            scores=self._scores(tx, bundle, reference, window),
+            scores=scores,
+            made=made,
             origins=compare_origins(site.origins, origins_before, f"the {days} days before"),
             bundle=bundle.label if bundle else None,
             reference=reference,
             as_of=self._looked_at or now,
         )
 
-    def _scores(
-        self,
-        tx: Transaction,
-        bundle: BundleOnRecord | None,
-        reference: ReferenceScores | None,
-        window: list[tuple[date, Day]],
-    ) -> Comparison | None:
-        if bundle is None:
-            return None
-        if reference is not None:
-            against = (
-                f"the reference of the bundle ({'synthetic data: ' if reference.synthetic else ''}{reference.data})"
-            )
-            days = [day for _, day in window]
-            return compare_scores(days, bundle.label, reference.edges, reference.proportions, reference.n, against)
-        beginning = self._beginning(tx, bundle.label)
+    def _compared(
+        self, tx: Transaction, bundle: BundleOnRecord, reference: ReferenceScores | None, window: list[tuple[date, Day]]
+    ) -> tuple[Comparison | None, Comparison | None]:
+        """The scores against what may alarm, and against made heads."""
+        if reference is None:
+            return self._since_the_beginning(tx, bundle.label, window), None
+        against = "made heads, the reference of the bundle" if reference.synthetic else "the reference of the bundle"
+        days = [day for _, day in window]
+        found = compare_scores(days, bundle.label, reference.edges, reference.proportions, reference.n, against)
+        return (self._since_the_beginning(tx, bundle.label, window), found) if reference.synthetic else (found, None)
+
+    def _since_the_beginning(self, tx: Transaction, bundle: str, window: list[tuple[date, Day]]) -> Comparison | None:
+        beginning = self._beginning(tx, bundle)
         if beginning is None:
             return None
         days = [day for date_, day in window if date_ >= beginning.after]
         against = f"the first {FIRST_STUDIES} studies that this bundle analysed here"
-        return compare_scores(
-            days, bundle.label, SITE_EDGES, shares(beginning.scores, SITE_EDGES), FIRST_STUDIES, against
-        )
+        return compare_scores(days, bundle, SITE_EDGES, shares(beginning.scores, SITE_EDGES), FIRST_STUDIES, against)
 
     def _beginning(self, tx: Transaction, bundle: str) -> _Beginning | None:
         kept = self._beginnings.get(bundle)
@@ -185,8 +194,7 @@ def bundle_in_use(tx: Transaction) -> BundleOnRecord | None:
 
 
 def _alarming(found: Statistics) -> Drift | None:
-    """Synthetic heads are no yardstick for a site: against them nothing is alarming."""
-    if found.scores is None or found.scores.index is None or (found.reference and found.reference.synthetic):
+    if found.scores is None or found.scores.index is None:
         return None
     return Drift(found.scores.index, found.scores.limit)
 

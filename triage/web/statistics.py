@@ -68,7 +68,8 @@ def statistics(request: Request, desk: DeskDep, person: Reader, days: Days = Day
         opened_labels=opened_labels(),
         daily_plot=_daily_plot(found.figures),
         opened_plot=_opened_plot(found.figures),
-        score_plot=_score_plot(found.scores) if found.scores else None,
+        score_plot=_score_plot("scores", found.scores) if found.scores else None,
+        made_plot=_score_plot("made", found.made) if found.made else None,
     )
 
 
@@ -153,12 +154,12 @@ def _opened_plot(site: SiteFigures) -> Plot:
     )
 
 
-def _score_plot(scores: Comparison) -> Plot:
+def _score_plot(name: str, scores: Comparison) -> Plot:
     text = f"Share of the {scores.n} scores of this window in each bin, beside {scores.against}."
-    labels = [f"{float(label.split()[0]):g}" for label in scores.labels]
+    labels = [label.split()[0] for label in scores.labels]
     return paired_bars(
-        "scores",
-        "Scores, and what they are compared with",
+        name,
+        f"Scores, and {scores.against}",
         text,
         labels,
         ("this window", _shares(scores.counts)),
