@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.stores import logged
@@ -10,6 +12,7 @@ from triage.domain.account import Role
 from triage.domain.audit import AuditAction
 from triage.domain.errors import ConfigurationError, NotFound, StaleState
 from triage.services import people
+from triage.store import accounts
 from triage.web.desk import Desk
 
 
@@ -92,6 +95,29 @@ def test_the_last_administrator_stays(desk: Desk, how: str) -> None:
     take_away("boss")
     with pytest.raises(ConfigurationError, match="only administrator"):
         take_away("boss2")
+
+
+def test_two_administrators_cannot_take_each_other_away_at_once(desk: Desk) -> None:
+    for name in ("anna", "boss"):
+        add_user(desk, name, Role.ADMINISTRATOR)
+    answers: list[object] = []
+
+    def disable_boss() -> None:
+        try:
+            answers.append(people.disable(desk.db, "boss", by="anna", now=desk.clock()))
+        except ConfigurationError as exc:
+            answers.append(exc)
+
+    other = threading.Thread(target=disable_boss)
+    with desk.db.transaction() as tx:
+        accounts.change_user(tx, "anna", disabled_at=desk.clock())
+        other.start()
+        other.join(0.5)
+        assert answers == [], "it waits for the change that is being made"
+    other.join()
+    assert [type(answer) for answer in answers] == [ConfigurationError]
+    users, _ = people.everybody(desk.db)
+    assert [user.name for user in users if user.disabled_at is None] == ["boss"]
 
 
 def test_what_is_not_there_is_said(desk: Desk) -> None:

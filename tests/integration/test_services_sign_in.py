@@ -204,6 +204,36 @@ def test_another_password_ends_every_session(rad: Desk) -> None:
     assert isinstance(attempt(rad, password="another sentence of words"), Welcome)
 
 
+def test_a_password_that_is_changed_during_a_sign_in_with_the_former_one_stays_changed(rad: Desk) -> None:
+    """Whoever knows the former password must not bring it back by signing in at the right moment."""
+    checked, change_begun = threading.Event(), threading.Event()
+    new = "another sentence of words"
+
+    class Waiting(PasswordHasher):
+        def verify(self, *words: Any) -> Any:
+            right = super().verify(*words)
+            checked.set()
+            assert change_begun.wait(10)
+            return right
+
+    former = Passwords(Waiting(time_cost=1, memory_cost=8, parallelism=1))
+    answers: list[object] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(sign_in.sign_in(rad.db, former, "rad", PASSWORD, HERE, rad.clock()))
+    )
+    thread.start()
+    assert checked.wait(10)
+    with rad.db.transaction() as tx:
+        user = accounts.change_user(tx, "rad", password_hash=rad.passwords.hash("rad", new))
+        accounts.end_sessions(tx, user.id)
+        change_begun.set()
+        thread.join(0.5)
+    thread.join()
+    assert answers == [Refusal(0)]
+    assert isinstance(attempt(rad), Refusal)
+    assert isinstance(attempt(rad, password=new), Welcome)
+
+
 def test_a_session_ends_when_nobody_does_anything(rad: Desk, clock: Clock) -> None:
     session = enter(rad)
     clock.forward(59 * 60)

@@ -56,7 +56,7 @@ def checked_name(name: str) -> str:
     """
     name = known_as(name)
     if not NAME.fullmatch(name):
-        raise ConfigurationError("A user's name has 1 to 64 letters (a-z), digits and . _ @ - and begins with no mark.")
+        raise ConfigurationError("A name has 1 to 64 letters (a-z), digits and . _ @ - and begins with no mark.")
     if name in TAKEN:
         raise ConfigurationError(f"{name} is what the daemon calls itself in the audit log; choose another name.")
     return name
@@ -103,7 +103,7 @@ def set_role(db: Database, name: str, role: Role, *, by: str, now: datetime) -> 
     """
     name = known_as(name)
     with db.transaction() as tx:
-        former = accounts.user(tx, name)
+        former = _former(tx, name)
         accounts.change_user(tx, name, role=checked_role(role))
         _keep_an_administrator(tx, former)
         _changed(tx, by, now, {"user": name, "change": "role", "from": former.role.value, "to": role.value})
@@ -120,7 +120,7 @@ def disable(db: Database, name: str, *, by: str, now: datetime) -> None:
     """
     name = known_as(name)
     with db.transaction() as tx:
-        former = accounts.user(tx, name)
+        former = _former(tx, name)
         accounts.change_user(tx, name, disabled_at=now)
         _keep_an_administrator(tx, former)
         ended = accounts.end_sessions(tx, former.id)
@@ -176,6 +176,12 @@ def everybody(db: Database) -> tuple[list[User], list[Token]]:
     """Every account and every token, by name."""
     with db.read() as tx:
         return accounts.all_users(tx), accounts.all_tokens(tx)
+
+
+def _former(tx: Transaction, name: str) -> User:
+    """The account before a change that may take an administrator away: there is one such change at a time."""
+    accounts.all_users(tx, locked=True)
+    return accounts.user(tx, name)
 
 
 def _keep_an_administrator(tx: Transaction, former: User) -> None:

@@ -89,7 +89,8 @@ def sign_in(
             else:
                 accounts.forget_failures(tx, subject)
         accounts.forget_old(tx, now, LONGEST_SESSION)
-        accounts.change_user(tx, usable.name, password_hash=renewed)
+        if renewed != kept:
+            accounts.change_user(tx, usable.name, password_hash=renewed)
         return replace(open_session(tx, usable, address, "password", now), browser=_mark(usable.name, renewed))
 
 
@@ -115,8 +116,8 @@ def known_as(name: str) -> str:
 
 
 def _unchanged(tx: Transaction, user: User) -> bool:
-    """Whether nobody disabled the account or changed its password while it was being checked."""
-    current = accounts.find_user(tx, user.name)
+    """Whether nobody disabled the account or changed its password while it was being checked, nor does now."""
+    current = accounts.find_user(tx, user.name, locked=True)
     return current is not None and current.disabled_at is None and current.password_hash == user.password_hash
 
 

@@ -90,9 +90,10 @@ def user(tx: Transaction, name: str) -> User:
     return found
 
 
-def find_user(tx: Transaction, name: str) -> User | None:
-    """The account of a name, if there is one."""
-    row = tx.connection.execute(select(users).where(users.c.name == name)).one_or_none()
+def find_user(tx: Transaction, name: str, *, locked: bool = False) -> User | None:
+    """The account of a name, if there is one; ``locked``: nobody else changes it before this step is over."""
+    wanted = select(users).where(users.c.name == name)
+    row = tx.connection.execute(wanted.with_for_update() if locked else wanted).one_or_none()
     return None if row is None else _user(row)
 
 
@@ -102,9 +103,10 @@ def user_of_subject(tx: Transaction, subject: str) -> User | None:
     return None if row is None else _user(row)
 
 
-def all_users(tx: Transaction) -> list[User]:
-    """Every account, by name."""
-    return [_user(row) for row in tx.connection.execute(select(users).order_by(users.c.name))]
+def all_users(tx: Transaction, *, locked: bool = False) -> list[User]:
+    """Every account, by name; ``locked``: nobody else changes one before this step is over."""
+    wanted = select(users).order_by(users.c.name)
+    return [_user(row) for row in tx.connection.execute(wanted.with_for_update() if locked else wanted)]
 
 
 def change_user(tx: Transaction, name: str, **values: Any) -> User:
