@@ -119,7 +119,7 @@ def test_a_database_that_does_not_answer_is_a_banner_and_no_failure(
 def test_who_is_not_signed_in_is_told_nothing(site: Desk, anonymous: Browser, service: Browser) -> None:
     answer = anonymous.get("/banner", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/login")
-    assert service.get("/banner").status_code == 401
+    assert service.get("/banner").status_code == 403
 
 
 @pytest.mark.parametrize("path", PAGES)

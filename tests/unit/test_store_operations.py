@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stores import NOW, STUDY, analysed, at, batch, finish, queued, receive, running
+from tests.stores import NOW, STUDY, analysed, at, batch, claim, finish, queued, receive, running
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import DeliveryState, JobState
-from triage.store import deliveries, operations, worklist
+from triage.store import deliveries, jobs, operations, series, worklist
 from triage.store.db import Database
 
 LONG_AGO = NOW - timedelta(days=30)
@@ -70,6 +70,19 @@ def test_a_result_that_is_older_than_a_late_instance_does_not_count(database: Da
     with database.transaction() as tx:
         receive(tx, 2, now=at(100))
         worklist.refresh(tx, STUDY, at(100))
+    with database.read() as tx:
+        assert operations.flag_times(tx, LONG_AGO) == []
+
+
+def test_a_series_that_a_person_had_analysed_anew_says_nothing_of_how_long_a_flag_takes(database: Database) -> None:
+    job = running(database, now=at(0))
+    finish(database, job, now=at(4))
+    with database.read() as tx:
+        assert [round(one.seconds) for one in operations.flag_times(tx, LONG_AGO)] == [4]
+    with database.transaction() as tx:
+        begun = series.begin_again(tx, series.get(tx, job.series_id), why="Anew.", now=at(9000), actor="person")
+        jobs.add(tx, begun, priority=2, deadline_at=at(9000), now=at(9000))
+    finish(database, claim(database, now=at(9001)), now=at(9004))
     with database.read() as tx:
         assert operations.flag_times(tx, LONG_AGO) == []
 

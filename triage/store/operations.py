@@ -107,13 +107,15 @@ def flag_times(tx: Transaction, since: datetime) -> list[Flagged]:
     """How long results took, of the studies that came in since then.
 
     A study counts once, by the series that its row speaks of, and from the last instance of the revision that
-    the result is of; a result that is older than a late instance does not count.
+    the result is of. A result that is older than a late instance does not count, nor does one of a revision that
+    began without any: a person had the series analysed anew, long after it came in.
     """
     took = epoch_seconds(tx, results.c.created_at) - epoch_seconds(tx, series.c.last_received_at)
     same = (series.c.study_instance_uid == worklist.c.study_instance_uid) & (
         series.c.series_instance_uid == worklist.c.series_instance_uid
     )
     mine = (results.c.series_id == series.c.id) & (results.c.revision == series.c.revision)
+    came = select(instances.c.id).where(instances.c.series_id == series.c.id, instances.c.revision == series.c.revision)
     found = (
         select(took, worklist.c.status == WorklistStatus.SUSPECTED, epoch_seconds(tx, worklist.c.received_at))
         .select_from(worklist.join(series, same).join(results, mine))
@@ -121,6 +123,7 @@ def flag_times(tx: Transaction, since: datetime) -> list[Flagged]:
             worklist.c.received_at >= since,
             worklist.c.status.in_((WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED)),
             results.c.shadow.is_(False),
+            came.exists(),
         )
     )
     return [Flagged(*row) for row in tx.connection.execute(found)]
