@@ -170,6 +170,8 @@ class FitSpec:
         From this epoch on only the heads train (paper 004, Algorithm 1); 0: never.
     keep : str
         Which weights are the result.
+    clip : float
+        Gradients longer than this are shortened to it; 0: never.
     """
 
     epochs: int
@@ -181,10 +183,14 @@ class FitSpec:
     freeze_at: int = 0
     keep: Literal["best", "last"] = "best"
     precision: Literal["fp32", "bf16"] = "fp32"
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1:
             raise ValueError("fit.epochs and fit.batch are 1 or more")
+        counts = (self.steps_per_epoch, self.stop_after, self.checkpoint_every, self.freeze_at, self.clip)
+        if min(counts) < 0:
+            raise ValueError("fit.steps_per_epoch, stop_after, checkpoint_every, freeze_at and clip are 0 or more")
 
 
 @with_config(_CHECKED)
@@ -204,6 +210,9 @@ class ExperimentProtocol:
         ``binary`` (any blood), or ``subtypes``: any and the five.
     nets : tuple of NetSpec
         The paper's own first, then what it compares with.
+    labels : str
+        ``slice``: what the data set says of each slice. ``study``: a slice of which it says nothing takes what it says
+        of its study; as published where labels are per patient (paper 000), and wrong for slices without blood.
     grid : mapping
         Dotted key of this file to the values that a grid search tries on the validation part.
     remarks : tuple of str
@@ -225,6 +234,7 @@ class ExperimentProtocol:
     fit: FitSpec
     balance: BalanceSpec = field(default_factory=BalanceSpec)
     augment: AugmentSpec = field(default_factory=AugmentSpec)
+    labels: Literal["slice", "study"] = "slice"
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     threshold: float = 0.5
     remarks: tuple[str, ...] = ()
