@@ -26,13 +26,14 @@ class IdentityProvider:
     """What the provider says, and how it misbehaves when a test asks for it.
 
     ``changed`` claims replace those of the ID token, None removes one; ``signed_by`` and ``algorithm`` sign it
-    otherwise; ``described`` changes what it says of itself.
+    otherwise; ``described`` changes what it says of itself, ``published`` replaces its keys.
     """
 
     now: datetime
     person: dict[str, Any] = field(default_factory=dict)
     changed: dict[str, Any] = field(default_factory=dict)
     described: dict[str, Any] = field(default_factory=dict)
+    published: dict[str, Any] | None = None
     key: Any = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "k1"}))
     signed_by: Any = None
     algorithm: str = "RS256"
@@ -56,11 +57,12 @@ class IdentityProvider:
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/keys",
+            "end_session_endpoint": f"{self.issuer}/logout?theme=plain",
             **self.described,
         }
 
     def keys(self) -> dict[str, Any]:
-        return KeySet([self.key]).as_dict(private=False)
+        return KeySet([self.key]).as_dict(private=False) if self.published is None else self.published
 
     def token(self, authorization: str | None, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Exchange a code, once, for who has its verifier and our secret."""

@@ -200,6 +200,7 @@ def test_a_server_that_asks_for_no_password() -> None:
     ("changes", "words"),
     [
         ({"host": "mail.example", "tls": MailTls.PLAIN}, "without TLS: set mail_tls to starttls"),
+        ({"tls": MailTls.STARTTLS, "user": "triage", "password": "Schlüssel"}, "ASCII"),
         (
             {"host": "mail.example", "tls": MailTls.PLAIN, "plain_allowed": True, "user": "u", "password": "p"},
             "password is not sent",

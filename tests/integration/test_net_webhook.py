@@ -16,6 +16,7 @@ from tests.services import free_port
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ConfigurationError, DeliveryRefused, DeliveryUnconfirmed, NotFound
 from triage.net.outgoing import OutgoingInstance
+from triage.net.tls import TlsFiles
 from triage.net.webhook import Webhook, encode_webhook, send
 
 SECRET = b"a secret of the site"
@@ -260,3 +261,16 @@ def test_the_secret_and_the_path_are_not_shown():
 
     assert SECRET.decode() not in repr(webhook)
     assert "token" not in str(webhook) + repr(webhook)
+
+
+def test_an_authority_that_the_machine_trusts_is_trusted(tmp_path, monkeypatch):
+    """The site adds its own to the system's; ``SSL_CERT_FILE`` is where OpenSSL looks for those."""
+    authority = Authority.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    receiver = Receiver()
+    with receiving(receiver, tls=TlsFiles(None, *authority.issue("127.0.0.1")).server_context()) as url:
+        assert send(Webhook(url, SECRET), [message(BODY)])[0].error is None
+        monkeypatch.setenv("SSL_CERT_FILE", str(Authority.make(tmp_path, "stranger").ca_file))
+        (refused,) = send(Webhook(url, SECRET), [message(BODY)])
+    assert "is not trusted" in str(refused.error)
+    assert len(receiver.posted) == 1

@@ -162,6 +162,15 @@ def test_nobody_is_signed_in_by_a_form_of_another_site(rad: Desk, anonymous: Bro
     assert logged(rad.db, AuditAction.LOGIN) == []
 
 
+def test_a_form_that_was_opened_earlier_is_still_good(rad: Desk, anonymous: Browser) -> None:
+    """A browser that starts with several of our pages opens as many forms."""
+    first, second = form_token(anonymous), form_token(anonymous)
+    assert first == second
+    answer = anonymous.post("/login", data={"name": "rad", "password": PASSWORD, "csrf_token": first})
+    assert answer.status_code == 303
+    assert form_token(Browser(anonymous.app)) != first, "another browser's is another one"  # type: ignore[arg-type]
+
+
 # Where to go afterwards
 
 
@@ -176,6 +185,12 @@ def test_the_login_never_leads_to_another_site(rad: Desk, anonymous: Browser, wa
     answer = log_in(anonymous, next_page=wanted)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert anonymous.get(f"/login?next={quote(wanted)}").headers["location"] == "/"
+
+
+def test_a_page_whose_address_is_too_long_to_be_carried_is_not_returned_to(rad: Desk, anonymous: Browser) -> None:
+    sent_away = anonymous.get(f"/?q={'x' * 3000}")
+    assert anonymous.get(sent_away.headers["location"]).status_code == 200
+    assert log_in(anonymous, next_page="/?q=" + "ä" * 400).headers["location"] == "/"
 
 
 # Brute force
@@ -205,6 +220,16 @@ def test_a_stranger_who_keeps_failing_keeps_nobody_out(rad: Desk, anonymous: Bro
     for _ in range(FREE_BY_NAME):
         guess = log_in(anonymous, password="wrong")
     assert guess.status_code == 429, "the known browser may not guess either"
+
+
+def test_a_stranger_who_keeps_failing_does_not_keep_me_from_changing_my_password(
+    rad: Desk, anonymous: Browser, app: FastAPI
+) -> None:
+    log_in(anonymous)
+    for _ in range(FREE_BY_NAME):
+        log_in(Browser(app, address="198.51.100.9"), "rad", "wrong")
+    changed = anonymous.post("/password", data={"current": PASSWORD, "new": "another sentence of words"})
+    assert (changed.status_code, changed.headers["location"]) == (303, "/")
 
 
 def test_a_browser_is_known_for_its_name_and_until_the_password_changes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,15 +14,18 @@ from joserfc.jwk import RSAKey
 from tests.identity import CLIENT_ID, SECRET, IdentityProvider, identity_provider, shared_secret_key
 from tests.services import free_port
 from tests.stores import logged
-from tests.web import Browser, Clock, add_user, make_desk
+from tests.web import PASSWORD, Browser, Clock, add_user, make_desk
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction
-from triage.net.oidc import Provider
+from triage.domain.lockout import FREE_BY_ADDRESS
+from triage.net.oidc import CLOCK_SKEW_SECONDS, Provider
 from triage.services import people
+from triage.services.sign_in import NOBODY, Refusal
+from triage.services.sign_in import sign_in as sign_in_with_password
 from triage.services.vouched import RoleRule
 from triage.store.db import Database
 from triage.web.app import make_app
-from triage.web.desk import Desk
+from triage.web.desk import Desk, WebOptions
 
 ROLES = {"neuroradiology": Role.RADIOLOGIST, "pacs-admins": Role.ADMINISTRATOR}
 JANE = {"preferred_username": "J.Reader", "groups": ["staff", "neuroradiology"]}
@@ -137,6 +141,60 @@ def test_a_token_is_too_old_when_it_has_expired(browser: Browser, provider: Iden
     assert sign_in(browser, provider).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("expires", "issued", "status"),
+    [
+        (-CLOCK_SKEW_SECONDS + 1, -300, 303),
+        (-CLOCK_SKEW_SECONDS - 1, -300, 403),
+        (300, CLOCK_SKEW_SECONDS, 303),
+        (300, CLOCK_SKEW_SECONDS + 1, 403),
+    ],
+)
+def test_clocks_may_differ_by_a_minute(
+    browser: Browser, provider: IdentityProvider, clock: Clock, expires: int, issued: int, status: int
+) -> None:
+    now = int(clock().timestamp())
+    provider.changed = {"exp": now + expires, "iat": now + issued}
+    assert sign_in(browser, provider).status_code == status
+
+
+@pytest.mark.parametrize(
+    "published", [{}, {"keys": []}, {"keys": None}, {"keys": "x"}, {"keys": [7, {"kty": "unheard of"}]}], ids=str
+)
+def test_a_provider_without_usable_keys_is_one_sentence(
+    desk: Desk, browser: Browser, provider: IdentityProvider, published: dict[str, Any]
+) -> None:
+    provider.published = published
+    answer = sign_in(browser, provider)
+    assert answer.status_code == 403
+    assert "does not hold" in answer.text
+    assert names(desk) == []
+
+
+def test_keys_that_we_do_not_know_do_no_harm_beside_one_that_we_do(
+    browser: Browser, provider: IdentityProvider
+) -> None:
+    other = {"kty": "unheard of", "kid": "k0"}
+    for_encryption = {**RSAKey.generate_key(2048, {"kid": "k2", "use": "enc"}).as_dict(private=False)}
+    provider.published = {"keys": [other, for_encryption, *provider.keys()["keys"]]}
+    assert sign_in(browser, provider).status_code == 303
+
+
+def test_an_answer_that_does_not_hold_is_in_the_audit_log_but_does_not_fill_it(
+    desk: Desk, browser: Browser, provider: IdentityProvider
+) -> None:
+    provider.changed = {"aud": "another-application"}
+    assert sign_in(browser, provider).status_code == 403
+    (failed,) = logged(desk.db, AuditAction.LOGIN_FAILED)
+    assert (failed.event.actor, failed.event.detail["address"]) == (NOBODY, "192.0.2.7")
+    assert "does not hold" in str(failed.event.detail["why"])
+    for _ in range(3 * FREE_BY_ADDRESS):
+        browser.get("/oidc/callback?code=x&state=y")
+    assert len(refusals(desk)) == FREE_BY_ADDRESS
+    provider.changed = {}
+    assert sign_in(browser, provider).status_code == 303, "nobody is kept out by it"
+
+
 def test_an_answer_to_another_browsers_question_is_refused(
     desk: Desk, browser: Browser, provider: IdentityProvider
 ) -> None:
@@ -231,9 +289,83 @@ def test_a_disabled_account_stays_out(desk: Desk, browser: Browser, provider: Id
     assert refusals(desk) == ["the account is disabled"]
 
 
-def test_such_an_account_has_no_password_to_guess(desk: Desk, browser: Browser, provider: IdentityProvider) -> None:
+def test_such_an_account_has_no_password_to_guess_or_to_change(
+    desk: Desk, browser: Browser, provider: IdentityProvider
+) -> None:
     sign_in(browser, provider)
-    assert not desk.passwords.right(None, "")
+    for guess in ("", "None", "null"):
+        answer = sign_in_with_password(desk.db, desk.passwords, "j.reader", guess, "198.51.100.1", desk.clock())
+        assert isinstance(answer, Refusal)
+    shown = browser.get("/password")
+    assert shown.status_code == 200
+    assert "You sign in with the hospital's account" in shown.text
+    assert 'name="current"' not in shown.text
+    before = len(refusals(desk))
+    sent = browser.post("/password", data={"current": "x", "new": "a sentence of other words"})
+    assert sent.status_code == 409
+    assert 'name="current"' not in sent.text
+    assert len(refusals(desk)) == before, "it is no guess"
+    assert browser.get("/password").status_code == 200, "and ends no session"
+
+
+def test_a_password_that_the_administrator_gives_is_a_second_way_in(
+    desk: Desk, browser: Browser, provider: IdentityProvider
+) -> None:
+    sign_in(browser, provider)
+    people.set_password(desk.db, desk.passwords, "j.reader", PASSWORD, by="boss", now=desk.clock())
+    assert browser.get("/password").status_code == 303, "the session ended with the change"
+    assert sign_in(browser, provider).status_code == 303
+    assert 'name="current"' in browser.get("/password").text
+    assert len(names(desk)) == 1
+
+
+def test_a_local_account_of_the_same_name_is_not_taken_over(
+    desk: Desk, browser: Browser, provider: IdentityProvider
+) -> None:
+    add_user(desk, "j.reader", Role.ADMINISTRATOR)
+    answer = sign_in(browser, provider)
+    assert answer.status_code == 403
+    assert "there is another account j.reader here" in answer.text
+    assert "sign in with its password, or ask the administrator" in answer.text
+    assert "triage" not in browser.cookies
+    ((account,), _) = people.everybody(desk.db)
+    assert (account.subject, account.role) == (None, Role.ADMINISTRATOR)
+    sign_in(browser, provider)
+    assert len(refusals(desk)) == 2
+
+
+def test_another_subject_of_the_same_name_is_somebody_else(
+    desk: Desk, browser: Browser, provider: IdentityProvider
+) -> None:
+    sign_in(browser, provider)
+    provider.changed = {"sub": "subject-2"}
+    assert sign_in(Browser(browser.app), provider).status_code == 403  # type: ignore[arg-type]
+    ((account,), _) = people.everybody(desk.db)
+    assert account.subject == f"{provider.issuer} subject-1"
+
+
+# Signing out
+
+
+def test_signing_out_ends_our_session_and_shows_the_way_to_end_the_providers(
+    desk: Desk, browser: Browser, provider: IdentityProvider
+) -> None:
+    sign_in(browser, provider)
+    session = browser.cookies["triage"]
+    assert browser.post("/logout").headers["location"] == "/login"
+    browser.cookies.set("triage", session)
+    assert browser.get("/password").status_code == 303
+    assert 'href="/oidc/logout"' in browser.get("/login").text
+    sent = browser.get("/oidc/logout")
+    assert sent.status_code == 303
+    assert sent.headers["location"] == f"{provider.issuer}/logout?theme=plain&client_id={CLIENT_ID}"
+
+
+def test_a_provider_that_ends_no_sessions_is_one_sentence(browser: Browser, provider: IdentityProvider) -> None:
+    provider.described = {"end_session_endpoint": None}
+    answer = browser.get("/oidc/logout")
+    assert answer.status_code == 403
+    assert "does not say where its end_session_endpoint is" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -261,6 +393,16 @@ def test_a_provider_that_is_down_is_one_sentence(database: Database, tmp_path: P
     assert "does not answer" in answer.text
 
 
+def test_a_provider_that_goes_down_meanwhile_is_one_sentence(desk: Desk, tmp_path: Path, clock: Clock) -> None:
+    with identity_provider(clock(), person=dict(JANE)) as provider:
+        browser = Browser(make_app(replace(desk, options=WebOptions(**trusting(provider, tmp_path)))))
+        back = provider.authorize(browser.get("/oidc/login").headers["location"])
+    answer = browser.get(back)
+    assert answer.status_code == 403
+    assert "does not answer" in answer.text
+    assert names(desk) == []
+
+
 def test_a_secret_that_cannot_be_read_is_one_sentence(
     database: Database, tmp_path: Path, clock: Clock, provider: IdentityProvider
 ) -> None:
@@ -274,7 +416,8 @@ def test_without_a_provider_there_is_no_such_page(database: Database, tmp_path: 
     browser = Browser(make_app(make_desk(database, tmp_path)))
     assert browser.get("/oidc/login").status_code == 404
     assert browser.get("/oidc/callback").status_code == 404
-    assert "hospital's account" not in browser.get("/login").text
+    assert browser.get("/oidc/logout").status_code == 404
+    assert "/oidc/" not in browser.get("/login").text
 
 
 def test_the_most_that_several_groups_allow() -> None:

@@ -61,6 +61,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("POST", "/login"): Rule(PUBLIC, 403),
     ("GET", "/oidc/login"): Rule(PUBLIC, 404),
     ("GET", "/oidc/callback"): Rule(PUBLIC, 404),
+    ("GET", "/oidc/logout"): Rule(PUBLIC, 404),
     ("POST", "/logout"): Rule(READERS, 303),
     ("GET", "/password"): Rule(READERS),
     ("POST", "/password"): Rule(READERS, 403, form={"current": "wrong", "new": "a sentence of other words"}),

@@ -56,6 +56,19 @@ def test_behind_a_proxy_with_tls_cookies_are_secure() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("https://triage.example:443", "https://triage.example"),
+        ("http://localhost:80/", "http://localhost"),
+        ("https://triage.example:80", "https://triage.example:80"),
+        ("https://triage.example:8443", "https://triage.example:8443"),
+    ],
+)
+def test_the_usual_port_is_left_out_as_browsers_do(written: str, meant: str) -> None:
+    assert WebSettings(public_url=written).public_url == meant
+
+
+@pytest.mark.parametrize(
     ("values", "named"),
     [
         ({"tls_certificate": Path("c.pem")}, "go together"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import TypedDict
 
 import click
 
@@ -15,6 +17,7 @@ from triage.services import people
 from triage.services.passwords import LONGEST, Passwords
 from triage.settings import read_settings
 from triage.store.accounts import Token, User
+from triage.store.db import Database
 
 ROLE = click.Choice([role.value for role in people.USER_ROLES])
 FROM_STDIN = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -33,10 +36,9 @@ def user() -> None:
 @click.pass_obj
 def user_add(config: Path | None, name: str, role: str, password_stdin: bool) -> None:
     """Make an account; its password is asked for."""
-    app = build(read_settings(config))
+    db, signed = _opened(config)
     checked = people.checked_name(name)
-    password = _password(password_stdin)
-    made = people.add_user(app.db, Passwords(), checked, Role(role), password, by=getpass.getuser(), now=utc_now())
+    made = people.add_user(db, Passwords(), checked, Role(role), _password(password_stdin), **signed)
     click.echo(f"{made.name} may sign in as {made.role.value}.")
 
 
@@ -61,8 +63,8 @@ def user_list(config: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def user_password(config: Path | None, name: str, password_stdin: bool) -> None:
     """Give an account another password, and end its sessions."""
-    app = build(read_settings(config))
-    people.set_password(app.db, Passwords(), name, _password(password_stdin), by=getpass.getuser(), now=utc_now())
+    db, signed = _opened(config)
+    people.set_password(db, Passwords(), name, _password(password_stdin), **signed)
     click.echo(f"{name} has another password; sessions with the old one are ended.")
 
 
@@ -72,8 +74,8 @@ def user_password(config: Path | None, name: str, password_stdin: bool) -> None:
 @click.pass_obj
 def user_role(config: Path | None, name: str, role: str) -> None:
     """Change what an account may do."""
-    app = build(read_settings(config))
-    people.set_role(app.db, name, Role(role), by=getpass.getuser(), now=utc_now())
+    db, signed = _opened(config)
+    people.set_role(db, name, Role(role), **signed)
     click.echo(f"{name} is {role} now.")
 
 
@@ -82,8 +84,8 @@ def user_role(config: Path | None, name: str, role: str) -> None:
 @click.pass_obj
 def user_disable(config: Path | None, name: str) -> None:
     """Let an account in no more, at once. It stays on record: the audit log names it."""
-    app = build(read_settings(config))
-    people.disable(app.db, name, by=getpass.getuser(), now=utc_now())
+    db, signed = _opened(config)
+    people.disable(db, name, **signed)
     click.echo(f"{name} may not sign in any more.")
 
 
@@ -92,8 +94,8 @@ def user_disable(config: Path | None, name: str) -> None:
 @click.pass_obj
 def user_enable(config: Path | None, name: str) -> None:
     """Let a disabled account in again."""
-    app = build(read_settings(config))
-    people.enable(app.db, name, by=getpass.getuser(), now=utc_now())
+    db, signed = _opened(config)
+    people.enable(db, name, **signed)
     click.echo(f"{name} may sign in again.")
 
 
@@ -107,8 +109,8 @@ def token() -> None:
 @click.pass_obj
 def token_add(config: Path | None, name: str) -> None:
     """Make a token and print it; it is shown this once."""
-    app = build(read_settings(config))
-    value = people.add_token(app.db, name, by=getpass.getuser(), now=utc_now())
+    db, signed = _opened(config)
+    value = people.add_token(db, name, **signed)
     click.echo("Send it as Authorization: Bearer TOKEN. It is shown only now:", err=True)
     click.echo(value)
 
@@ -131,9 +133,20 @@ def token_list(config: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def token_revoke(config: Path | None, name: str) -> None:
     """Make a token worthless, at once."""
-    app = build(read_settings(config))
-    people.revoke_token(app.db, name, by=getpass.getuser(), now=utc_now())
+    db, signed = _opened(config)
+    people.revoke_token(db, name, **signed)
     click.echo(f"The token {name} is worthless now.")
+
+
+class _Signed(TypedDict):
+    """Who makes a change on this machine, and when: what the audit log says of it."""
+
+    by: str
+    now: datetime
+
+
+def _opened(config: Path | None) -> tuple[Database, _Signed]:
+    return build(read_settings(config)).db, {"by": getpass.getuser(), "now": utc_now()}
 
 
 def _password(from_stdin: bool) -> str:

@@ -6,7 +6,6 @@ Nothing is remembered between the two steps: the browser carries the `Challenge`
 from __future__ import annotations
 
 import secrets
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
+from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
@@ -78,6 +78,21 @@ def authorization_url(provider: Provider, challenge: Challenge) -> str:
         code_challenge=create_s256_code_challenge(challenge.verifier),
         code_challenge_method="S256",
     )
+    return url
+
+
+def sign_out_url(provider: Provider) -> str:
+    """Where a browser ends its session at the provider (OpenID Connect RP-Initiated Logout 1.0).
+
+    Raises
+    ------
+    SignInRefused
+        The provider does not answer, or has no such place.
+    """
+    with _client(provider) as client:
+        endpoint = _endpoint(_described(provider, client), "end_session_endpoint", provider)
+    # No post_logout_redirect_uri: a provider that does not know it would refuse, and end nothing.
+    url: str = add_params_to_uri(endpoint, [("client_id", provider.client_id)])
     return url
 
 
@@ -185,9 +200,8 @@ def _asked(client: httpx.Client, method: str, url: str, provider: Provider, **ho
 
 
 def _client(provider: Provider) -> httpx.Client:
-    verify: ssl.SSLContext | bool = True
-    if provider.ca_file is not None:
-        verify = TlsFiles(ca_file=provider.ca_file).client_context()
+    # Not httpx's own choice of authorities, which a site cannot add to.
+    verify = TlsFiles(ca_file=provider.ca_file).client_context()
     # A proxy named in the environment would see who signs in.
     return httpx.Client(verify=verify, timeout=provider.timeout_seconds, follow_redirects=False, trust_env=False)
 

@@ -77,6 +77,9 @@ class MailServer:
                 raise ConfigurationError(f"{exc}.") from exc
         if bool(self.user) is not bool(self.password):
             raise ConfigurationError(f"user and password of {self} go together; one of them is missing or empty.")
+        if not (self.user + self.password).isascii():
+            # smtplib sends nothing else, whatever the server would take.
+            raise ConfigurationError(f"user and password of {self} must be plain letters, digits and marks (ASCII).")
         if self.tls is MailTls.PLAIN and not is_loopback(self.host):
             if self.user:
                 raise ConfigurationError(f"A password is not sent to {self} without TLS: set mail_tls.")

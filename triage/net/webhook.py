@@ -30,6 +30,7 @@ from triage.domain.finding import SUBTYPES
 from triage.domain.notice import Demographics, Notice
 from triage.net.callers import is_loopback
 from triage.net.outgoing import OutgoingInstance, SendOutcome
+from triage.net.tls import TlsFiles
 
 SIGNATURE: Final = "X-Triage-Signature"
 IDEMPOTENCY: Final = "Idempotency-Key"
@@ -102,7 +103,8 @@ def send(
     2xx is accepted, a redirection and 4xx are refused for good, but for 408, 425 and 429; those, 5xx and
     silence are tried again. ``clock`` gives the Unix time that the signature carries.
     """
-    verify = webhook.tls if webhook.tls is not None else True
+    # Not httpx's own choice of authorities, which a site cannot add to.
+    verify = webhook.tls if webhook.tls is not None else TlsFiles().client_context()
     # A proxy named in the environment would see what was meant for the receiver alone.
     with httpx.Client(verify=verify, timeout=timeout_seconds, follow_redirects=False, trust_env=False) as client:
         return [_post(webhook, client, item, clock) for item in instances]

@@ -172,6 +172,12 @@ def revoke_token(db: Database, name: str, *, by: str, now: datetime) -> None:
         _changed(tx, by, now, {"token": known_as(name), "change": "revoked"})
 
 
+def has_password(db: Database, name: str) -> bool:
+    """Whether a user can sign in with a password; otherwise the identity provider is the only way."""
+    with db.read() as tx:
+        return accounts.user(tx, name).password_hash is not None
+
+
 def everybody(db: Database) -> tuple[list[User], list[Token]]:
     """Every account and every token, by name."""
     with db.read() as tx:

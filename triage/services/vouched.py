@@ -10,8 +10,9 @@ from typing import Any
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import ConfigurationError, SignInRefused
+from triage.domain.lockout import FREE_BY_ADDRESS
 from triage.services.people import checked_name
-from triage.services.sign_in import Welcome, login_failed, open_session
+from triage.services.sign_in import NOBODY, Welcome, login_failed, open_session
 from triage.store import accounts
 from triage.store.accounts import User
 from triage.store.db import Database, Transaction
@@ -57,6 +58,13 @@ def sign_in_vouched(
     raise SignInRefused(f"You are not let in: {why}.")
 
 
+def not_vouched(db: Database, address: str, why: str, now: datetime) -> None:
+    """Record an answer of the provider that does not hold; not every one, or a stranger could fill the log."""
+    with db.transaction() as tx:
+        if accounts.count_attempt(tx, f"vouched:{address}", FREE_BY_ADDRESS, now) == 0:
+            tx.audit(login_failed(NOBODY, address, why, 0, now))
+
+
 def _obstacle(
     tx: Transaction, rule: RoleRule, user: User | None, role: Role | None, claims: Mapping[str, Any]
 ) -> str | None:
@@ -71,7 +79,10 @@ def _obstacle(
     except ConfigurationError:
         return f"your claim {rule.name_claim} is no name that an account can have"
     if accounts.find_user(tx, name) is not None:
-        return "there is another account of your name"
+        return (
+            f"there is another account {name} here, which this way of signing in does not take over; "
+            "sign in with its password, or ask the administrator"
+        )
     return None
 
 

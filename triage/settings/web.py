@@ -70,7 +70,8 @@ class WebSettings(Group):
         parts = urlsplit(value)
         if value and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/")):
             raise ValueError("public_url is https://name or https://name:port, without a path")
-        return value.rstrip("/").lower()
+        # Browsers leave the usual port out of what they ask for.
+        return value.rstrip("/").lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, ""))
 
     @field_validator("trusted_proxies")
     @classmethod

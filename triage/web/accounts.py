@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -13,7 +14,7 @@ from triage.services import people, sign_in
 from triage.services.sign_in import Refusal
 from triage.web.access import Administrator, Reader, client_address
 from triage.web.desk import Desk, DeskDep
-from triage.web.login import WRONG, welcome
+from triage.web.login import WRONG, known_browser, welcome
 from triage.web.page import duration, page
 
 router = APIRouter()
@@ -37,51 +38,40 @@ def add_user(
     request: Request, desk: DeskDep, person: Administrator, name: Name, role: Chosen, password: Secret
 ) -> Response:
     """Make an account."""
-    try:
-        people.add_user(desk.db, desk.passwords, name, role, password, by=person.name, now=desk.clock())
-    except REFUSALS as exc:
-        return _show(request, desk, person, refused=exc)
-    return _back()
+    by, now = person.name, desk.clock()
+    return _changed(
+        request, desk, person, lambda: people.add_user(desk.db, desk.passwords, name, role, password, by=by, now=now)
+    )
 
 
 @router.post("/accounts/users/{name}/role")
 def set_role(request: Request, desk: DeskDep, person: Administrator, name: str, role: Chosen) -> Response:
     """Make a user something else."""
-    try:
-        people.set_role(desk.db, name, role, by=person.name, now=desk.clock())
-    except REFUSALS as exc:
-        return _show(request, desk, person, refused=exc)
-    return _back()
+    by, now = person.name, desk.clock()
+    return _changed(request, desk, person, lambda: people.set_role(desk.db, name, role, by=by, now=now))
 
 
 @router.post("/accounts/users/{name}/password")
 def set_password(request: Request, desk: DeskDep, person: Administrator, name: str, password: Secret) -> Response:
     """Give a user another password."""
-    try:
-        people.set_password(desk.db, desk.passwords, name, password, by=person.name, now=desk.clock())
-    except REFUSALS as exc:
-        return _show(request, desk, person, refused=exc)
-    return _back()
+    by, now = person.name, desk.clock()
+    return _changed(
+        request, desk, person, lambda: people.set_password(desk.db, desk.passwords, name, password, by=by, now=now)
+    )
 
 
 @router.post("/accounts/users/{name}/disable")
 def disable(request: Request, desk: DeskDep, person: Administrator, name: str) -> Response:
     """Let a user in no more."""
-    try:
-        people.disable(desk.db, name, by=person.name, now=desk.clock())
-    except REFUSALS as exc:
-        return _show(request, desk, person, refused=exc)
-    return _back()
+    by, now = person.name, desk.clock()
+    return _changed(request, desk, person, lambda: people.disable(desk.db, name, by=by, now=now))
 
 
 @router.post("/accounts/users/{name}/enable")
 def enable(request: Request, desk: DeskDep, person: Administrator, name: str) -> Response:
     """Let a user in again."""
-    try:
-        people.enable(desk.db, name, by=person.name, now=desk.clock())
-    except REFUSALS as exc:
-        return _show(request, desk, person, refused=exc)
-    return _back()
+    by, now = person.name, desk.clock()
+    return _changed(request, desk, person, lambda: people.enable(desk.db, name, by=by, now=now))
 
 
 @router.post("/accounts/tokens")
@@ -97,32 +87,31 @@ def add_token(request: Request, desk: DeskDep, person: Administrator, name: Name
 @router.post("/accounts/tokens/{name}/revoke")
 def revoke_token(request: Request, desk: DeskDep, person: Administrator, name: str) -> Response:
     """Make a token worthless."""
-    try:
-        people.revoke_token(desk.db, name, by=person.name, now=desk.clock())
-    except REFUSALS as exc:
-        return _show(request, desk, person, refused=exc)
-    return _back()
+    by, now = person.name, desk.clock()
+    return _changed(request, desk, person, lambda: people.revoke_token(desk.db, name, by=by, now=now))
 
 
 @router.get("/password")
-def password_form(request: Request, person: Reader) -> Response:
+def password_form(request: Request, desk: DeskDep, person: Reader) -> Response:
     """Show the form for one's own password."""
-    return page(request, "password.html", person, told="")
+    return _show_password(request, desk, person)
 
 
 @router.post("/password")
 def change_password(request: Request, desk: DeskDep, person: Reader, current: Secret, new: Secret) -> Response:
     """Change one's own password; every other session of this user ends."""
-    address, now = client_address(request), desk.clock()
-    known = sign_in.sign_in(desk.db, desk.passwords, person.name, current, address, now)
+    if not people.has_password(desk.db, person.name):
+        return _show_password(request, desk, person, status_code=409)
+    address, browser, now = client_address(request), known_browser(request, desk), desk.clock()
+    known = sign_in.sign_in(desk.db, desk.passwords, person.name, current, address, now, browser=browser)
     if isinstance(known, Refusal):
         wait = f" Please wait {duration(known.wait_seconds)}." if known.wait_seconds else ""
-        return page(request, "password.html", person, status_code=403, told=f"{WRONG}{wait}")
+        return _show_password(request, desk, person, f"{WRONG}{wait}", 403)
     try:
         people.set_password(desk.db, desk.passwords, person.name, new, by=person.name, now=now)
     except ConfigurationError as exc:
         sign_in.end_unseen(desk.db, known.session)
-        return page(request, "password.html", person, status_code=400, told=str(exc))
+        return _show_password(request, desk, person, str(exc), 400)
     again = sign_in.sign_in(desk.db, desk.passwords, person.name, new, address, now)
     if isinstance(again, Refusal):
         return RedirectResponse("/login", 303)
@@ -146,6 +135,15 @@ def _show(
     )
 
 
-def _back() -> Response:
-    """To the page itself, so that reloading it does nothing again."""
+def _changed(request: Request, desk: Desk, person: Person, change: Callable[[], object]) -> Response:
+    """Make a change, and go back to the page itself, so that reloading it does nothing again."""
+    try:
+        change()
+    except REFUSALS as exc:
+        return _show(request, desk, person, refused=exc)
     return RedirectResponse("/accounts", 303)
+
+
+def _show_password(request: Request, desk: Desk, person: Person, told: str = "", status_code: int = 200) -> Response:
+    has_password = people.has_password(desk.db, person.name)
+    return page(request, "password.html", person, status_code=status_code, told=told, has_password=has_password)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import secrets
 from dataclasses import asdict
 from typing import Annotated, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from triage.domain.account import Person
 from triage.domain.errors import NotFound, SignInRefused
-from triage.net.oidc import Challenge, Provider, authorization_url, claims
+from triage.net.oidc import Challenge, Provider, authorization_url, claims, sign_out_url
 from triage.services import sign_in
 from triage.services.sign_in import Refusal, Welcome
-from triage.services.vouched import sign_in_vouched
+from triage.services.vouched import not_vouched, sign_in_vouched
 from triage.web.access import Reader, client_address, csrf_token, session_cookie, session_value, signed_in
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import duration, page
@@ -28,11 +27,15 @@ OIDC_SECONDS: Final = 600
 """How long one may take at the identity provider."""
 KNOWN_SECONDS: Final = 180 * 24 * 3600
 """How long a browser is known after somebody signed in with it."""
+LONGEST_NEXT: Final = 1000
+"""Of an address to go to afterwards: a longer one would not fit into a cookie."""
 
 
 def safe_next(wanted: str) -> str:
     """A path on this server to go to after the login; anything else becomes the worklist."""
     if not wanted.startswith("/") or wanted.startswith("//") or "\\" in wanted or not wanted.isprintable():
+        return "/"
+    if len(quote(wanted)) > LONGEST_NEXT:
         return "/"
     return wanted
 
@@ -43,6 +46,11 @@ def _form_cookie(desk: Desk) -> str:
 
 def _browser_cookie(desk: Desk) -> str:
     return "__Host-triage-known" if desk.options.secure else "triage-known"
+
+
+def known_browser(request: Request, desk: Desk) -> str:
+    """What proves that somebody has signed in with this browser before; empty without it."""
+    return request.cookies.get(_browser_cookie(desk), "")
 
 
 @router.get("/login")
@@ -65,7 +73,7 @@ def login(
     """Check name and password; a right pair opens a new session, whatever cookie the browser had."""
     if not _form_is_ours(request, desk, csrf_token):
         return _show_form(request, desk, next, STALE, 403)
-    address, browser = client_address(request), request.cookies.get(_browser_cookie(desk), "")
+    address, browser = client_address(request), known_browser(request, desk)
     answer = sign_in.sign_in(desk.db, desk.passwords, name, password, address, desk.clock(), browser=browser)
     if isinstance(answer, Refusal):
         told = f"{WRONG} Please wait {duration(answer.wait_seconds)}." if answer.wait_seconds else WRONG
@@ -123,16 +131,29 @@ def oidc_login(request: Request, desk: DeskDep, next: str = "/") -> Response:  #
 def oidc_callback(request: Request, desk: DeskDep) -> Response:
     """Let in whom the identity provider vouches for."""
     provider = _provider(desk)
-    carried = dict(parse_qsl(request.cookies.get(_oidc_cookie(desk), "")))
-    if not {"state", "nonce", "verifier"} <= carried.keys():
-        raise SignInRefused("This sign-in took too long, or began in another browser; please begin again.")
-    challenge = Challenge(carried["state"], carried["nonce"], carried["verifier"])
-    told = claims(provider, challenge, dict(request.query_params), desk.clock())
     address, now = client_address(request), desk.clock()
+    carried = dict(parse_qsl(request.cookies.get(_oidc_cookie(desk), "")))
+    try:
+        told = claims(provider, _challenge(carried), dict(request.query_params), now)
+    except SignInRefused as exc:
+        not_vouched(desk.db, address, str(exc), now)
+        raise
     let_in = sign_in_vouched(desk.db, desk.options.oidc_roles, provider.issuer, told, address, now)
     answer = welcome(request, desk, let_in, carried.get("next", "/"))
     answer.delete_cookie(_oidc_cookie(desk), path="/", httponly=True, samesite="lax", secure=desk.options.secure)
     return answer
+
+
+@router.get("/oidc/logout")
+def oidc_logout(desk: DeskDep) -> Response:
+    """Send the browser to where it ends its session at the identity provider, which outlives ours."""
+    return RedirectResponse(sign_out_url(_provider(desk)), 303)
+
+
+def _challenge(carried: dict[str, str]) -> Challenge:
+    if not {"state", "nonce", "verifier"} <= carried.keys():
+        raise SignInRefused("This sign-in took too long, or began in another browser; please begin again.")
+    return Challenge(carried["state"], carried["nonce"], carried["verifier"])
 
 
 def _provider(desk: Desk) -> Provider:
@@ -160,13 +181,15 @@ def _form_is_ours(request: Request, desk: Desk, brought: str) -> bool:
 
 
 def _show_form(request: Request, desk: Desk, wanted: str, told: str = "", status_code: int = 200) -> Response:
-    """Render the form with a token of its own: before the login there is no session to make one from."""
-    person: Person | None = None
-    value = secrets.token_urlsafe(32)
+    """Render the form with a token of its own: before the login there is no session to make one from.
+
+    Every open form of a browser has the same token: one that is opened later leaves the others good.
+    """
+    value = request.cookies.get(_form_cookie(desk)) or secrets.token_urlsafe(32)
     shown = page(
         request,
         "login.html",
-        person,
+        None,
         status_code=status_code,
         form_token=csrf_token(value),
         wanted=safe_next(wanted),

@@ -74,4 +74,4 @@ def _too_large(headers: Headers) -> bool:
     if "transfer-encoding" in headers:
         return True
     length = headers.get("content-length", "0")
-    return not length.isdigit() or int(length) > LARGEST_BODY
+    return not length.isdecimal() or int(length) > LARGEST_BODY
