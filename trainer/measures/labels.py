@@ -1,0 +1,93 @@
+"""How well slices and scans are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.measures.bootstrap import clusters_of
+from trainer.measures.measure import Level, Measure, Population
+from trainer.measures.weighted import (
+    Counts,
+    auc_of,
+    calibration_error_of,
+    counts,
+    log_loss_of,
+)
+from trainer.metrics import Flags, Numbers
+
+SHARES: tuple[tuple[str, Callable[[Counts], float]], ...] = (
+    ("accuracy", lambda c: c.accuracy),
+    ("sensitivity", lambda c: c.sensitivity),
+    ("specificity", lambda c: c.specificity),
+    ("precision", lambda c: c.precision),
+    ("F1", lambda c: c.f1),
+)
+
+
+def label_measures(
+    of: str,
+    level: Level,
+    probability: Numbers,
+    label: NDArray[np.int8],
+    patients: NDArray[Any],
+    studies: NDArray[Any],
+    threshold: float,
+    seed: int,
+) -> list[Measure]:
+    """Measures of one class from probabilities; entries whose label or probability is not known are left out.
+
+    Parameters
+    ----------
+    probability, label : ndarray, shape (entry,)
+    threshold : float
+        At or above it an entry is called positive.
+    """
+    known = (label >= 0) & ~np.isnan(probability)
+    people = Population(of, level, clusters_of(patients[known], studies[known]), seed)
+    said, truth = probability[known], label[known] == 1
+    found = [
+        *people.drawn("AUC", auc_of(said, truth)),
+        *people.drawn("log loss", log_loss_of(said, truth)),
+        *people.drawn("calibration error", calibration_error_of(said, truth)),
+    ]
+    return [*found, *_decisions(people, said >= threshold, truth, f"threshold {threshold:g}")]
+
+
+def marked_measures(
+    of: str,
+    level: Level,
+    marked: Flags,
+    label: NDArray[np.int8],
+    patients: NDArray[Any],
+    studies: NDArray[Any],
+    seed: int,
+) -> list[Measure]:
+    """The same decisions from outlines alone, as paper 001 reports them: any marked pixel calls an entry positive."""
+    known = label >= 0
+    people = Population(of, level, clusters_of(patients[known], studies[known]), seed)
+    found = _decisions(people, marked[known], label[known] == 1, "any marked pixel")
+    return [replace(measure, name=f"{measure.name}, from masks") for measure in found]
+
+
+def _decisions(people: Population, said: Flags, truth: Flags, rule: str) -> list[Measure]:
+    about = {
+        "accuracy": np.asarray(said == truth),
+        "sensitivity": said[truth],
+        "specificity": ~said[~truth],
+        "precision": truth[said],
+    }
+    found: list[Measure] = []
+    for name, share in SHARES:
+        figure = _weighted(said, truth, share)
+        some = people.drawn(name, figure) if name == "F1" else people.proportion(name, about[name], figure)
+        found += [replace(measure, rule=rule) for measure in some]
+    return found
+
+
+def _weighted(said: Flags, truth: Flags, share: Callable[[Counts], float]) -> Callable[[Numbers], float]:
+    return lambda weight: share(counts(said, truth, weight))
