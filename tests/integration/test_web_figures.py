@@ -22,8 +22,9 @@ from triage.domain.downtime import Heartbeat
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
 from triage.entrypoints.app import shipped_bundle
-from triage.store import audit, bundles, heartbeats, links
+from triage.store import audit, bundle_slots, bundles, heartbeats, links
 from triage.store.blobs import BlobStore
+from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database
 from triage.store.figures import ExportedStudy
 from triage.store.schema import worklist
@@ -160,6 +161,17 @@ def test_operations_shows_what_runs_and_what_waits(site: Desk, radiologist: Brow
     assert "SOMATOM" in text
     assert "pacs delivered" in text
     assert "all analysed 7 days" in text
+
+
+def test_the_shadow_and_what_it_said_are_shown(site: Desk, radiologist: Browser) -> None:
+    shadow = ChosenBundle(Slot.SHADOW, "cd" * 32, "bundles/cd", site.clock() - timedelta(hours=1), "boss")
+    with site.db.transaction() as tx:
+        bundles.record(tx, digest=shadow.digest, name="site-heads", version="2", manifest={}, now=site.clock())
+        bundle_slots.choose(tx, shadow, {})
+    text = words(radiologist.get("/operations").text)
+    assert "shadow site-heads 2" in text
+    assert "chosen by boss" in text
+    assert "The shadow has said nothing yet." in text
 
 
 def test_a_role_that_never_ran_is_named(desk: Desk, radiologist: Browser) -> None:

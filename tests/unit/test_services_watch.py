@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
-from tests.stores import NOW, at, queued
+from structlog.testing import capture_logs
+
+from tests.stores import NOW, at, finish, queued, result, running
 from triage.domain.downtime import DATABASE_DOWN, AlarmCode, Heartbeat
 from triage.domain.errors import StoreUnavailable
-from triage.services.figures import Ledger
+from triage.services.figures import DRIFT_DAYS, WINDOWS_DAYS, Ledger, Statistics
 from triage.services.watch import Disk, Watch
-from triage.store import heartbeats, links
+from triage.store import bundle_slots, bundles, heartbeats, links, shadow_results
 from triage.store.blobs import BlobStore
+from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database
 
 ROLES = ("listen", "work", "clock", "send")
@@ -76,6 +80,49 @@ def test_a_ledger_that_is_not_answered_is_an_alarm(database: Database, tmp_path:
             raise StoreUnavailable("SYNTHETIC: no answer.")
 
     assert Watch(database, BlobStore(tmp_path), Broken(database)).alarms(NOW) == [DATABASE_DOWN]
+
+
+def test_what_a_shadow_said_since_it_was_chosen_is_compared(database: Database, tmp_path: Path) -> None:
+    watch = Watch(database, BlobStore(tmp_path), Ledger(database))
+    assert watch.operations(at(0)).compared is None
+    first, second = (ChosenBundle(Slot.SHADOW, digest * 32, "there", at(1), "person") for digest in ("cd", "ef"))
+    for chosen, score, number in ((first, 0.1, 2), (second, 0.9, 3)):
+        with database.transaction() as tx:
+            bundle_slots.choose(tx, chosen, {})
+            bundles.record(tx, digest=chosen.digest, name=f"site-{number}", version="2", manifest={}, now=at(1))
+        finish(database, running(database, now=at(number), study=f"2.25.{number}", series_uid=f"2.25.{number}.1"))
+        with database.transaction() as tx:
+            about = shadow_results.next_unshadowed(tx, chosen.digest, at(-1))
+            assert about is not None
+            label = f"site-{number} 2"
+            shadow_results.record(tx, about, result(score), bundle_digest=chosen.digest, bundle=label, now=at(5))
+        now = watch.operations(at(6))
+        assert now.labels == {chosen.digest: label}
+        assert now.compared is not None
+        assert now.compared.shadow == chosen
+        assert now.compared.pairs[0].shadow == label
+    (pair, before) = now.compared.pairs
+    assert (pair.n, pair.both, pair.only_active, before.only_active) == (1, 1, 0, 1)
+
+
+def test_the_statistics_are_counted_before_anybody_asks(database: Database, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Asked(Ledger):
+        def statistics(self, days: int, now: datetime) -> Statistics:
+            asked.append(days)
+            return super().statistics(days, now)
+
+    Watch(database, BlobStore(tmp_path), Asked(database)).look_ahead(NOW)
+    assert asked == [DRIFT_DAYS, max(WINDOWS_DAYS)]
+
+
+def test_a_database_that_does_not_answer_is_left_to_those_who_ask(empty_database_url: str, tmp_path: Path) -> None:
+    db = Database(empty_database_url)
+    with capture_logs() as logged:
+        Watch(db, BlobStore(tmp_path), Ledger(db)).look_ahead(NOW)
+    db.dispose()
+    assert [line["event"] for line in logged] == ["not_looked_ahead"]
 
 
 def test_room_lasts_for_what_is_above_the_floor() -> None:

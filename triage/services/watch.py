@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+import structlog
 
 from triage.domain.downtime import DATABASE_DOWN, Alarm, Drift, Heartbeat, Link, alarms
 from triage.domain.errors import OutOfSpace, StoreUnavailable
 from triage.domain.finding import WorklistStatus
 from triage.domain.statistics import Waiting, waiting
-from triage.services.figures import Ledger, bundle_in_use
+from triage.services.figures import WINDOWS_DAYS, Ledger, bundle_in_use
 from triage.services.kept import Kept
-from triage.store import figures, heartbeats, links, operations
+from triage.store import bundle_slots, figures, heartbeats, links, operations
 from triage.store.blobs import BlobStore
-from triage.store.db import Database
-from triage.store.figures import BundleOnRecord, Slot
+from triage.store.bundle_slots import ChosenBundle, ShadowComparison, Slot
+from triage.store.db import Database, Transaction
+from triage.store.figures import BundleOnRecord
 from triage.store.operations import Flagged, Origin, Queued, Refused, Sent
+
+log = structlog.get_logger()
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 MOST_ORIGINS = 20
 
 COUNTED_SECONDS = 10.0
+COMPARED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,20 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """What the shadow bundle has said since it was chosen, beside what counted."""
+
+    shadow: ChosenBundle
+    at: datetime
+    pairs: Sequence[ShadowComparison]
+
+
+@dataclass(frozen=True, slots=True)
 class Operations:
-    """Everything that the operations page shows and the metrics say."""
+    """Everything that the operations page shows and the metrics say.
+
+    ``chosen`` is which bundle people chose for what, ``labels`` the names of those bundles by digest.
+    """
 
     at: datetime
     alarms: Sequence[Alarm]
@@ -75,7 +92,9 @@ class Operations:
     links: Sequence[Link]
     disk: Disk | None
     bundle: BundleOnRecord | None
-    slots: Sequence[Slot]
+    chosen: Mapping[Slot, ChosenBundle]
+    labels: Mapping[str, str]
+    compared: Compared | None
     drift: Drift | None
     counts: Counts
 
@@ -89,7 +108,7 @@ class Watch:
     """Looks at the stores for the threads of a process.
 
     What is wrong and what lives is looked up each time; counting, which takes long at a large site, only every
-    ``COUNTED_SECONDS``.
+    ``COUNTED_SECONDS``, and comparing bundles every ``COMPARED_SECONDS``.
     """
 
     def __init__(self, db: Database, blobs: BlobStore, ledger: Ledger) -> None:
@@ -97,6 +116,7 @@ class Watch:
         self._blobs = blobs
         self._ledger = ledger
         self._counts = Kept[Counts](COUNTED_SECONDS)
+        self._compared = Kept[Compared](COMPARED_SECONDS)
 
     def alarms(self, now: datetime) -> list[Alarm]:
         """Everything that is wrong, the worst first; a database that does not answer is one of the answers."""
@@ -121,7 +141,9 @@ class Watch:
         with self._db.read() as tx:
             seen, known = heartbeats.seen(tx), links.known(tx)
             oldest = operations.oldest_queued_at(tx)
-            bundle, slots = bundle_in_use(tx), figures.slots(tx)
+            bundle, chosen = bundle_in_use(tx), bundle_slots.chosen(tx)
+            labels = _labels(tx, chosen.values())
+        shadow = chosen.get(Slot.SHADOW)
         drift, free = self._ledger.drift(now), _free_bytes(self._blobs)
         return Operations(
             at=now,
@@ -130,10 +152,40 @@ class Watch:
             links=_served(seen, known),
             disk=Disk(free, _floor_bytes(seen), counts.received_bytes) if free is not None else None,
             bundle=bundle,
-            slots=slots,
+            chosen=chosen,
+            labels=labels,
+            compared=self._comparison(shadow, now) if shadow is not None else None,
             drift=drift,
             counts=counts,
         )
+
+    def look_ahead(self, now: datetime) -> None:
+        """Count once before anybody asks: at a large site the first pages of a process would wait for it.
+
+        A database that does not answer is left to those who ask.
+        """
+        try:
+            self.operations(now)
+            self._ledger.statistics(max(WINDOWS_DAYS), now)
+        except StoreUnavailable as exc:
+            log.warning("not_looked_ahead", why=str(exc))
+
+    def _comparison(self, shadow: ChosenBundle, now: datetime) -> Compared:
+        found = self._compared.get(lambda: _compare(self._db, shadow, now))
+        if found.shadow != shadow:
+            self._compared.forget()
+            found = self._compared.get(lambda: _compare(self._db, shadow, now))
+        return found
+
+
+def _labels(tx: Transaction, chosen: Iterable[ChosenBundle]) -> dict[str, str]:
+    found = [figures.bundle_on_record(tx, digest=choice.digest) for choice in chosen]
+    return {bundle.digest: bundle.label for bundle in found if bundle is not None}
+
+
+def _compare(db: Database, shadow: ChosenBundle, now: datetime) -> Compared:
+    with db.read() as tx:
+        return Compared(shadow, now, bundle_slots.shadow_comparison(tx, shadow.chosen_at))
 
 
 def _count(db: Database, now: datetime) -> Counts:

@@ -1,4 +1,4 @@
-"""What the statistics are made from: one row a study, and what a bundle says that its scores look like."""
+"""What the statistics are made from: one row a study, and the bundles on record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
 from triage.store.instants import epoch_seconds, whole
-from triage.store.schema import bundle_slots, bundles, worklist
+from triage.store.schema import bundles, worklist
 from triage.store.transaction import Transaction
 
 SHIFT_SECONDS = 8 * 3600
@@ -32,11 +32,6 @@ class StudyFigures(NamedTuple):
     opened_seconds: float | None
     scanner: str | None
     slice_thickness_mm: float | None
-
-    @property
-    def day(self) -> date:
-        """The day, in UTC, on which the study began to come in."""
-        return day_of_shift(self.shift)
 
 
 class ExportedStudy(NamedTuple):
@@ -65,16 +60,6 @@ class BundleOnRecord(NamedTuple):
     label: str
     manifest: dict[str, Any]
     recorded_at: datetime
-
-
-class Slot(NamedTuple):
-    """Which bundle somebody chose for which use."""
-
-    slot: str
-    digest: str
-    path: str
-    chosen_at: datetime
-    chosen_by: str
 
 
 def day_of_shift(shift: int) -> date:
@@ -142,21 +127,13 @@ def export(
     return [ExportedStudy(*row) for row in tx.connection.execute(ordered)]
 
 
-def bundle_on_record(tx: Transaction, *, digest: str | None = None, label: str | None = None) -> BundleOnRecord | None:
-    """The bundle of this digest, or of this name and version, or the one that was loaded last."""
+def bundle_on_record(tx: Transaction, *, digest: str | None = None) -> BundleOnRecord | None:
+    """The bundle of this digest, or the one that was recorded last."""
     wanted = select(bundles).order_by(bundles.c.recorded_at.desc()).limit(1)
     if digest is not None:
         wanted = wanted.where(bundles.c.digest == digest)
-    if label is not None:
-        wanted = wanted.where(bundles.c.name + " " + bundles.c.version == label)
     row = tx.connection.execute(wanted).one_or_none()
     return None if row is None else _on_record(row)
-
-
-def slots(tx: Transaction) -> list[Slot]:
-    """What was chosen, by the name of the slot."""
-    found = tx.connection.execute(select(bundle_slots).order_by(bundle_slots.c.slot))
-    return [Slot(row.slot, row.digest, row.path, row.chosen_at, row.chosen_by) for row in found]
 
 
 def _on_record(row: Row[Any]) -> BundleOnRecord:

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from triage.domain.downtime import ANALYSING_ROLES
 from triage.domain.lifecycle import JobState
+from triage.store.bundle_slots import Slot
 from triage.web.access import Reader
 from triage.web.desk import DeskDep
 from triage.web.page import page
@@ -33,5 +34,6 @@ def operations(request: Request, desk: DeskDep, person: Reader) -> HTMLResponse:
         role_names=ROLE_NAMES,
         needed=[role for role in ANALYSING_ROLES if not any(beat.role == role for beat in now.heartbeats)],
         waiting_states=WAITING,
+        slots=((Slot.ACTIVE, "chosen"), (Slot.SHADOW, "shadow")),
         down={link.destination: link for link in now.links if not link.up},
     )
