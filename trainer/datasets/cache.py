@@ -1,5 +1,7 @@
 """Slices ready for training: three memory-mapped arrays and a description. `trainer.datasets.prepare` writes them.
 
+Rows of slices that could not be used are kept, dark and marked, so that the rows of a study never move.
+
 ========================  ==============================================================================
 ``cache.json``            a `CacheSpec`, the names of patients and studies, and what was found
 ``pixels.npy``            int16 HU or uint8 grey, shape (slice, size, size)
@@ -11,7 +13,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,10 +35,12 @@ TABLE = np.dtype(
         ("labels", np.int8, (6,)),  # any, EDH, IPH, IVH, SAH, SDH: 1, 0, -1 unknown
         ("study_labels", np.int8, (6,)),  # the same of the whole study
         ("drawn", np.bool_),  # whether somebody drew a mask for this slice; without it masks.npy says nothing
-        ("pixel_mm", np.float32),  # side of a cached pixel; nan where the source does not say
+        ("pixel_mm", np.float32),  # side of a cached pixel, see `geometry.Square`; nan where the source does not say
         ("usable", np.bool_),
     ]
 )
+
+_ROWS = 65536
 
 Geometry = Literal["resize", "raster"]
 
@@ -72,7 +78,7 @@ class CacheSpec:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The content of ``cache.json``. ``digest`` is the SHA-256 of the table and of every slice, for provenance."""
+    """The content of ``cache.json``; ``digest`` is what `cache_digest` says, for provenance."""
 
     spec: CacheSpec
     patients: tuple[str, ...]
@@ -83,6 +89,8 @@ class Description:
     licence: str
     root: str
     format: int = FORMAT
+    lost: int = 0
+    """Slices with a drawn mask of which nothing is left at this size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +139,33 @@ def open_cache(folder: Path) -> Cache:
     if pixels.shape != expected or masks.shape != expected or table.shape != expected[:1] or table.dtype != TABLE:
         raise ValueError(f"the arrays in {folder} do not fit {DESCRIPTION}; run trainer prepare into a new folder")
     return Cache(folder, description, pixels, masks, table)
+
+
+def slice_digest(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of one slice and its mask as they lie in the cache, 32 bytes."""
+    both = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    both.update(np.ascontiguousarray(mask).data)
+    return both.digest()
+
+
+def cache_digest(table: NDArray[Any], slice_digests: Iterable[bytes]) -> str:
+    """SHA-256 of the table and then of the `slice_digest` of every slice in order, as hexadecimal digits."""
+    whole = hashlib.sha256()
+    for start in range(0, len(table), _ROWS):
+        whole.update(np.ascontiguousarray(table[start : start + _ROWS]).data)
+    for one in slice_digests:
+        whole.update(one)
+    return whole.hexdigest()
+
+
+def recomputed_digest(cache: Cache) -> str:
+    """The digest of what lies in the folder now; another one than described means that a file was changed."""
+
+    def slices() -> Iterator[bytes]:
+        for pixels, mask in zip(cache.pixels, cache.masks, strict=True):
+            yield slice_digest(pixels, mask)
+
+    return cache_digest(cache.table, slices())
 
 
 def write_description(folder: Path, description: Description) -> None:
