@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from triage.domain.audit import AuditAction, AuditRecord
+from sqlalchemy import Text, text, type_coerce
+
+from triage.domain.audit import AuditAction, AuditRecord, row_digest
 from triage.domain.completeness import Timings
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, SubtypeFinding, TriageResult
@@ -26,6 +29,7 @@ from triage.store import (
     worklist,
 )
 from triage.store.db import Database, Transaction
+from triage.store.schema import audit as audit_table
 from triage.store.series import SeriesRecord
 
 NOW = datetime(2026, 11, 20, 8, 0, 0, 123456, tzinfo=UTC)
@@ -159,6 +163,40 @@ def logged(db: Database, action: AuditAction | None = None) -> list[AuditRecord]
     """The audit log, or its rows of one action."""
     with db.read() as tx:
         return [record for record in audit.records(tx) if action in (None, record.event.action)]
+
+
+def append_later(db: Database, action: str, outcome: str = "success") -> int:
+    """Write a row as another release does, chained as it must be."""
+    with db.transaction() as tx:
+        sequence, previous = audit.head(tx)
+        body = {
+            "at": at(900),
+            "actor": "ada",
+            "action": action,
+            "outcome": outcome,
+            "study_instance_uid": STUDY,
+            "series_instance_uid": None,
+            "sop_instance_uid": None,
+            "detail": {"why": "later"},
+        }
+        digest = row_digest(previous, sequence + 1, body)
+        # As text, for the columns of this release take the names of this release alone.
+        tx.connection.execute(
+            audit_table.insert().values(
+                sequence=sequence + 1,
+                **{
+                    **body,
+                    "action": type_coerce(action, Text),
+                    "outcome": type_coerce(outcome, Text),
+                    "detail": json.dumps(body["detail"]),
+                },
+                previous=previous,
+                digest=digest,
+            )
+        )
+        moved = text("UPDATE audit_head SET sequence = :s, digest = :d")
+        tx.connection.execute(moved, {"s": sequence + 1, "d": digest})
+    return sequence + 1
 
 
 def moves(db: Database, action: AuditAction) -> list[tuple[Any, Any]]:

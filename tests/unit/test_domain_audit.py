@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from triage.domain.audit import GENESIS, AuditAction, AuditEvent, Outcome, chain_digest
+from triage.domain.audit import (
+    GENESIS,
+    AuditAction,
+    AuditEvent,
+    LaterAction,
+    Outcome,
+    action_named,
+    chain_digest,
+    row_digest,
+)
 
 AT = datetime(2024, 5, 1, 12, 30, 0, 123456, tzinfo=UTC)
 EVENT = AuditEvent(
@@ -82,6 +91,23 @@ def test_a_naive_time_is_refused() -> None:
 def test_a_number_that_json_cannot_hold_is_refused(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         dataclasses.replace(EVENT, detail={"score": number})
+
+
+def test_what_is_stored_has_the_digest_of_the_event() -> None:
+    stored = {field.name: getattr(EVENT, field.name) for field in dataclasses.fields(EVENT)}
+    assert row_digest(GENESIS, 1, {**stored, "action": "instances_received", "outcome": "success"}) == chain_digest(
+        GENESIS, 1, EVENT
+    )
+
+
+def test_an_act_of_a_later_release_has_a_name_like_any_other() -> None:
+    assert action_named("login") is AuditAction.LOGIN
+    later = action_named("study_deleted")
+    assert isinstance(later, LaterAction)
+    assert (later.value, later) == ("study_deleted", "study_deleted")
+    for name in ("", "Login", "<script>", "a b", "study_"):
+        with pytest.raises(ValueError, match="small letters"):
+            action_named(name)
 
 
 def test_genesis_looks_like_a_digest() -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,17 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tests.conftest import copy_sqlite
 from tests.rsyslog import Certificates
-from tests.stores import logged
+from tests.stores import append_later, logged
 from tests.unit.test_net_syslog import frames, peer
 from triage.domain.audit import AuditAction
 from triage.domain.errors import AuditBroken, ConfigurationError, NotFound
 from triage.entrypoints import audit_parts, clock, worker
 from triage.entrypoints.app import App, build
 from triage.entrypoints.cli import triage
+from triage.services.checkpoint import sign_when_due
 from triage.settings import read_settings
 from triage.store import audit_forward
+from triage.store.audit import UNREADABLE
 
 SETTINGS = """
 [database]
@@ -63,6 +66,35 @@ def test_the_log_is_read_and_the_reading_recorded(folder: Path) -> None:
     (row,) = json.loads(run(folder, "--json").stdout)
     assert (row["action"], row["detail"]["how"]) == ("audit_read", "read")
     assert json.loads(run(folder, "--json", "--since", "2099-01-01").stdout) == []
+
+
+def test_rows_that_cannot_be_read_are_named_among_the_others(folder: Path) -> None:
+    run(folder, "key")
+    app = opened(folder)
+    app.record_start("clock")
+    append_later(app.db, "study_deleted")
+    append_later(app.db, "login", outcome="major_failure")
+    *_, later, unreadable = json.loads(run(folder, "--json").stdout)
+    assert later["action"] == "study_deleted"
+    assert unreadable == {"sequence": 4, "problem": UNREADABLE}
+    told = run(folder).stdout
+    assert "study_deleted" in told
+    assert "cannot be read" in told
+    assert "whole" in run(folder, "verify").stdout
+
+
+def test_the_log_verifies_with_the_earlier_key_beside_the_new_one(folder: Path) -> None:
+    public = run(folder, "key").stdout
+    app = opened(folder)
+    app.record_start("clock")
+    sign_when_due(app.db, audit_parts.signer(app.settings), timedelta(seconds=1), app.clock())
+    (folder / "keys" / "audit.key").unlink()
+    run(folder, "key")
+    app.record_start("clock")
+    sign_when_due(app.db, audit_parts.signer(app.settings), timedelta(), app.clock())
+    assert isinstance(run(folder, "verify").exception, AuditBroken)
+    (folder / "keys" / "audit.key.1.pub").write_text(public)
+    assert "2 signed checkpoints agree" in run(folder, "verify").stdout
 
 
 def test_a_key_is_made_once_and_its_public_half_printed(folder: Path) -> None:

@@ -263,6 +263,13 @@ def test_a_message_is_one_line_of_utf8() -> None:
     content = encode(message)
     assert b"\n" not in content
     assert "Jörg@triage1" in content.decode("utf-8")
+    several = {"why": "first\r\nsecond\nthird", "address": "a\nb"}
+    (message,) = audit_messages(
+        record(AuditAction.LOGIN_FAILED, outcome=Outcome.MINOR_FAILURE, detail=several), REPORTER
+    )
+    content = encode(message)
+    assert b"\n" not in content
+    assert parsed(content).findtext("EventIdentification/EventOutcomeDescription") == "first second third"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from triage.domain.errors import AuditBroken, ConfigurationError
 from triage.services.checkpoint import (
     EVERY_ROWS,
     Signer,
+    earlier_keys,
     key_id,
     make_key,
     public_pem,
@@ -269,6 +270,25 @@ def test_a_spoilt_list_of_checkpoints_is_found(database: Database, signer: Signe
         verify_log(database, elsewhere(signer), at(420))
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE audit_checkpoints SET at = 'teatime' WHERE sequence = 10", "row 10 has no time any more"),
+        ("UPDATE audit_checkpoints SET signature = CAST(X'E1' AS TEXT) WHERE sequence = 10", "from row 1 on"),
+        ("UPDATE audit_checkpoints SET digest = CAST(X'E1' AS TEXT) WHERE sequence = 10", "row 1 or after"),
+    ],
+)
+def test_a_checkpoint_that_sqlite_keeps_and_no_driver_reads_is_found(
+    sqlite_url: str, signer: Signer, statement: str, said: str
+) -> None:
+    db = Database(sqlite_url)
+    signed_log(db, signer)
+    run(db, statement)
+    with pytest.raises(AuditBroken, match=said):
+        verify_log(db, elsewhere(signer), at(420))
+    db.dispose()
+
+
 def test_a_checkpoint_signed_by_the_forger_is_found(database: Database, signer: Signer, tmp_path: Path) -> None:
     signed_log(database, signer)
     run(database, "DELETE FROM audit_checkpoints WHERE sequence > 10")
@@ -286,6 +306,17 @@ def test_a_new_key_takes_over_and_both_halves_verify(database: Database, signer:
     assert verify_log(database, both, at(1201)).checkpoints == 3
     with pytest.raises(AuditBroken, match="which was not given"):
         verify_log(database, proof(new), at(1201))
+
+
+def test_the_public_halves_beside_the_key_stand_for_earlier_keys(tmp_path: Path, signer: Signer) -> None:
+    assert earlier_keys(signer.file) == ()
+    older = [Ed25519PrivateKey.generate().public_key() for _ in range(2)]
+    for number, public in enumerate(older):
+        signer.file.with_name(f"audit.key.{number}.pub").write_text(public_pem(public))
+    assert list(earlier_keys(signer.file)) == older
+    signer.file.with_name("audit.key.9.pub").write_text("oops")
+    with pytest.raises(ConfigurationError, match=r"audit\.key\.9\.pub"):
+        earlier_keys(signer.file)
 
 
 def test_a_lost_memory_is_made_anew(database: Database, signer: Signer) -> None:
@@ -353,9 +384,23 @@ def test_a_verification_in_the_background_is_one_at_a_time(database: Database, s
     write(database, 2)
     with database.read() as tx:
         assert verifier.last(tx) == last
+    assert verifier.progress.problem == ""
     another = Verifier(database, proof(signer), lambda: at(430))
     assert another._lock.acquire()
     assert another.start("bob", "") is None
+
+
+def test_a_verification_in_the_background_that_comes_to_no_end_says_why(database: Database, signer: Signer) -> None:
+    signed_log(database, signer)
+    verifier = Verifier(database, proof(signer), lambda: at(420))
+    signer.memory.write_text("{}")
+    thread = verifier.start("ada", "192.0.2.7")
+    assert thread is not None
+    thread.join(30)
+    assert not verifier.progress.running
+    assert "last checkpoint" in verifier.progress.problem
+    with database.read() as tx:
+        assert verifier.last(tx) is None
 
 
 @pytest.mark.slow

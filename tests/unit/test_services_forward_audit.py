@@ -12,10 +12,11 @@ from datetime import datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.audit_trail import REPORTER, SAMPLES, detail, parsed
 from tests.conftest import copy_sqlite
-from tests.stores import NOW, at
+from tests.stores import NOW, append_later, at
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, StaleState
 from triage.net.syslog import BOM
@@ -244,6 +245,35 @@ def test_a_row_that_somebody_spoilt_holds_nothing_up(database: Database) -> None
         tx.connection.execute(text("UPDATE audit SET action = 'sabotage' WHERE sequence = 2"))
     drain(Forwarder(route(database, repository)))
     assert [sequence for sequence, _ in repository.sequences()] == [1, 3]
+
+
+def test_a_row_of_a_later_release_is_left_out_and_told_after_the_upgrade(database: Database) -> None:
+    repository = Repository()
+    write(database, AuditAction.LOGIN)
+    append_later(database, "study_deleted")
+    write(database, AuditAction.LOGIN)
+    with capture_logs() as said:
+        drain(Forwarder(route(database, repository)))
+    assert [sequence for sequence, _ in repository.sequences()] == [1, 3]
+    (left_out,) = [entry for entry in said if entry["event"] == "audit_row_not_forwarded"]
+    assert left_out["sequence"] == 2
+    assert "resend" in left_out["why"]
+
+
+def test_nothing_is_skipped_while_many_write_at_once(database: Database) -> None:
+    """A row has its number only once its writer holds the head: no lower number appears after a higher one."""
+    repository = Repository(breaks=[5, 3, 11])
+    threads = [
+        threading.Thread(target=lambda: [write(database, AuditAction.LOGIN, AuditAction.LOGOUT) for _ in range(15)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    forwarder = Forwarder(route(database, repository))
+    while any(thread.is_alive() for thread in threads):
+        drain(forwarder)
+    drain(forwarder)
+    assert [sequence for sequence, _ in repository.sequences()] == list(range(1, 121))
 
 
 def until(met: Callable[[], bool]) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from tests.conftest import copy_sqlite
-from tests.stores import NOW, STUDY, at, logged
-from triage.domain.audit import GENESIS, AuditAction, AuditEvent, Outcome
+from tests.stores import NOW, STUDY, append_later, at, logged
+from triage.domain.audit import GENESIS, AuditAction, AuditEvent, AuditRecord, LaterAction, Outcome
 from triage.domain.errors import AuditBroken
 from triage.store import audit, bundles, records_of_settings
+from triage.store.audit import AuditFilter
 from triage.store.db import Database
+from triage.store.schema import audit as table
 
 
 def _write(db: Database, count: int, start: int = 0) -> None:
@@ -78,10 +78,66 @@ def test_more_rows_than_one_page_are_followed(database: Database) -> None:
 def test_the_log_can_be_read_in_part(database: Database) -> None:
     _write(database, 6)
     with database.read() as tx:
-        assert [r.sequence for r in audit.records(tx, since=at(3))] == [4, 5, 6]
+        since = AuditFilter(since=at(3))
+        assert [r.sequence for r in audit.rows_between(tx, since, after=0, last=6, limit=9)] == [4, 5, 6]
+        assert [r.sequence for r in audit.rows_between(tx, AuditFilter(), after=1, last=4, limit=2)] == [2, 3]
         assert [r.sequence for r in audit.records(tx, study_instance_uid=STUDY)] == [2, 4, 6]
         assert [r.sequence for r in audit.records(tx, limit=2)] == [5, 6]
-        assert [r.sequence for r in audit.records(tx, study_instance_uid=STUDY, since=at(2), limit=1)] == [6]
+        assert [r.sequence for r in audit.records(tx, study_instance_uid=STUDY, limit=1)] == [6]
+
+
+def test_the_log_is_read_in_chunks_up_to_a_row(database: Database) -> None:
+    with database.transaction() as tx:
+        for number in range(audit.CHUNK_ROWS + 3):
+            tx.audit(AuditEvent(at=at(number), actor="a", action=AuditAction.JOB_MOVED))
+    chunks = [[row.sequence for row in chunk] for chunk in audit.in_chunks(database, AuditFilter(), 1002)]
+    assert [len(chunk) for chunk in chunks] == [1000, 2]
+    assert [number for chunk in chunks for number in chunk] == list(range(1, 1003))
+    assert list(audit.in_chunks(database, AuditFilter(actor="b"), 1002)) == []
+
+
+def test_the_filters_that_are_equalities_each_have_an_index(sqlite_url: str) -> None:
+    """A rare actor, or a rare outcome, must not be looked for in every row of years."""
+    db = Database(sqlite_url)
+    asked = {
+        "ix_audit_actor": AuditFilter(actor="a"),
+        "ix_audit_outcome": AuditFilter(outcome=Outcome.SERIOUS_FAILURE),
+        "ix_audit_action": AuditFilter(action=AuditAction.LOGIN),
+        "ix_audit_study_instance_uid": AuditFilter(study_instance_uid=STUDY),
+    }
+    with db.read() as tx:
+        for index, wanted in asked.items():
+            query = select(table.c.sequence).where(*wanted.conditions()).order_by(table.c.sequence.desc()).limit(51)
+            said = str(query.compile(db._engine, compile_kwargs={"literal_binds": True}))
+            plan = " ".join(row.detail for row in tx.connection.execute(text(f"EXPLAIN QUERY PLAN {said}")))
+            assert index in plan
+            assert "TEMP B-TREE" not in plan
+    db.dispose()
+
+
+def test_rows_of_a_later_release_verify_and_are_read_after_a_roll_back(database: Database) -> None:
+    _write(database, 2)
+    append_later(database, "study_deleted")
+    append_later(database, "login", outcome="major_failure")
+    _write(database, 1, start=2)
+    assert _verify(database) == 5
+    with database.read() as tx:
+        newest = audit.page(tx, AuditFilter(), before=None, limit=9)
+        assert isinstance(newest[1], audit.UnreadableRow)  # an outcome that no message of ours could tell
+        later = newest[2]
+        assert isinstance(later, AuditRecord)
+        assert isinstance(later.event.action, LaterAction)
+        assert (later.event.action, later.event.detail) == ("study_deleted", {"why": "later"})
+        assert [row.sequence for row in audit.rows_after(tx, 0, 9)] == [1, 2, 3, 4, 5]
+        assert [row.sequence for row in audit.records(tx)] == [1, 2, 3, 5]
+        assert [row.sequence for row in audit.records(tx, study_instance_uid=STUDY)] == [2, 3]
+
+
+def test_a_row_of_a_later_release_that_was_changed_is_found(database: Database) -> None:
+    append_later(database, "study_deleted")
+    _run(database, "UPDATE audit SET action = 'study_kept'")
+    with pytest.raises(AuditBroken, match="row 1"):
+        _verify(database)
 
 
 TAMPERING = {
@@ -115,21 +171,50 @@ def test_tampering_is_found_where_it_was_done(database: Database, statement: str
 def test_a_time_that_was_changed_is_found(database: Database) -> None:
     _write(database, 3)
     with database.transaction() as tx:
-        from triage.store.schema import audit as table
-
         tx.connection.execute(table.update().where(table.c.sequence == 2).values(at=at(1.000001)))
     with pytest.raises(AuditBroken, match="row 2"):
         _verify(database)
 
 
-def test_a_time_that_is_none_is_found(tmp_path: Path, sqlite_template: Path) -> None:
-    copy_sqlite(sqlite_template, tmp_path / "a.db")
-    db = Database(f"sqlite:///{tmp_path / 'a.db'}")
-    _write(db, 3)
-    _run(db, "UPDATE audit SET at = 'teatime' WHERE sequence = 2")
-    with pytest.raises(AuditBroken, match="row 2"):
-        _verify(db)
+DEEP = "[" * 100_000
+ONLY_SQLITE = {
+    "a flipped bit that leaves no UTF-8": "UPDATE audit SET actor = CAST(X'E1637472' AS TEXT) WHERE sequence = 2",
+    "a flipped bit in a digest": "UPDATE audit SET digest = CAST(X'E163' AS TEXT) WHERE sequence = 2",
+    "a time that is none": "UPDATE audit SET at = 'teatime' WHERE sequence = 2",
+    "a time with a zone": "UPDATE audit SET at = at || '+05:00' WHERE sequence = 2",
+}
+ONLY_POSTGRESQL = {
+    "the end of time": "UPDATE audit SET at = 'infinity' WHERE sequence = 2",
+    "before our era": "UPDATE audit SET at = (to_char(at, 'YYYY-MM-DD HH24:MI:SS.USOF') || ' BC')::timestamptz",
+}
+
+
+@pytest.mark.parametrize("statement", [*ONLY_SQLITE.values()], ids=[*ONLY_SQLITE])
+def test_what_sqlite_keeps_and_no_driver_reads_is_found(sqlite_url: str, statement: str) -> None:
+    db = Database(sqlite_url)
+    _found_at_row_2_and_shown(db, statement)
     db.dispose()
+
+
+@pytest.mark.parametrize("statement", [*ONLY_POSTGRESQL.values()], ids=[*ONLY_POSTGRESQL])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_postgresql_keeps_and_no_driver_reads_is_found(database: Database, statement: str) -> None:
+    _found_at_row_2_and_shown(database, statement, row=1 if "BC" in statement else 2)
+
+
+def test_a_detail_deeper_than_can_be_read_is_found(database: Database) -> None:
+    _found_at_row_2_and_shown(database, f"UPDATE audit SET detail = '{DEEP}' WHERE sequence = 2")
+
+
+def _found_at_row_2_and_shown(db: Database, statement: str, row: int = 2) -> None:
+    _write(db, 3)
+    _run(db, statement)
+    with pytest.raises(AuditBroken, match=f"row {row}:"):
+        _verify(db)
+    with db.read() as tx:
+        shown = audit.page(tx, AuditFilter(), before=None, limit=9)
+        assert [shown_row.sequence for shown_row in shown] == [3, 2, 1]
+        audit.records(tx)
 
 
 def test_two_rows_that_changed_places_are_found(database: Database) -> None:
@@ -175,9 +260,9 @@ def test_a_bundle_is_put_on_record_once(database: Database) -> None:
     (record,) = logged(database, AuditAction.BUNDLE_RECORDED)
     assert record.event.detail == {"digest": "ab", "name": "demo", "version": "1"}
     with database.read() as tx:
-        from triage.store.schema import bundles as table
+        from triage.store.schema import bundles as kept
 
-        (row,) = tx.connection.execute(table.select()).all()
+        (row,) = tx.connection.execute(kept.select()).all()
     assert (row.digest, row.manifest, row.recorded_at) == ("ab", {"size": 256}, NOW)
 
 

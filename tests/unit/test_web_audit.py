@@ -14,12 +14,12 @@ from lxml import etree, html
 from sqlalchemy import text
 
 from tests.audit_trail import SAMPLES, SCHEMA
-from tests.stores import NOW, STUDY, at, logged
+from tests.stores import NOW, STUDY, append_later, at, logged
 from tests.web import Browser, add_token, make_desk, signed_in
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.services.checkpoint import make_key
-from triage.services.verify_audit import Proof
+from triage.services.verify_audit import Progress, Proof
 from triage.store import audit_forward
 from triage.store.db import Database
 from triage.web.app import make_app
@@ -166,6 +166,32 @@ def test_a_broken_log_is_said_and_its_other_rows_are_still_shown(desk: Desk, adm
     lines = list(csv.reader(io.StringIO(admin.get("/audit.csv").text)))
     assert lines[4][3].startswith("this row cannot be read")
     assert "<!-- row 4" in admin.get("/audit.xml").text
+
+
+def test_rows_of_a_later_release_are_shown_and_exported_after_a_roll_back(desk: Desk, admin: Browser) -> None:
+    rows = append_later(desk.db, "study_deleted"), append_later(desk.db, "login", outcome="major_failure")
+    told = admin.get("/audit").text
+    assert "study deleted" in told
+    assert told.count("a later release wrote it") == 1
+    lines = {line["sequence"]: line for line in csv.DictReader(io.StringIO(admin.get("/audit.csv").text))}
+    assert lines[str(rows[0])]["action"] == "study_deleted"
+    assert "a later release wrote it" in lines[str(rows[1])]["action"]
+    root = etree.fromstring(admin.get("/audit.xml").content)
+    (comment,) = [node for node in root if not isinstance(node.tag, str)]
+    assert f"row {rows[1]}:" in comment.text
+    admin.post("/audit/verify")
+    wait_for_verification(desk)
+    assert "The audit chain is whole" in admin.get("/audit").text
+
+
+def test_a_verification_that_came_to_no_end_is_not_read_as_the_one_before(desk: Desk, admin: Browser) -> None:
+    admin.post("/audit/verify")
+    wait_for_verification(desk)
+    assert "came to no end" not in admin.get("/audit").text
+    desk.verifier.progress = Progress(problem="The database did not answer.")
+    told = admin.get("/audit").text
+    assert "came to no end:</strong> The database did not answer." in told
+    assert "whole" in told
 
 
 def test_a_signed_log_says_so(database: Database, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,6 +49,34 @@ class AuditAction(StrEnum):
     CHECKPOINT_SIGNED = "checkpoint_signed"
 
 
+class LaterAction(str):
+    """An act that only a later release knows: its rows are still there after a roll-back, and are read like others."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> LaterAction:
+        """Take what can be the name of an act."""
+        if not _ACTION_NAME.fullmatch(name):
+            raise ValueError("an act has a name of small letters and underscores")
+        return super().__new__(cls, name)
+
+    @property
+    def value(self) -> str:
+        """The name, as of an ``AuditAction``."""
+        return str(self)
+
+
+_ACTION_NAME = re.compile(r"[a-z]+(_[a-z]+)*")
+
+
+def action_named(name: str) -> AuditAction | LaterAction:
+    """The act of a stored row; ValueError when it cannot be one, of any release."""
+    try:
+        return AuditAction(name)
+    except ValueError:
+        return LaterAction(name)
+
+
 class Outcome(StrEnum):
     """Success, or how bad the failure was (PS3.15 A.5.2 EventOutcomeIndicator 0, 4, 8)."""
 
@@ -65,7 +94,7 @@ class AuditEvent:
 
     at: datetime
     actor: str
-    action: AuditAction
+    action: AuditAction | LaterAction
     outcome: Outcome = Outcome.SUCCESS
     study_instance_uid: str | None = None
     series_instance_uid: str | None = None
@@ -90,10 +119,9 @@ class AuditRecord:
 
 
 def chain_digest(previous: str, sequence: int, event: AuditEvent) -> str:
-    """SHA-256 over the previous digest, the sequence number and the event in canonical JSON."""
+    """The digest of an event that is to be written as row ``sequence``."""
     body = {
-        "sequence": sequence,
-        "at": event.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "at": event.at,
         "actor": event.actor,
         "action": event.action.value,
         "outcome": event.outcome.value,
@@ -102,7 +130,22 @@ def chain_digest(previous: str, sequence: int, event: AuditEvent) -> str:
         "sop_instance_uid": event.sop_instance_uid,
         "detail": dict(event.detail),
     }
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return row_digest(previous, sequence, body)
+
+
+def row_digest(previous: str, sequence: int, body: Mapping[str, object]) -> str:
+    """SHA-256 over the previous digest, the sequence number and the fields of an event in canonical JSON.
+
+    ``body`` has each field of ``AuditEvent`` as it is stored: names as text that need mean nothing to this release,
+    so that a row of a later one is proved like any other, and ``at`` as an aware instant.
+    """
+    at = body["at"]
+    if not isinstance(at, datetime):
+        raise TypeError("an audit row needs an instant")
+    instant = at.astimezone(UTC).isoformat(timespec="microseconds")
+    text = json.dumps(
+        {**body, "sequence": sequence, "at": instant}, sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    )
     return hashlib.sha256(f"{previous}\n{text}".encode("ascii")).hexdigest()
 
 

@@ -105,7 +105,7 @@ def _xml(message: AuditMessage) -> bytes:
     for code in message.types:
         _code(event, "EventTypeCode", code)
     if message.description:
-        _add(event, "EventOutcomeDescription").text = _text(message.description)
+        _add(event, "EventOutcomeDescription").text = _text(" ".join(message.description.splitlines()))
     for participant in message.participants:
         _participant(root, participant)
     site = {"AuditEnterpriseSiteID": message.site} if message.site else {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
-from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.audit import AuditAction, AuditEvent, AuditRecord
 from triage.domain.errors import ConfigurationError
 from triage.entrypoints import audit_parts, present
 from triage.entrypoints.app import build, utc_now
@@ -19,6 +21,7 @@ from triage.services.verify_audit import Proof, verify_and_record
 from triage.settings import read_settings
 from triage.store import audit as audit_rows
 from triage.store import audit_forward
+from triage.store.audit import UNREADABLE, AuditFilter, AuditRow
 
 
 @click.group(invoke_without_command=True, epilog="Example: triage audit --since 2026-11-20")
@@ -30,15 +33,20 @@ def audit(context: click.Context, as_json: bool, since: datetime | None) -> None
     if context.invoked_subcommand is not None:
         return
     app = build(read_settings(context.obj))
-    start = since.replace(tzinfo=UTC) if since else None
+    wanted = AuditFilter(since=since.replace(tzinfo=UTC) if since else None)
     with app.db.transaction() as tx:
-        found = audit_rows.records(tx, since=start)
+        last, _ = audit_rows.head(tx)
         event = AuditEvent(at=utc_now(), actor=getpass.getuser(), action=AuditAction.AUDIT_READ, detail={"how": "read"})
         tx.audit(event)
+    found = itertools.chain.from_iterable(audit_rows.in_chunks(app.db, wanted, last))
     if as_json:
-        present.print_json([audit_json(record) for record in found])
+        present.print_json([_row_json(row) for row in found])
     else:
         present.console().print(present.audit_table(found))
+
+
+def _row_json(row: AuditRow) -> dict[str, Any]:
+    return audit_json(row) if isinstance(row, AuditRecord) else {"sequence": row.sequence, "problem": UNREADABLE}
 
 
 @audit.command(epilog="Example: triage audit verify --public-key /media/safe/audit.pub")
@@ -47,7 +55,7 @@ def audit(context: click.Context, as_json: bool, since: datetime | None) -> None
     "public_keys",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Public key of the checkpoints, kept elsewhere; may be given more than once. Without it the configured key.",
+    help="Public key of the checkpoints, kept elsewhere; may be given more than once, beside those of this machine.",
 )
 @click.pass_obj
 def verify(config: Path | None, public_keys: tuple[Path, ...]) -> None:
@@ -63,7 +71,7 @@ def verify(config: Path | None, public_keys: tuple[Path, ...]) -> None:
         # An auditor may check with the public key alone.
         click.echo(f"Without what this machine remembers: {exc}", err=True)
         proof = Proof(every=audit_parts.checkpoint_interval(settings))
-    found = verify_and_record(app.db, replace(proof, keys=keys), app.clock, getpass.getuser())
+    found = verify_and_record(app.db, replace(proof, keys=(*proof.keys, *keys)), app.clock, getpass.getuser())
     click.echo(found.sentence())
 
 

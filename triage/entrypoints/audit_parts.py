@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from triage.net.syslog import SyslogReceiver
 from triage.net.tls import TlsFiles
 from triage.services.audit_messages import Reporter
-from triage.services.checkpoint import Signer, read_signer
+from triage.services.checkpoint import Signer, earlier_keys, read_signer
 from triage.services.forward_audit import Forwarder, Route
 from triage.services.verify_audit import Proof
 from triage.settings import Settings
@@ -82,8 +82,9 @@ def proof(settings: Settings) -> Proof:
     Raises
     ------
     ConfigurationError
-        The key cannot be read.
+        The key, or an earlier one beside it, cannot be read.
     """
-    if settings.audit.checkpoint_key is None:
+    file = settings.audit.checkpoint_key
+    if file is None:
         return Proof()
-    return Proof(signer=signer(settings), every=checkpoint_interval(settings))
+    return Proof(earlier_keys(file), read_signer(file), checkpoint_interval(settings))

@@ -16,6 +16,7 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.intended_use import INTENDED_USE
 from triage.domain.worklist import WorklistRow
 from triage.domain.worklist_json import instant
+from triage.store.audit import UNREADABLE, AuditRow
 
 _STYLE = {
     WorklistStatus.SUSPECTED: "bold red",
@@ -103,7 +104,7 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=200)
 
 
-def audit_table(records: Iterable[AuditRecord]) -> Table:
+def audit_table(rows: Iterable[AuditRow]) -> Table:
     """Audit rows, oldest first."""
     return plain_table(
         "Audit log",
@@ -118,7 +119,9 @@ def audit_table(records: Iterable[AuditRecord]) -> Table:
                 r.event.study_instance_uid or "",
                 detail_text(r.event.detail),
             )
-            for r in records
+            if isinstance(r, AuditRecord)
+            else (str(r.sequence), "", "", "", "", "", UNREADABLE)
+            for r in rows
         ),
     )
 

@@ -299,7 +299,7 @@ def _exported(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ..
     return (replace(message, objects=_study(record)),)
 
 
-_TOLD: Mapping[AuditAction, Callable[[AuditRecord, Reporter], tuple[AuditMessage, ...]]] = MappingProxyType(
+_TOLD: Mapping[str, Callable[[AuditRecord, Reporter], tuple[AuditMessage, ...]]] = MappingProxyType(
     {
         AuditAction.SERVICE_STARTED: _activity,
         AuditAction.SERVICE_STOPPED: _activity,
@@ -326,7 +326,7 @@ _TOLD: Mapping[AuditAction, Callable[[AuditRecord, Reporter], tuple[AuditMessage
     }
 )
 
-TOLD: frozenset[AuditAction] = frozenset(_TOLD)
+TOLD: frozenset[AuditAction] = frozenset(action for action in AuditAction if action in _TOLD)
 """The acts that a repository may hear of."""
 
 INTERNAL: Mapping[AuditAction, str] = MappingProxyType(

@@ -7,6 +7,7 @@ it as well, so that none can be left out, and the last one is remembered in a fi
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -109,6 +110,17 @@ def read_public_key(file: Path) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigurationError(f"{file} is no Ed25519 public key.")
     return key
+
+
+def earlier_keys(file: Path) -> tuple[Ed25519PublicKey, ...]:
+    """The public halves of earlier keys, which lie beside the key as ``audit.key.*.pub``: they signed what is old.
+
+    Raises
+    ------
+    ConfigurationError
+        One of the files holds no Ed25519 public key.
+    """
+    return tuple(read_public_key(kept) for kept in sorted(file.parent.glob(f"{glob.escape(file.name)}.*.pub")))
 
 
 def public_pem(key: Ed25519PublicKey) -> str:
@@ -233,7 +245,10 @@ def _remember(signer: Signer, checkpoint: Checkpoint) -> None:
     }
     draft = signer.memory.with_name(f"{signer.memory.name}.new")
     try:
-        draft.write_text(json.dumps(told), "ascii")
+        with draft.open("w", encoding="ascii") as opened:
+            opened.write(json.dumps(told))
+            opened.flush()
+            os.fsync(opened.fileno())  # a power cut must not leave an empty memory: nothing more would be signed
         draft.replace(signer.memory)
     except OSError as exc:
         log.warning("audit_checkpoint_not_remembered", file=str(signer.memory), why=exc.strerror)

@@ -14,7 +14,7 @@ from datetime import datetime
 
 import structlog
 
-from triage.domain.audit import AuditRecord
+from triage.domain.audit import AuditRecord, LaterAction
 from triage.domain.audit_message import encode
 from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, StaleState, StoreUnavailable
 from triage.domain.work import RetryPolicy
@@ -150,6 +150,13 @@ class Forwarder:
     def _messages(self, row: AuditRecord | UnreadableRow) -> list[bytes]:
         if isinstance(row, UnreadableRow):
             log.error("audit_row_not_forwarded", sequence=row.sequence, why="it is not as it was written")
+            return []
+        if isinstance(row.event.action, LaterAction):
+            log.error(
+                "audit_row_not_forwarded",
+                sequence=row.sequence,
+                why="a later release wrote it; after the upgrade, triage audit resend tells it",
+            )
             return []
         route = self.route
         told = audit_messages(row, route.reporter, after=self._told_before(row.sequence))

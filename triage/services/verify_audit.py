@@ -21,7 +21,6 @@ log = structlog.get_logger()
 
 VERIFIED = "verified"
 """How the audit row about a verification says what it is about."""
-"""How the audit row about a verification says what it is about."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +135,12 @@ def _notes(rows: int, signed: Sequence[Checkpoint], proof: Proof, now: datetime)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A verification that runs, or how the last one ended."""
+    """A verification that runs, or why the last one came to no end; one that came to its end stands in the log."""
 
     running: bool = False
     rows: int = 0
     of: int = 0
+    problem: str = ""
 
 
 @dataclass
@@ -151,8 +151,7 @@ class Verifier:
     proof: Proof
     clock: Callable[[], datetime]
     progress: Progress = Progress()
-    _last: AuditEvent | None = None
-    _seen: int = 0
+    _known: tuple[int, AuditEvent | None] = (0, None)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def start(self, person: str, address: str) -> threading.Thread | None:
@@ -167,22 +166,26 @@ class Verifier:
     def last(self, tx: Transaction) -> AuditEvent | None:
         """When somebody last had the log verified, and with which result: the log itself says so."""
         head, _ = audit.head(tx)
-        for row in audit.rows_before(tx, head + 1, (AuditAction.AUDIT_READ,), above=self._seen):
+        seen, last = self._known
+        for row in audit.rows_before(tx, head + 1, (AuditAction.AUDIT_READ,), above=seen):
             if not isinstance(row, audit.UnreadableRow) and row.event.detail.get("how") == VERIFIED:
-                self._last = row.event
+                last = row.event
                 break
-        self._seen = head
-        return self._last
+        self._known = head, last  # in one piece: another request may be looking at the same time
+        return last
 
     def _run(self, person: str, address: str) -> None:
+        problem = "It ended in a way that nobody foresaw; the log of this role says how."
         try:
             with self.db.read() as tx:
                 of, _ = audit.head(tx)
             verify_and_record(self.db, self.proof, self.clock, person, address, lambda n: self._advance(n, of))
+            problem = ""
         except TriageError as exc:
             log.error("audit_not_verified", code=exc.code, why=str(exc))
+            problem = str(exc)
         finally:
-            self.progress = Progress()
+            self.progress = Progress(problem=problem)
             self._lock.release()
 
     def _advance(self, rows: int, of: int) -> None:

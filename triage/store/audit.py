@@ -5,33 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, select, true, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, select, true
 
-from triage.domain.audit import GENESIS, AuditAction, AuditEvent, AuditRecord, Outcome, chain_digest
+from triage.domain.audit import GENESIS, AuditAction, AuditEvent, AuditRecord, Outcome, action_named, row_digest
 from triage.domain.errors import AuditBroken
+from triage.store.audit_stored import instant, stored, stored_text
+from triage.store.db import Database
 from triage.store.schema import audit, audit_head
 from triage.store.transaction import Transaction
 
-_UNREAD: list[ColumnElement[Any]] = [
-    type_coerce(column, Text).label(column.name) if column.name in ("at", "action", "outcome") else column
-    for column in audit.columns
-]
-"""The columns as the driver gives them: what a forger wrote there must not stop the reading of the rest."""
+_STORED = stored(audit.columns)
 
+CHUNK_ROWS = 1000
 PROGRESS_ROWS = 10_000
+
+_NO_EVENT = (ValueError, TypeError, AttributeError, RecursionError)
+"""What reading raises where the fields of a row make no event."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that holds no event: somebody else than this program wrote there."""
+    """A row that holds no event of this release: somebody else wrote there, or a later release did."""
 
     sequence: int
 
 
 AuditRow = AuditRecord | UnreadableRow
+
+UNREADABLE = "this row cannot be read: it is not as it was written, or a later release wrote it; verifying tells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class AuditFilter:
 
 def page(tx: Transaction, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditRow]:
     """Rows that pass the filter, newest first, from below ``before`` on."""
-    query = select(*_UNREAD).where(*wanted.conditions())
+    query = select(*_STORED).where(*wanted.conditions())
     if before is not None:
         query = query.where(audit.c.sequence < before)
     return [_row(row) for row in tx.connection.execute(query.order_by(audit.c.sequence.desc()).limit(limit))]
@@ -72,13 +76,26 @@ def page(tx: Transaction, wanted: AuditFilter, *, before: int | None, limit: int
 def rows_between(tx: Transaction, wanted: AuditFilter, *, after: int, last: int, limit: int) -> list[AuditRow]:
     """Rows that pass the filter, oldest first, after one and up to ``last``."""
     here = (audit.c.sequence > after, audit.c.sequence <= last)
-    query = select(*_UNREAD).where(*here, *wanted.conditions()).order_by(audit.c.sequence).limit(limit)
+    query = select(*_STORED).where(*here, *wanted.conditions()).order_by(audit.c.sequence).limit(limit)
     return [_row(row) for row in tx.connection.execute(query)]
+
+
+def in_chunks(db: Database, wanted: AuditFilter, last: int) -> Iterator[list[AuditRow]]:
+    """Rows that pass the filter up to ``last``, oldest first; no transaction stays open between two chunks."""
+    after = 0
+    while True:
+        with db.read() as tx:
+            rows = rows_between(tx, wanted, after=after, last=last, limit=CHUNK_ROWS)
+        if rows:
+            yield rows
+            after = rows[-1].sequence
+        if len(rows) < CHUNK_ROWS:
+            return
 
 
 def rows_after(tx: Transaction, sequence: int, limit: int) -> list[AuditRow]:
     """The rows that follow one, in the order of the log."""
-    query = select(*_UNREAD).where(audit.c.sequence > sequence).order_by(audit.c.sequence).limit(limit)
+    query = select(*_STORED).where(audit.c.sequence > sequence).order_by(audit.c.sequence).limit(limit)
     return [_row(row) for row in tx.connection.execute(query)]
 
 
@@ -87,7 +104,7 @@ def rows_before(
 ) -> Iterator[AuditRow]:
     """The rows of some actions before one, the nearest first; none up to ``above``."""
     here = (audit.c.sequence < sequence, audit.c.sequence > above)
-    query = select(*_UNREAD).where(*here, audit.c.action.in_(actions))
+    query = select(*_STORED).where(*here, audit.c.action.in_(actions))
     nearest_first = query.order_by(audit.c.sequence.desc())
     with tx.connection.execute(nearest_first, execution_options={"yield_per": 50}) as found:
         for row in found:
@@ -110,26 +127,23 @@ def head(tx: Transaction) -> tuple[int, str]:
 
 def digest_at(tx: Transaction, sequence: int) -> str | None:
     """The digest that stands in a row; None where there is no such row."""
-    found = tx.connection.execute(select(audit.c.digest).where(audit.c.sequence == sequence)).scalar_one_or_none()
-    return None if found is None else str(found)
+    found = select(stored_text(audit.c.digest)).where(audit.c.sequence == sequence)
+    return tx.connection.execute(found).scalar_one_or_none()
 
 
-def records(
-    tx: Transaction,
-    *,
-    since: datetime | None = None,
-    study_instance_uid: str | None = None,
-    limit: int | None = None,
-) -> list[AuditRecord]:
-    """Rows of the log in their order; with ``limit``, the latest that many."""
-    wanted = select(audit).order_by(audit.c.sequence.desc())
-    if since is not None:
-        wanted = wanted.where(audit.c.at >= since)
+def records(tx: Transaction, *, study_instance_uid: str | None = None, limit: int | None = None) -> list[AuditRecord]:
+    """The events of the log in their order, or those of a study; with ``limit``, the latest that many.
+
+    A row that cannot be read is left out: one that was spoilt must not hide a study. The log itself (``page``,
+    ``in_chunks``) names it.
+    """
+    wanted = select(*_STORED).order_by(audit.c.sequence.desc())
     if study_instance_uid is not None:
         wanted = wanted.where(audit.c.study_instance_uid == study_instance_uid)
     if limit is not None:
         wanted = wanted.limit(limit)
-    return [_record(row) for row in tx.connection.execute(wanted)][::-1]
+    rows = [_row(row) for row in tx.connection.execute(wanted)][::-1]
+    return [row for row in rows if isinstance(row, AuditRecord)]
 
 
 def verify(tx: Transaction, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -146,7 +160,7 @@ def verify(tx: Transaction, progress: Callable[[int], None] = lambda _: None) ->
     """
     # One statement sees one moment, also while others append.
     chained: Select[Any] = select(
-        *_UNREAD, audit_head.c.sequence.label("head"), audit_head.c.digest.label("head_digest")
+        *_STORED, audit_head.c.sequence.label("head"), stored_text(audit_head.c.digest).label("head_digest")
     )
     chained = chained.select_from(audit_head.outerjoin(audit, true())).order_by(audit.c.sequence)
     head, head_digest = None, ""
@@ -175,38 +189,31 @@ def verify(tx: Transaction, progress: Callable[[int], None] = lambda _: None) ->
 
 
 def _expected(row: Row[Any], previous: str) -> str | None:
+    """The digest that belongs to what stands in a row; names that a later release gave need mean nothing here."""
     try:
-        return chain_digest(previous, row.sequence, _event(row, at=_instant(row.at)))
-    except (ValueError, TypeError, AttributeError):
-        return None  # what stands there is no event
-
-
-def _instant(stored: datetime | str) -> datetime:
-    """SQLite gives text in UTC, PostgreSQL an aware instant."""
-    return datetime.fromisoformat(stored).replace(tzinfo=UTC) if isinstance(stored, str) else stored
+        return row_digest(previous, row.sequence, _fields(row))
+    except _NO_EVENT:
+        return None
 
 
 def _row(row: Row[Any]) -> AuditRow:
-    """What stands in a row of unread columns."""
     try:
-        event = _event(row, at=_instant(row.at))
-    except (ValueError, TypeError, AttributeError):
+        fields = _fields(row)
+        event = AuditEvent(**{**fields, "action": action_named(row.action), "outcome": Outcome(row.outcome)})
+    except _NO_EVENT:
         return UnreadableRow(row.sequence)
     return AuditRecord(row.sequence, row.previous, row.digest, event)
 
 
-def _record(row: Row[Any]) -> AuditRecord:
-    return AuditRecord(row.sequence, row.previous, row.digest, _event(row, at=row.at))
-
-
-def _event(row: Row[Any], at: datetime) -> AuditEvent:
-    return AuditEvent(
-        at=at,
-        actor=row.actor,
-        action=AuditAction(row.action),
-        outcome=Outcome(row.outcome),
-        study_instance_uid=row.study_instance_uid,
-        series_instance_uid=row.series_instance_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        detail=json.loads(row.detail),
-    )
+def _fields(row: Row[Any]) -> dict[str, Any]:
+    """The fields of an event as they are stored."""
+    return {
+        "at": instant(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "outcome": row.outcome,
+        "study_instance_uid": row.study_instance_uid,
+        "series_instance_uid": row.series_instance_uid,
+        "sop_instance_uid": row.sop_instance_uid,
+        "detail": json.loads(row.detail),
+    }

@@ -9,8 +9,11 @@ from sqlalchemy import Row, or_, select
 
 from triage.domain.audit import Checkpoint
 from triage.domain.errors import AuditBroken
+from triage.store.audit_stored import instant, stored
 from triage.store.schema import audit, audit_checkpoints, audit_head
 from triage.store.transaction import Transaction
+
+_STORED = stored(audit_checkpoints.columns)
 
 
 def lock_head(tx: Transaction) -> tuple[int, str]:
@@ -42,21 +45,19 @@ def add(tx: Transaction, checkpoint: Checkpoint) -> None:
 
 def latest(tx: Transaction) -> Checkpoint | None:
     """The newest checkpoint."""
-    row = tx.connection.execute(
-        select(audit_checkpoints).order_by(audit_checkpoints.c.sequence.desc()).limit(1)
-    ).first()
+    row = tx.connection.execute(select(*_STORED).order_by(audit_checkpoints.c.sequence.desc()).limit(1)).first()
     return None if row is None else _checkpoint(row)
 
 
 def find(tx: Transaction, sequence: int) -> Checkpoint | None:
     """The checkpoint of one row."""
-    row = tx.connection.execute(select(audit_checkpoints).where(audit_checkpoints.c.sequence == sequence)).first()
+    row = tx.connection.execute(select(*_STORED).where(audit_checkpoints.c.sequence == sequence)).first()
     return None if row is None else _checkpoint(row)
 
 
 def every(tx: Transaction) -> Iterator[Checkpoint]:
     """All checkpoints in their order."""
-    ordered = select(audit_checkpoints).order_by(audit_checkpoints.c.sequence)
+    ordered = select(*_STORED).order_by(audit_checkpoints.c.sequence)
     with tx.connection.execute(ordered, execution_options={"yield_per": 500}) as found:
         for row in found:
             yield _checkpoint(row)
@@ -65,7 +66,7 @@ def every(tx: Transaction) -> Iterator[Checkpoint]:
 def contradicted(tx: Transaction) -> Checkpoint | None:
     """The first checkpoint whose row is gone, or has another digest than was signed."""
     row = tx.connection.execute(
-        select(audit_checkpoints)
+        select(*_STORED)
         .select_from(audit_checkpoints.outerjoin(audit, audit.c.sequence == audit_checkpoints.c.sequence))
         .where(or_(audit.c.digest.is_(None), audit.c.digest != audit_checkpoints.c.digest))
         .order_by(audit_checkpoints.c.sequence)
@@ -76,10 +77,16 @@ def contradicted(tx: Transaction) -> Checkpoint | None:
 
 def before(tx: Transaction, sequence: int) -> Checkpoint | None:
     """The last checkpoint before one."""
-    earlier = select(audit_checkpoints).where(audit_checkpoints.c.sequence < sequence)
+    earlier = select(*_STORED).where(audit_checkpoints.c.sequence < sequence)
     row = tx.connection.execute(earlier.order_by(audit_checkpoints.c.sequence.desc()).limit(1)).first()
     return None if row is None else _checkpoint(row)
 
 
 def _checkpoint(row: Row[Any]) -> Checkpoint:
-    return Checkpoint(row.sequence, row.digest, row.at, row.key_id, row.signature)
+    try:
+        at = instant(row.at)
+    except (ValueError, AttributeError) as exc:
+        raise AuditBroken(
+            f"The audit log cannot be trusted: the checkpoint of row {row.sequence} has no time any more."
+        ) from exc
+    return Checkpoint(row.sequence, row.digest, at, row.key_id, row.signature)

@@ -20,7 +20,7 @@ from triage.domain.audit_message import encode
 from triage.services.audit_messages import audit_messages
 from triage.store import audit as audit_log
 from triage.store import audit_forward
-from triage.store.audit import AuditFilter, AuditRow, UnreadableRow
+from triage.store.audit import UNREADABLE, AuditFilter, AuditRow, UnreadableRow
 from triage.web.access import Administrator, client_address
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import page
@@ -29,7 +29,6 @@ from triage.web.statistics import cell
 router = APIRouter()
 
 ROWS_OF_A_PAGE: Final = 50
-EXPORT_CHUNK: Final = 1000
 COLUMNS: Final = (
     "sequence",
     "at",
@@ -43,7 +42,6 @@ COLUMNS: Final = (
     "previous",
     "digest",
 )
-UNREADABLE: Final = "this row cannot be read: it is not as it was written"
 
 
 @dataclass(frozen=True)
@@ -203,17 +201,8 @@ def _export(
         first = _written([COLUMNS])
 
     def lines() -> Iterator[str]:
-        """In pieces, each read in a transaction of its own: a slow download holds nothing open."""
         yield first
-        after = 0
-        while True:
-            with desk.db.read() as tx:
-                rows = audit_log.rows_between(tx, asked.wanted, after=after, last=last, limit=EXPORT_CHUNK)
-            if rows:
-                yield written(rows)
-                after = rows[-1].sequence
-            if len(rows) < EXPORT_CHUNK:
-                break
+        yield from map(written, audit_log.in_chunks(desk.db, asked.wanted, last))
         yield end
 
     name = f"ich-triage-audit-{desk.clock():%Y%m%dT%H%M%S}.{kind}"

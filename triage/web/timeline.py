@@ -125,7 +125,7 @@ def _judged(detail: Mapping[str, Detail]) -> str:
     return f"Judged: {detail.get('verdict')}"
 
 
-_SAID: Final[Mapping[AuditAction, Callable[[Mapping[str, Detail]], str]]] = {
+_SAID: Final[Mapping[str, Callable[[Mapping[str, Detail]], str]]] = {
     AuditAction.INSTANCES_RECEIVED: _received,
     AuditAction.INSTANCE_CONFLICT: lambda _: "An image came a second time with other content; the first one counts",
     AuditAction.INSTANCE_IGNORED: lambda _: "One of our own results came back and was ignored",
