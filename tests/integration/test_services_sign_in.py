@@ -253,6 +253,15 @@ def test_a_session_ends_after_its_longest_time_however_busy(rad: Desk, clock: Cl
     assert who(rad, session) is None
 
 
+def test_a_session_that_may_be_idle_for_a_minute_only_lives_while_it_is_used(rad: Desk, clock: Clock) -> None:
+    session, limits = enter(rad), SessionLimits(idle=timedelta(minutes=1))
+    for _ in range(5):
+        clock.forward(50)
+        assert sign_in.person_of_session(rad.db, session, limits, clock(), used=True) is not None
+    clock.forward(61)
+    assert sign_in.person_of_session(rad.db, session, limits, clock(), used=True) is None
+
+
 def test_using_a_session_writes_once_a_minute(rad: Desk, clock: Clock) -> None:
     session = enter(rad)
 

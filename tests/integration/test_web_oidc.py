@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from tests.web import PASSWORD, Browser, Clock, add_user, make_desk
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction
 from triage.domain.lockout import FREE_BY_ADDRESS
-from triage.net.oidc import CLOCK_SKEW_SECONDS, Provider
+from triage.net.oidc import AT_A_TIME, CLOCK_SKEW_SECONDS, Provider
 from triage.services import people
 from triage.services.sign_in import NOBODY, Refusal
 from triage.services.sign_in import sign_in as sign_in_with_password
@@ -401,6 +403,22 @@ def test_a_provider_that_goes_down_meanwhile_is_one_sentence(desk: Desk, tmp_pat
     assert answer.status_code == 403
     assert "does not answer" in answer.text
     assert names(desk) == []
+
+
+def test_a_provider_that_hangs_does_not_take_the_pages_with_it(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging, ThreadPoolExecutor(AT_A_TIME) as people_who_click:
+        silent = IdentityProvider(clock(), issuer=f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        app = make_app(make_desk(database, tmp_path, clock, **trusting(silent, tmp_path, timeout_seconds=60.0)))
+        waiting = [people_who_click.submit(lambda: Browser(app).get("/oidc/login").text) for _ in range(AT_A_TIME)]
+        connected = [hanging.accept()[0] for _ in range(AT_A_TIME)]
+        assert "keeps too many people waiting" in Browser(app).get("/oidc/login").text
+        assert Browser(app).get("/login").status_code == 200
+        for connection in connected:
+            connection.close()
+        assert all("does not answer" in one.result() for one in waiting)
+    assert "does not answer" in Browser(app).get("/oidc/login").text, "their turns are given back"
 
 
 def test_a_secret_that_cannot_be_read_is_one_sentence(

@@ -17,6 +17,7 @@ from triage.entrypoints.app import App, owner
 from triage.net.tls import TlsFiles
 from triage.services.beat import Heart, alive
 from triage.web.app import make_app
+from triage.web.protection import PromptHttp
 
 log = structlog.get_logger()
 
@@ -90,9 +91,11 @@ def serve(app: App, stop: threading.Event) -> None:
     certificate = None
     if settings.tls_certificate is not None:
         certificate = Certificate(TlsFiles(certificate_file=settings.tls_certificate, key_file=settings.tls_key))
+    desk = app.desk()
     server = uvicorn.Server(
         uvicorn.Config(
-            make_app(app.desk()),
+            make_app(desk),
+            http=PromptHttp,
             log_config=None,
             access_log=False,  # its lines hold query strings, and those what people searched for
             server_header=False,
@@ -109,6 +112,7 @@ def serve(app: App, stop: threading.Event) -> None:
     thread = threading.Thread(target=server.run, args=([listening],), name="uvicorn")
     thread.start()
     detail = {"host": settings.host, "port": settings.port, "tls": certificate is not None}
+    threading.Thread(target=desk.watch.look_ahead, args=(app.clock(),), name="look-ahead", daemon=True).start()
     log.info("serving", **detail, public_url=settings.public_url)
     with alive(Heart(app.db, owner("web"), "web", app.clock, detail)):
         look_at = time.monotonic()

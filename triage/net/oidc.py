@@ -6,8 +6,10 @@ Nothing is remembered between the two steps: the browser carries the `Challenge`
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +31,8 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES25
 
 CLOCK_SKEW_SECONDS: Final = 60
 LARGEST_ANSWER: Final = 1024 * 1024
+AT_A_TIME: Final = 8
+"""Browsers for which the provider is asked at the same time: one that hangs must not take every thread of the pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ class Provider:
     secret_file: Path | None = None
     ca_file: Path | None = None
     timeout_seconds: float = 10.0
+    turns: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(AT_A_TIME), repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +206,20 @@ def _asked(client: httpx.Client, method: str, url: str, provider: Provider, **ho
     return told
 
 
-def _client(provider: Provider) -> httpx.Client:
-    # Not httpx's own choice of authorities, which a site cannot add to.
-    verify = TlsFiles(ca_file=provider.ca_file).client_context()
-    # A proxy named in the environment would see who signs in.
-    return httpx.Client(verify=verify, timeout=provider.timeout_seconds, follow_redirects=False, trust_env=False)
+@contextmanager
+def _client(provider: Provider) -> Iterator[httpx.Client]:
+    if not provider.turns.acquire(blocking=False):
+        raise SignInRefused("The identity provider keeps too many people waiting at the moment; please try again soon.")
+    try:
+        # Not httpx's own choice of authorities, which a site cannot add to.
+        verify = TlsFiles(ca_file=provider.ca_file).client_context()
+        # A proxy named in the environment would see who signs in.
+        with httpx.Client(
+            verify=verify, timeout=provider.timeout_seconds, follow_redirects=False, trust_env=False
+        ) as client:
+            yield client
+    finally:
+        provider.turns.release()
 
 
 def _secret(provider: Provider) -> str | None:

@@ -16,7 +16,7 @@ from triage.store import accounts
 from triage.store.accounts import User
 from triage.store.db import Database, Transaction
 
-TOUCH_SECONDS = 60.0
+TOUCH_EVERY = timedelta(minutes=1)
 """A session's last use is written this seldom, not with every slice that is looked at."""
 
 LONGEST_SESSION = timedelta(days=3)
@@ -153,7 +153,7 @@ def person_of_session(db: Database, value: str, limits: SessionLimits, now: date
         return None
     if now - session.created_at >= limits.longest or now - session.seen_at >= limits.idle:
         return None
-    if used and (now - session.seen_at).total_seconds() >= TOUCH_SECONDS:
+    if used and now - session.seen_at >= min(TOUCH_EVERY, limits.idle / 10):
         with db.transaction() as tx:
             accounts.touch_session(tx, digest(value), now)
     return session.user.person

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LARGEST_BODY: Final = 256 * 1024
 """Bytes of a request: the largest thing that is sent to us is a form."""
+
+REQUEST_SECONDS: Final = 30.0
+"""A request has come whole after this long, or its connection is closed."""
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -75,3 +81,41 @@ def _too_large(headers: Headers) -> bool:
         return True
     length = headers.get("content-length", "0")
     return not length.isdecimal() or int(length) > LARGEST_BODY
+
+
+class PromptHttp(H11Protocol):
+    """HTTP as uvicorn speaks it, to clients that say what they want within ``request_seconds``.
+
+    Who connects and says nothing, or says it byte by byte, would hold a connection for ever, as would a workstation
+    that was switched off meanwhile; and a process may only have so many.
+    """
+
+    request_seconds = REQUEST_SECONDS
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._await_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting while a request is not whole; how long its answer takes is our own affair."""
+        super().data_received(data)
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._await_request()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.request_seconds, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
