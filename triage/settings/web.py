@@ -68,7 +68,8 @@ class WebSettings(Group):
     @classmethod
     def _origin_only(cls, value: str) -> str:
         parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/")):
+        more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or more or parts.port == 0):
             raise ValueError("public_url is https://name or https://name:port, without a path")
         # Browsers leave the usual port out of what they ask for.
         return value.rstrip("/").lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, ""))
@@ -87,6 +88,8 @@ class WebSettings(Group):
     def _protected(self) -> WebSettings:
         if (self.tls_certificate is None) is not (self.tls_key is None):
             raise ValueError("web.tls_certificate and web.tls_key go together")
+        if self.tls_certificate and self.public_url.startswith("http://"):
+            raise ValueError("with web.tls_certificate the pages speak https only: web.public_url begins with https://")
         if self.plain_http_beyond_loopback not in ("", IN_WORDS):
             raise ValueError(f'web.plain_http_beyond_loopback must be empty or exactly "{IN_WORDS}"')
         if not (self._loopback() or self.tls_certificate or self.plain_http_beyond_loopback):
