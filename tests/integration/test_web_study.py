@@ -20,6 +20,7 @@ from triage.domain.worklist import ListedStudy
 from triage.store import audit, deliveries, readings, worklist
 from triage.web.app import make_app
 from triage.web.desk import Desk
+from triage.web.study import STOP_POLLING
 
 SCRIPT = "<script>alert('x')</script>"
 
@@ -119,9 +120,28 @@ def test_a_pending_study_waits_and_says_when_there_is_something_new(site: Site, 
     ask = unescape(re.search(r'hx-get="([^"]+/now\?[^"]+)"', page.text).group(1))
     assert words(radiologist.get(ask)) == ""
     taken_in(site, slices[9:])
-    assert "There is something new on this study. Show it" in words(radiologist.get(ask))
-    assert "/now" not in radiologist.get(f"/study/{uid}").text, "a final result does not change by itself"
+    told = radiologist.get(ask)
+    assert told.status_code == STOP_POLLING
+    assert "There is something new on this study." in told.text
     assert radiologist.post(f"/study/{uid}/verdict", data={"verdict": "agree"}).status_code == 303
+
+
+def test_a_final_page_says_so_when_late_images_bring_another_result(site: Site, radiologist: Browser) -> None:
+    slices = head(20)
+    uid = taken_in(site, slices[:18], score=0.1).study_instance_uid
+    page = radiologist.get(f"/study/{uid}")
+    ask = unescape(re.search(r'hx-get="([^"]+/now\?[^"]+)"', page.text).group(1))
+    seen = unescape(re.search(r'name="seen" value="([^"]+)"', page.text).group(1))
+    assert radiologist.get(ask).status_code == 200
+    taken_in(site, slices[18:])
+    assert radiologist.get(ask).status_code == STOP_POLLING
+    refused = radiologist.post(f"/study/{uid}/verdict", data={"verdict": "disagree", "seen": seen})
+    assert refused.status_code == 409
+    assert "Your judgement was not kept" in words_of_refusal(refused)
+    api = f"/api/studies/{uid}/verdict"
+    assert radiologist.post(api, json={"verdict": "disagree", "status": "not_suspected"}).status_code == 409
+    assert listed(site, uid).verdict is None
+    assert radiologist.post(api, json={"verdict": "agree", "status": "suspected"}).status_code == 200
 
 
 def test_text_from_scanners_is_shown_as_text(site: Site, radiologist: Browser) -> None:

@@ -15,7 +15,7 @@ from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import DeliveryState, SeriesState
 from triage.domain.reading import Verdict
 from triage.domain.worklist import ListedStudy
-from triage.services import read
+from triage.services import read, view
 from triage.services.tell import study_json
 from triage.store import audit, deliveries, readings, schema, series, worklist
 from triage.store.db import Database
@@ -114,6 +114,23 @@ def refuse(db: Database) -> None:
         why = {"reason": ReasonCode.GAP, "detail": "Slices are missing."}
         series.move(tx, record, SeriesState.UNUSABLE, now=at(3), actor="clock", **why)
         worklist.refresh(tx, STUDY, at(3))
+
+
+@pytest.mark.parametrize("seen", ["not_suspected", "suspected.final.1-1-1-9f", "nonsense"])
+def test_what_the_reader_did_not_see_is_not_judged(database: Database, seen: str) -> None:
+    analysed(database)
+    with pytest.raises(NotPossibleNow, match="not kept"):
+        read.judge(database, STUDY, Verdict.DISAGREE, "", RADIOLOGIST, at(30), seen=seen)
+    assert (listed(database).verdict, logged(database, AuditAction.STUDY_JUDGED)) == (None, [])
+
+
+def test_what_the_reader_saw_is_judged(database: Database) -> None:
+    analysed(database)
+    with database.read() as tx:
+        state = view.find(tx, STUDY).state
+    for seen in ("", "suspected", state):
+        read.judge(database, STUDY, Verdict.DISAGREE, "", RADIOLOGIST, at(30), seen=seen)
+    assert len(logged(database, AuditAction.STUDY_JUDGED)) == 3
 
 
 def test_a_note_that_is_too_long_leaves_nothing_behind(database: Database) -> None:

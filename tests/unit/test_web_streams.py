@@ -75,6 +75,23 @@ def test_whoever_opens_a_page_hears_of_the_latest_flags(desk: Desk, clock: Clock
     run(story)
 
 
+def test_what_somebody_has_opened_is_no_news(desk: Desk, clock: Clock) -> None:
+    flag(desk, "2.25.1", opened_at=clock.now)
+    flag(desk, "2.25.2")
+
+    async def story() -> None:
+        with desk.streams.listen("rad", desk.db, clock) as page:
+            assert json.loads((await heard(page, "suspected")).data)["studies"] == ["2.25.2"]
+
+    run(story)
+
+
+def test_the_page_says_which_flags_it_was_made_with(desk: Desk, radiologist: Browser, clock: Clock) -> None:
+    flag(desk, "2.25.1", flagged_at=clock.now - timedelta(hours=1))
+    flag(desk, "2.25.2")
+    assert 'data-flagged="2.25.2"' in radiologist.get("/?status=pending").text
+
+
 def test_opening_a_study_is_a_change_and_no_flag(desk: Desk, clock: Clock) -> None:
     flag(desk, "2.25.1")
 

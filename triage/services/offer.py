@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+import structlog
+
+from triage.domain.errors import NotFound
 from triage.net.ups_scp import Step, StepQuery
 from triage.store import reading_list, result_objects
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
+
+log = structlog.get_logger()
 
 _WILDCARDS = frozenset("*?\\")
 _STUDIES_AT_A_TIME = 200
@@ -17,16 +22,23 @@ _STUDIES_AT_A_TIME = 200
 def find_steps(db: Database, blobs: BlobStore, query: StepQuery, now: datetime) -> Iterator[Step]:
     """The newest step of each study that may match, the most urgent first.
 
-    Only a single study narrows the search here; whoever asked looks at every other key.
+    Only a single study narrows the search here; whoever asked looks at every other key. A step whose file is gone is
+    left out: the others must be found all the same. A study that moves down the list meanwhile is told once.
     """
+    told: set[str] = set()
     study = query.study_instance_uid
     one_study = study if study and not _WILDCARDS.intersection(study) else None
     for studies in [[one_study]] if one_study else _in_reading_order(db, now):
         with db.read() as tx:
             found = {record.study_instance_uid: record for record in result_objects.steps(tx, studies)}
         for uid in studies:
-            if uid in found:
+            if uid not in found or uid in told:
+                continue
+            told.add(uid)
+            try:
                 yield Step(found[uid].sop_instance_uid, blobs.read(found[uid].blob_key))
+            except NotFound as gone:
+                log.error("step_not_offered", study_instance_uid=uid, why=str(gone))
 
 
 def _in_reading_order(db: Database, now: datetime) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import NotFound, NotPossibleNow
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import JUDGEABLE, Reading, Verdict
-from triage.services import recover
+from triage.services import recover, view
 from triage.store import readings, worklist
 from triage.store.db import Database
 from triage.store.transaction import Transaction
@@ -46,9 +46,13 @@ def open_study(db: Database, study_instance_uid: str, person: Person, now: datet
         )
 
 
-def judge(db: Database, study_instance_uid: str, verdict: Verdict, note: str, person: Person, now: datetime) -> Reading:
+def judge(
+    db: Database, study_instance_uid: str, verdict: Verdict, note: str, person: Person, now: datetime, *, seen: str = ""
+) -> Reading:
     """Keep what a person says of a study; what was said before stays in its history.
 
+    ``seen`` is what the person was shown: `view.Found.state`, or the status alone. To disagree with a suspicion must
+    not become to disagree that there is none, because another result came in while the page was open.
     The note stays out of the audit log, where nothing may name a patient.
 
     Raises
@@ -56,7 +60,7 @@ def judge(db: Database, study_instance_uid: str, verdict: Verdict, note: str, pe
     NotFound
         No instance of this study has come in.
     NotPossibleNow
-        The analysis has said nothing that could be judged.
+        The analysis has said nothing that could be judged, or something else than what was seen.
     ValueError
         The note is too long.
     """
@@ -65,6 +69,8 @@ def judge(db: Database, study_instance_uid: str, verdict: Verdict, note: str, pe
         status = readings.lock_status(tx, study_instance_uid)
         if status not in JUDGEABLE:
             raise NotPossibleNow(_WHY_NOT[status])
+        if seen and seen not in (status.value, view.find(tx, study_instance_uid).state):
+            raise NotPossibleNow("Your judgement was not kept: there is something new on this study. Look at it again.")
         readings.add(tx, reading)
         tx.audit(
             AuditEvent(

@@ -46,6 +46,12 @@ class Found:
     shown: ShownResult | None
     key: ViewKey
 
+    @property
+    def state(self) -> str:
+        """What a reader is told of the study, as a token that differs when it does; its status stands first."""
+        row = self.listed.row
+        return f"{row.status.value}.{'provisional' if row.provisional else 'final'}.{self.key}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeriesView:

@@ -196,6 +196,7 @@ class Change(NamedTuple):
     study_instance_uid: str
     status: WorklistStatus
     flagged_at: datetime | None
+    opened_at: datetime | None
     updated_at: datetime
 
 

@@ -108,7 +108,7 @@ def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[st
 
 
 def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:
-    """The newest procedure step of each series of some studies, in no order."""
+    """The newest procedure step of each series of some studies, the newest last."""
     of_studies = series.c.study_instance_uid.in_(study_instance_uids)
     newest = (
         select(func.max(result_objects.c.id))
@@ -116,7 +116,8 @@ def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRec
         .where(result_objects.c.kind == ObjectKind.UPS, of_studies)
         .group_by(results.c.series_id)
     )
-    return [StepRecord(*row) for row in tx.connection.execute(_steps().where(result_objects.c.id.in_(newest)))]
+    found = _steps().where(result_objects.c.id.in_(newest)).order_by(result_objects.c.id)
+    return [StepRecord(*row) for row in tx.connection.execute(found)]
 
 
 def step(tx: Transaction, sop_instance_uid: str) -> StepRecord | None:

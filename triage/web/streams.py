@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,12 +21,16 @@ from triage.domain.errors import StoreUnavailable
 from triage.domain.finding import WorklistStatus
 from triage.store import reading_list
 from triage.store.db import Database
+from triage.store.reading_list import Change
+from triage.store.transaction import Transaction
 
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS: Final = 0.5
 BEAT_EVERY_LOOKS: Final = 6
-STREAMS_OF_A_PERSON: Final = 8
+STREAMS_OF_A_PERSON: Final = 4
+"""Without HTTP/2 a browser has six connections to a server for all its pages: some must be left for what they ask."""
+
 LOOK_BACK: Final = timedelta(minutes=2)
 """A change may be committed after a later one: what was written so long ago is still looked at."""
 
@@ -70,6 +74,23 @@ def suspected(studies: Collection[str]) -> Event:
     return Event("suspected", json.dumps({"count": len(studies), "studies": list(studies)}))
 
 
+def latest_changes(tx: Transaction, now: datetime) -> list[Change]:
+    """What has changed on the list so lately that it is still looked at."""
+    return reading_list.changes(tx, now - LOOK_BACK, limit=MOST_CHANGES)
+
+
+def newly_flagged(changes: Iterable[Change], now: datetime) -> list[str]:
+    """The studies that have become suspected lately and that nobody has opened."""
+    return [
+        change.study_instance_uid
+        for change in changes
+        if change.status is WorklistStatus.SUSPECTED
+        and change.opened_at is None
+        and change.flagged_at is not None
+        and change.flagged_at >= now - LOOK_BACK
+    ]
+
+
 @dataclass(eq=False)
 class Listener:
     """One open page. Events are put in from the thread that looks and taken out by the event loop."""
@@ -109,7 +130,7 @@ class Streams:
         listener = Listener(person, asyncio.get_running_loop())
         with self._lock:
             self._listeners.append(listener)
-            # Whoever comes back after a break hears of the latest flags again; the page knows which it told already.
+            # Whoever comes back after a break hears of the latest flags again; the page knows which it has shown.
             if self._last is not None and self._last.flagged:
                 listener.tell(suspected(self._last.flagged))
             if self._thread is None:
@@ -144,7 +165,7 @@ class Streams:
         now = clock()
         try:
             with db.read() as tx:
-                changes = reading_list.changes(tx, now - LOOK_BACK, limit=MOST_CHANGES)
+                changes = latest_changes(tx, now)
                 overdue = reading_list.count_overdue(tx, now)
         except StoreUnavailable as unavailable:
             log.warning("worklist_not_watched", why=str(unavailable))
@@ -152,13 +173,7 @@ class Streams:
         look = _Look(
             at=now,
             changed={change.study_instance_uid: change.updated_at for change in changes},
-            flagged=[
-                change.study_instance_uid
-                for change in changes
-                if change.status is WorklistStatus.SUSPECTED
-                and change.flagged_at is not None
-                and change.flagged_at >= now - LOOK_BACK
-            ],
+            flagged=newly_flagged(changes, now),
             overdue=overdue,
         )
         with self._lock:

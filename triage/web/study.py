@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi import APIRouter, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from triage.domain.account import Person
+from triage.domain.finding import WorklistStatus
 from triage.domain.reading import NOTE_CHARACTERS, Verdict
 from triage.services import read, view
 from triage.services.tell import reading_json, study_json
@@ -16,11 +17,17 @@ from triage.web.access import Caller, Reader
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import page
 from triage.web.pictures import known_uid
-from triage.web.study_page import reading_values, shown_state, study_values
+from triage.web.study_page import reading_values, study_values
 
 router = APIRouter()
 
+STOP_POLLING: Final = 286
+"""The status by which htmx takes an answer and does not ask again."""
+
+SEEN_CHARACTERS: Final = 200
+
 StudyUid = Annotated[str, Path(max_length=64)]
+Seen = Annotated[str, Query(max_length=SEEN_CHARACTERS)]
 Note = Annotated[str, Form(max_length=NOTE_CHARACTERS)]
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -34,6 +41,9 @@ class Judgement(BaseModel):
 
     verdict: Verdict
     note: str = Field("", max_length=NOTE_CHARACTERS)
+    status: WorklistStatus | None = Field(
+        None, description="What the list said to the reader. When it says something else by now, nothing is kept."
+    )
 
 
 @router.get("/study/{study_uid}")
@@ -46,20 +56,22 @@ def study(request: Request, desk: DeskDep, person: Reader, study_uid: StudyUid) 
 
 
 @router.get("/study/{study_uid}/now")
-def now(request: Request, desk: DeskDep, person: Reader, study_uid: StudyUid, shown: str = "") -> Response:
-    """Tell an open page whether the study has something else to show meanwhile."""
+def now(request: Request, desk: DeskDep, person: Reader, study_uid: StudyUid, seen: Seen = "") -> Response:
+    """Tell an open page whether the study has something else to show meanwhile; one that was told asks no more."""
     with desk.db.read() as tx:
-        new = shown_state(view.find(tx, known_uid(study_uid))) != shown
-    return page(request, "study_now.html", person, study_uid=study_uid, new=new)
+        new = view.find(tx, known_uid(study_uid)).state != seen
+    return page(
+        request, "study_now.html", person, status_code=STOP_POLLING if new else 200, study_uid=study_uid, new=new
+    )
 
 
 @router.post("/study/{study_uid}/verdict")
 def verdict(
     request: Request, desk: DeskDep, person: Reader, study_uid: StudyUid, verdict: Annotated[Verdict, Form()],
-    note: Note = "",
+    note: Note = "", seen: Annotated[str, Form(max_length=SEEN_CHARACTERS)] = "",
 ) -> Response:  # fmt: skip
     """Judge a study by the form of its page."""
-    read.judge(desk.db, known_uid(study_uid), verdict, note, person, desk.clock())
+    read.judge(desk.db, known_uid(study_uid), verdict, note, person, desk.clock(), seen=seen)
     return _answer(request, desk, person, study_uid)
 
 
@@ -80,7 +92,10 @@ def study_as_json(desk: DeskDep, _caller: Caller, study_uid: StudyUid) -> dict[s
 @router.post("/api/studies/{study_uid}/verdict", responses=_ERRORS)
 def verdict_as_json(desk: DeskDep, person: Reader, study_uid: StudyUid, judgement: Judgement) -> dict[str, Any]:
     """Judge a study: agree, partly or disagree with what the list says of it."""
-    reading = read.judge(desk.db, known_uid(study_uid), judgement.verdict, judgement.note, person, desk.clock())
+    reading = read.judge(
+        desk.db, known_uid(study_uid), judgement.verdict, judgement.note, person, desk.clock(),
+        seen=judgement.status.value if judgement.status is not None else "",
+    )  # fmt: skip
     return {"study_instance_uid": study_uid, **reading_json(reading)}
 
 

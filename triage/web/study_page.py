@@ -135,7 +135,6 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
     records = audit.records(tx, study_instance_uid=row.study_instance_uid, limit=LONGEST_TIMELINE)
     return {
         "row": row,
-        "shown": shown_state(found),
         "listed": found.listed,
         "status_words": timeline.STATUS_WORDS[row.status],
         "rule": found.shown.result.rule if found.shown else None,
@@ -159,16 +158,12 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
     }
 
 
-def shown_state(found: Found) -> str:
-    """What an open page compares to know whether there is something new to show."""
-    return f"{found.listed.row.status.value}.{found.key}"
-
-
 def reading_values(tx: Transaction, found: Found) -> dict[str, Any]:
     """What the part with the judgements needs."""
     row = found.listed.row
     return {
         "study_uid": row.study_instance_uid,
+        "seen": found.state,
         "choices": _VERDICTS[row.status] if row.status in JUDGEABLE else {},
         "readings": readings.of_study(tx, row.study_instance_uid),
         "verdict_words": timeline.VERDICT_WORDS,

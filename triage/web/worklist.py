@@ -14,6 +14,7 @@ from triage.web.access import Reader
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import page
 from triage.web.patients import patients_of
+from triage.web.streams import latest_changes, newly_flagged
 from triage.web.worklist_query import LONGEST_SEARCH, SPANS, Asked
 from triage.web.worklist_rows import STATUS_MEANS, STATUS_WORDS, lines
 
@@ -50,6 +51,7 @@ def _rows(desk: Desk, asked: Asked) -> dict[str, Any]:
         found = reading_list.page(tx, wanted, now, size=STUDIES_OF_A_PAGE, place=asked.place)
         counts = reading_list.counts(tx, wanted, now)
         last_received_at = reading_list.last_received_at(tx)
+        flagged = newly_flagged(latest_changes(tx, now), now)
         patients = patients_of(desk, tx, [study.row.study_instance_uid for study in found.studies])
     return {
         "asked": asked,
@@ -81,4 +83,5 @@ def _rows(desk: Desk, asked: Asked) -> dict[str, Any]:
         "previous_query": asked.query(place=found.previous) if found.previous else None,
         "first_query": asked.query(place=None) if asked.place else None,
         "last_received_at": last_received_at,
+        "flagged": flagged,
     }

@@ -9,6 +9,15 @@ document.addEventListener("htmx:responseError", (event) => {
   say(answer.responseText && answer.responseText.length < 300 ? answer.responseText : "This did not work.");
 });
 
+// What a page asks for by itself is asked again; what a person did is not done, and they must know.
+for (const failure of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(failure, (event) => {
+    if (event.detail.requestConfig.verb !== "get") {
+      say("The server did not answer: this was not done.");
+    }
+  });
+}
+
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.ask;
   if (question && !window.confirm(question)) {
@@ -25,5 +34,8 @@ function say(text) {
     place.setAttribute("role", "alert");
     document.getElementById("content").prepend(place);
   }
-  place.textContent = text;
+  if (place.textContent !== text) {
+    place.textContent = text;
+    place.scrollIntoView({ block: "nearest" });
+  }
 }

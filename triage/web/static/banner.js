@@ -4,7 +4,9 @@
 
 const SILENT_MILLISECONDS = 10000;
 
-let heardAt = Date.now();
+// Measured by a clock that nobody sets: the one on the wall of this machine may be put right at any moment.
+let heardAt = performance.now();
+let patientFrom = heardAt; // a page in the background asks less often: one that comes to the front is given time
 let shown = null;
 
 function localTimes(place) {
@@ -23,13 +25,14 @@ function localTimes(place) {
 
 function sayStale() {
   const place = document.getElementById("banner");
-  if (!place || document.hidden || Date.now() - heardAt < SILENT_MILLISECONDS || document.getElementById("stale")) {
+  if (!place || document.hidden || performance.now() - patientFrom < SILENT_MILLISECONDS || document.getElementById("stale")) {
     return;
   }
   const line = document.createElement("p");
   line.id = "stale";
   line.className = "banner";
-  const since = new Date(heardAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  const heard = new Date(Date.now() - (performance.now() - heardAt));
+  const since = heard.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
   line.textContent = `This page is out of date since ${since}: the server does not answer. `
     + "New studies and flags do not appear here: read in the usual order.";
   place.replaceChildren(line); // what was said before may be as old as the page
@@ -40,7 +43,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.id !== "banner" || event.detail.xhr.status !== 200) {
     return;
   }
-  heardAt = Date.now();
+  heardAt = performance.now();
+  patientFrom = heardAt;
   const answer = event.detail.serverResponse;
   if (answer === shown && !document.getElementById("stale")) {
     event.detail.shouldSwap = false; // swapping the same words again would have them read out again
@@ -51,6 +55,6 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 document.addEventListener("htmx:afterSettle", (event) => localTimes(event.detail.target || document));
 document.addEventListener("DOMContentLoaded", () => localTimes(document));
 document.addEventListener("visibilitychange", () => {
-  heardAt = Math.max(heardAt, Date.now() - SILENT_MILLISECONDS / 2); // a page in the background asks less often
+  patientFrom = Math.max(patientFrom, performance.now() - SILENT_MILLISECONDS / 2);
 });
 setInterval(sayStale, 1000);

@@ -7,14 +7,17 @@
   const announced = document.getElementById("announced");
   const SILENT_AFTER = 8000; // the server says every three seconds that it is there
   const POLL_EVERY = 5000;
-  let heardAt = Date.now();
-  let rowsAt = Date.now();
-  let askedAt = 0;
+  // Moments are measured by a clock that nobody sets: the one on the wall of this machine may be wrong, or be put right.
+  const clock = () => performance.now();
+  let heardAt = clock();
+  let rowsAt = clock();
+  let askedAt = -POLL_EVERY;
+  let owedSince = null; // since when new rows have been asked for in vain
 
-  // Waiting time, by the clock of the server: the one of this machine may be wrong.
+  // Waiting time, by the clock of the server.
   let ahead = 0;
   function readClock() {
-    ahead = Date.parse(document.getElementById("as-of").dataset.now) - Date.now();
+    ahead = Date.parse(document.getElementById("as-of").dataset.now) - clock();
   }
   function words(seconds) {
     const s = Math.max(0, Math.floor(seconds));
@@ -26,7 +29,7 @@
     return minutes ? `${minutes} min ${String(s % 60).padStart(2, "0")} s` : `${s} s`;
   }
   function count() {
-    const now = Date.now() + ahead;
+    const now = clock() + ahead;
     for (const time of rows.querySelectorAll("time[data-since]")) {
       time.textContent = words((now - Date.parse(time.dataset.since)) / 1000);
     }
@@ -34,10 +37,11 @@
 
   // The connection. A list that stands still must not look alive.
   function heard() {
-    heardAt = Date.now();
+    heardAt = clock();
   }
   document.addEventListener("htmx:sseOpen", (event) => {
     const source = event.detail.source;
+    becomeCaller();
     for (const name of ["beat", "worklist"]) source.addEventListener(name, heard);
     source.addEventListener("suspected", (message) => {
       heard();
@@ -45,30 +49,34 @@
     });
   });
   function watch() {
-    const now = Date.now();
+    const now = clock();
     const streaming = now - heardAt < SILENT_AFTER;
-    const fresh = streaming || now - rowsAt < 2 * POLL_EVERY;
-    if (!streaming && now - askedAt > POLL_EVERY) {
-      ask();
-    } else if (now - rowsAt > 30000 && now - askedAt > POLL_EVERY) {
-      ask(); // what only grows old: deliveries, and what leaves the list
-    }
+    const owed = owedSince !== null && now - owedSince > SILENT_AFTER;
+    const fresh = !owed && (streaming || now - rowsAt < 2 * POLL_EVERY);
+    // After a failure, without a stream, and for what only grows old: deliveries, and what leaves the list.
+    if (now - askedAt > POLL_EVERY && (owedSince !== null || !streaming || now - rowsAt > 30000)) ask();
     rows.classList.toggle("stale", !fresh);
     if (fresh) {
       lost.hidden = true;
     } else if (lost.hidden) {
-      const since = new Date(Math.max(heardAt, rowsAt)).toLocaleTimeString([], { hour12: false });
-      lost.textContent = `Connection lost since ${since}. This list stands still: new studies do not appear on it.`;
+      const since = new Date((owed ? owedSince : Math.max(heardAt, rowsAt)) + ahead);
+      const time = since.toLocaleTimeString([], { hour12: false });
+      lost.textContent = streaming
+        ? `The server has not sent the list since ${time}. It stands still: new studies do not appear on it.`
+        : `Connection lost since ${time}. This list stands still: new studies do not appear on it.`;
       lost.hidden = false;
     }
   }
   function ask() {
-    askedAt = Date.now();
+    askedAt = clock();
     htmx.trigger(rows, "refresh");
   }
 
   // New rows: the focus stays on its study, and what is being read stays where it is.
   let anchor = null;
+  rows.addEventListener("htmx:beforeRequest", () => {
+    if (owedSince === null) owedSince = clock();
+  });
   rows.addEventListener("htmx:beforeSwap", () => {
     const focused = document.activeElement && document.activeElement.closest("#rows .open");
     const shown = [...rows.querySelectorAll(".open")];
@@ -76,7 +84,8 @@
     anchor = kept ? { id: kept.id, top: top(kept), focus: Boolean(focused) } : null;
   });
   rows.addEventListener("htmx:afterSwap", () => {
-    rowsAt = Date.now();
+    rowsAt = clock();
+    owedSince = null;
     readClock();
     count();
     const kept = anchor && document.getElementById(anchor.id);
@@ -132,23 +141,32 @@
   // A call for a new suspicion: only where it was asked for, and without saying who the patient is.
   const button = document.getElementById("notify");
   const WANTED = "ich-triage.notify";
-  const TOLD = "ich-triage.told";
+  const told = new Set(document.getElementById("live").dataset.flagged.split(" ")); // what stood there already
   let sound = null;
   function wanted() {
     return localStorage.getItem(WANTED) === "yes";
   }
+  function mayShow() {
+    return "Notification" in window && Notification.permission === "granted";
+  }
+  function sounds() {
+    return sound !== null && sound.state === "running";
+  }
   function showButton() {
+    const words = !sounds() ? "No sound until a click" : mayShow() ? "Notifying" : "Sound only";
     button.hidden = false;
     button.setAttribute("aria-pressed", String(wanted()));
-    const denied = "Notification" in window && Notification.permission === "denied";
-    button.textContent = !wanted() ? "Notify me" : denied ? "Sound only" : "Notifying";
+    button.textContent = wanted() ? words : "Notify me";
   }
   function readySound() {
-    sound = sound || new AudioContext();
+    if (sound === null) {
+      sound = new AudioContext();
+      sound.addEventListener("statechange", showButton);
+    }
     return sound.resume();
   }
   function play() {
-    if (!sound || sound.state !== "running") return;
+    if (!sounds()) return;
     for (const [after, pitch] of [[0, 880], [0.18, 1175], [0.36, 880]]) {
       const tone = sound.createOscillator();
       const volume = sound.createGain();
@@ -163,35 +181,52 @@
     }
   }
   button.addEventListener("click", async () => {
-    localStorage.setItem(WANTED, wanted() ? "no" : "yes");
-    if (wanted()) {
-      await readySound();
-      play();
-      if ("Notification" in window && Notification.permission === "default") await Notification.requestPermission();
-    }
+    localStorage.setItem(WANTED, wanted() && sounds() ? "no" : "yes");
+    showButton();
+    if (!wanted()) return;
+    await readySound();
+    play();
+    if ("Notification" in window && Notification.permission === "default") await Notification.requestPermission();
     showButton();
   });
-  // Browsers let a page sound only after somebody has touched it.
-  document.addEventListener("pointerdown", () => wanted() && readySound(), { once: true });
-  document.addEventListener("keydown", () => wanted() && readySound(), { once: true });
+  // Most browsers let a page sound only after somebody has touched it, or the page before it.
+  if (wanted()) readySound();
+  for (const touched of ["pointerdown", "keydown"]) {
+    document.addEventListener(touched, (event) => {
+      if (wanted() && !button.contains(event.target)) readySound();
+    });
+  }
 
   function call(studies) {
-    const told = JSON.parse(sessionStorage.getItem(TOLD) || "[]");
-    const fresh = studies.filter((study) => !told.includes(study));
+    const fresh = studies.filter((study) => !told.has(study));
     if (!fresh.length) return;
-    sessionStorage.setItem(TOLD, JSON.stringify([...told, ...fresh].slice(-200)));
+    fresh.forEach((study) => told.add(study));
     const text = fresh.length === 1 ? "A new suspected study is on the list." : `${fresh.length} new suspected studies are on the list.`;
     announced.textContent = text;
     document.title = `(${fresh.length} new) Worklist - ich-triage`;
-    if (!wanted()) return;
-    play();
-    if ("Notification" in window && Notification.permission === "granted") {
-      const note = new Notification("ich-triage", { body: text, tag: "ich-triage-suspected", requireInteraction: true });
-      note.onclick = () => {
-        window.focus();
-        window.location.href = fresh.length === 1 ? `/study/${fresh[0]}` : "/";
-      };
+    if (wanted() && caller) {
+      play();
+      notify(fresh, text);
     }
+  }
+  // Of several open lists one calls, as long as it is open; on a plain connection browsers cannot tell, and each does.
+  let caller = !navigator.locks;
+  let queued = caller;
+  function becomeCaller() {
+    if (queued) return;
+    queued = true;
+    navigator.locks.request("ich-triage.caller", () => {
+      caller = true;
+      return new Promise(() => {});
+    });
+  }
+  function notify(studies, text) {
+    if (!mayShow()) return;
+    const note = new Notification("ich-triage", { body: text, tag: "ich-triage-suspected", renotify: true, requireInteraction: true });
+    note.onclick = () => {
+      window.focus();
+      window.location.href = studies.length === 1 ? `/study/${studies[0]}` : "/";
+    };
   }
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) document.title = "Worklist - ich-triage";
