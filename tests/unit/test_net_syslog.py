@@ -99,6 +99,13 @@ def test_a_header_field_holds_only_what_it_may(host: str, written: str) -> None:
     assert syslog_message(b"", at=NOW, host=host, message_id="M").split(b" ")[2].decode() == written
 
 
+@pytest.mark.parametrize(("host", "said"), [("255.255.255.255", "reached"), ("no such host", "found")])
+def test_a_receiver_by_udp_that_cannot_be_had_is_said(host: str, said: str) -> None:
+    """The broadcast address is refused by the kernel; the socket is closed, or this test ends with a warning."""
+    with pytest.raises(DeliveryUnconfirmed, match=f"cannot be {said}"):
+        SyslogReceiver(host, 514).connect()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_messages_of_every_size_arrive_framed_and_taken(certificates: Certificates, version: ssl.TLSVersion) -> None:
     messages = [bytes([65 + n % 26]) * size for n, size in enumerate((1, 9, 10, 16_384, 16_385, 32_768, 100_000))]

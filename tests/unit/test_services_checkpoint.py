@@ -390,6 +390,13 @@ def test_a_verification_in_the_background_is_one_at_a_time(database: Database, s
     assert another.start("bob", "") is None
 
 
+def test_a_row_that_only_claims_to_be_a_verification_is_passed_over(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.audit(AuditEvent(at=NOW, actor="x", action=AuditAction.AUDIT_READ, detail={"how": "verified"}))
+    with database.read() as tx:
+        assert Verifier(database, Proof(), lambda: NOW).last(tx) is None
+
+
 def test_a_verification_in_the_background_that_comes_to_no_end_says_why(database: Database, signer: Signer) -> None:
     signed_log(database, signer)
     verifier = Verifier(database, proof(signer), lambda: at(420))

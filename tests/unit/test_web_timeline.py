@@ -6,7 +6,7 @@ import pytest
 
 from tests.stores import STUDY, analysed, at, batch, logged
 from triage.domain.account import Person, Role
-from triage.domain.audit import AuditAction, AuditEvent, AuditRecord, Outcome
+from triage.domain.audit import AuditAction, AuditEvent, AuditRecord, LaterAction, Outcome, action_named
 from triage.domain.reading import Verdict
 from triage.services import read
 from triage.store import associations, deliveries
@@ -14,7 +14,7 @@ from triage.store.db import Database
 from triage.web.timeline import reasons, steps
 
 
-def record(action: AuditAction, outcome: Outcome = Outcome.SUCCESS, **detail: object) -> AuditRecord:
+def record(action: AuditAction | LaterAction, outcome: Outcome = Outcome.SUCCESS, **detail: object) -> AuditRecord:
     return AuditRecord(1, "", "", AuditEvent(at(0), "clock", action, outcome, STUDY, "2.25.7", detail=detail))
 
 
@@ -64,6 +64,10 @@ def test_a_study_from_its_first_image_to_its_judgement(database: Database) -> No
     (record(AuditAction.STUDY_OPENED, first=False), "Opened"),
     (record(AuditAction.STUDY_ESCALATED), "Told again: flagged, and nobody had opened it"),
     (record(AuditAction.EXPORTED), "Exported"),
+    # What a later release wrote, after a roll-back.
+    (record(action_named("study_deleted")), "Study deleted"),
+    (record(AuditAction.RESULT_RECORDED, status="doubtful", score=0.5, bundle="demo 1"),
+     "Result recorded: doubtful, score 0.50, bundle demo 1"),
 ])  # fmt: skip
 def test_words(given: AuditRecord, words: str) -> None:
     assert [step.words for step in steps([given])] == [words]

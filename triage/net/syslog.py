@@ -103,10 +103,14 @@ class _UdpLink:
             family, kind, protocol, _, address = socket.getaddrinfo(
                 receiver.host, receiver.port, type=socket.SOCK_DGRAM
             )[0]
-            self._socket = socket.socket(family, kind, protocol)
-            self._socket.connect(address)
         except OSError as exc:
             raise DeliveryUnconfirmed(f"{receiver} cannot be found: is audit.syslog_host right?") from exc
+        self._socket = socket.socket(family, kind, protocol)
+        try:
+            self._socket.connect(address)
+        except OSError as exc:
+            self._socket.close()
+            raise DeliveryUnconfirmed(f"{receiver} cannot be reached ({exc.strerror}).") from exc
 
     def send(self, messages: Sequence[bytes]) -> None:
         """One datagram each; whether it arrives, nobody knows."""

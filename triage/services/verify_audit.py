@@ -11,7 +11,7 @@ import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from triage.domain.audit import AuditAction, AuditEvent, Checkpoint, Detail, Outcome
+from triage.domain.audit import AuditAction, AuditEvent, AuditRecord, Checkpoint, Detail, Outcome
 from triage.domain.errors import AuditBroken, TriageError
 from triage.services.checkpoint import Signer, key_id, remembered, require_remembered
 from triage.store import audit, checkpoints
@@ -168,7 +168,7 @@ class Verifier:
         head, _ = audit.head(tx)
         seen, last = self._known
         for row in audit.rows_before(tx, head + 1, (AuditAction.AUDIT_READ,), above=seen):
-            if not isinstance(row, audit.UnreadableRow) and row.event.detail.get("how") == VERIFIED:
+            if isinstance(row, AuditRecord) and row.event.detail.get("how") == VERIFIED and "why" in row.event.detail:
                 last = row.event
                 break
         self._known = head, last  # in one piece: another request may be looking at the same time

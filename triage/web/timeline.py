@@ -95,7 +95,8 @@ def _flagged(detail: Mapping[str, Detail]) -> str:
 
 
 def _result(detail: Mapping[str, Detail]) -> str:
-    status = STATUS_WORDS.get(WorklistStatus(str(detail.get("status"))), "")
+    said = detail.get("status")
+    status = next((words for known, words in STATUS_WORDS.items() if known == said), str(said))
     if detail.get("reason"):
         return f"Result recorded: not analysed ({detail['reason']})"
     return f"Result recorded: {status.lower()}, score {_score(detail)}, bundle {detail.get('bundle')}"
