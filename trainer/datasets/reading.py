@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ HEAD_BYTES = 16 * 1024
 """Enough for the header of nearly every CT slice; the rest of a file is read only where it was not."""
 
 _WRAP = 4096
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def whole_hu(values: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -114,7 +116,8 @@ def _elements(content: bytes) -> RawDataset:
 
 def _patient(content: bytes) -> str:
     """Patient ID; the daemon's own reader leaves it alone, for it never needs one while it files."""
-    with warnings.catch_warnings():
+    # Warnings are caught for a whole process: one thread at a time.
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             said = read_dataset(content, ["PatientID"]).get("PatientID")

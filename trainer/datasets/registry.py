@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from trainer.datasets.case import Dataset
+from trainer.datasets.phantom import PHANTOM
 from trainer.datasets.physionet import PHYSIONET_CT_ICH
+from trainer.datasets.physionet_jpeg import PHYSIONET_CT_ICH_JPEG
+from trainer.datasets.rsna import RSNA_2019
 
-_ALL = (PHYSIONET_CT_ICH,)
+_ALL = (PHYSIONET_CT_ICH, PHYSIONET_CT_ICH_JPEG, RSNA_2019, PHANTOM)
 
 DATASETS: Mapping[str, Dataset] = MappingProxyType({dataset.name: dataset for dataset in _ALL})
 
