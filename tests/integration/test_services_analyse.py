@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, REPORT, Site, head
 from triage.domain.audit import AuditAction
-from triage.domain.errors import NotFound, ProviderUnavailable, UnusableSeries
+from triage.domain.errors import BundleError, NotFound, ProviderUnavailable, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, remove_orphans, requeue_lapsed, retry_study
@@ -138,6 +139,26 @@ def test_a_job_whose_gpu_is_lost_is_queued_again(site: Site, study: str) -> None
     with pytest.raises(ProviderUnavailable):
         site.analyse()
     site.wait(5)
+    site.predictor = FixedPredictor()
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+@pytest.mark.parametrize("lost", [BundleError, ProviderUnavailable])
+def test_a_net_that_never_runs_leaves_the_study_not_analysed_for_want_of_a_model(
+    site: Site, study: str, lost: type[TriageError]
+) -> None:
+    def fail() -> None:
+        raise lost("munet.onnx failed while running: SYNTHETIC.")
+
+    site.predictor = FixedPredictor(at_gate=fail)
+    for _ in range(3):
+        with suppress(ProviderUnavailable):
+            site.analyse()
+        site.wait(60)
+    row = site.row(study)
+    assert (row.status, row.reason) == (WorklistStatus.NOT_ANALYSED, ReasonCode.MODEL_UNAVAILABLE)
+    assert retry_study(site.db, study, actor="person", now=site.now) == (1, 0)
     site.predictor = FixedPredictor()
     assert site.analyse()
     assert site.row(study).status is WorklistStatus.SUSPECTED

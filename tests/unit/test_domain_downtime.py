@@ -53,6 +53,13 @@ def test_a_silent_role_turns_the_analysis_off_since_its_last_heartbeat(role: str
     assert "not a negative one" in alarm.meaning
 
 
+def test_a_heartbeat_from_before_the_clock_was_set_back_keeps_no_role_alive() -> None:
+    alarm = only(alarms([*all_but("work"), beat("work", -3600)], [], NOW))
+    assert alarm.reason == "the worker does not run"
+    assert alarm.since == NOW
+    assert alarms([*all_but("work"), beat("work", -30)], [], NOW) == []  # another machine's clock, a little ahead
+
+
 def test_a_role_that_stopped_cleanly_is_off_at_once() -> None:
     alarm = only(alarms([*all_but("work"), beat("work", 0.5, stopped=True)], [], NOW))
     assert alarm.reason == "the worker does not run"

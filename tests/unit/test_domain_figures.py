@@ -67,6 +67,11 @@ def test_shifts_count_from_the_first_day_that_had_a_study() -> None:
     assert site.false_flags_a_shift == pytest.approx(3 / 4.5)
 
 
+def test_the_first_minutes_of_a_site_count_as_one_shift() -> None:
+    site = site_figures(days(Day(), day((0, SUSPECTED, Verdict.DISAGREE))), timedelta(days=1, minutes=2))
+    assert site.false_flags_a_shift == 1.0
+
+
 def test_a_window_without_studies_says_nothing() -> None:
     site = site_figures(days(Day(), Day()), timedelta(days=1, hours=8))
     assert site.studies == 0

@@ -15,6 +15,10 @@ def test_every_reason_has_a_text() -> None:
     assert len(set(REASON_TEXTS.values())) == len(ReasonCode)
 
 
+def test_time_runs_out_in_the_analysis_and_not_in_the_intake() -> None:
+    assert "never came to an end" in REASON_TEXTS[ReasonCode.TIMED_OUT]
+
+
 @pytest.mark.parametrize("reason", ReasonCode)
 def test_the_text_says_what_to_do_and_nothing_of_a_finding(reason: ReasonCode) -> None:
     told = REASON_TEXTS[reason]

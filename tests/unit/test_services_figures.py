@@ -77,6 +77,18 @@ def test_a_judgement_shows_with_the_next_look(site: Database) -> None:
     assert after.studies == before.studies
 
 
+def test_what_is_written_after_the_clock_was_set_back_shows(site: Database) -> None:
+    ledger = Ledger(site)
+    before = ledger.statistics(30, NOW).figures
+    earlier = NOW - timedelta(hours=1)
+    with site.transaction() as tx:
+        flagged = worklist.c.status == WorklistStatus.SUSPECTED
+        tx.connection.execute(update(worklist).where(flagged).values(verdict=Verdict.DISAGREE, updated_at=earlier))
+    ledger.look_now()
+    after = ledger.statistics(30, earlier + timedelta(seconds=5)).figures
+    assert after.false_flags == after.by_status[WorklistStatus.SUSPECTED] > before.false_flags
+
+
 def test_a_new_study_and_a_new_day_show(site: Database, tmp_path: Path) -> None:
     ledger = Ledger(site)
     before = ledger.statistics(30, NOW).figures.studies

@@ -12,6 +12,9 @@ from triage.domain.worklist import PENDING_RISES_AFTER
 SILENT_AFTER = timedelta(seconds=6)
 """A role whose last heartbeat is older than this does not run."""
 
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""A heartbeat from further ahead was stamped before the clock was set back: it says nothing of this moment."""
+
 ANALYSING_ROLES: Mapping[str, str] = {"listen": "the listener", "work": "the worker", "clock": "the clock"}
 """Without any one of these no new study is analysed."""
 
@@ -33,7 +36,7 @@ class Heartbeat:
 
     def alive(self, now: datetime) -> bool:
         """Whether the process counts as running."""
-        return not self.stopped and now - self.at <= SILENT_AFTER
+        return not self.stopped and -CLOCKS_DIFFER <= now - self.at <= SILENT_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def alarms(
 def down_since(heartbeats: Iterable[Heartbeat], role: str, now: datetime) -> datetime | None:
     """When the last process of a role was heard last; None while one runs, or when none ever did."""
     mine = [beat for beat in heartbeats if beat.role == role]
-    return None if not mine or any(beat.alive(now) for beat in mine) else max(beat.at for beat in mine)
+    return None if not mine or any(beat.alive(now) for beat in mine) else min(now, max(beat.at for beat in mine))
 
 
 def _runs(heartbeats: Iterable[Heartbeat], role: str, now: datetime) -> bool:

@@ -64,7 +64,8 @@ class SiteFigures:
     """Everything that the statistics page says about a window, both days included.
 
     ``verdicts`` counts the last verdict on each study, by what the list said of it. ``shift_count`` is how many
-    shifts the window has had since the first study of it came in; ``most_false`` is the worst of them.
+    shifts the window has had since the day of its first study began, and not less than one: the first hour of a site
+    would make a single false flag look like many. ``most_false`` is the worst of them.
     """
 
     first: date
@@ -168,7 +169,7 @@ def site_figures(days: Sequence[tuple[date, Day]], elapsed: timedelta) -> SiteFi
         verdicts=verdicts,
         by_day=[(date_, _positive(day)) for date_, day in days],
         by_shift=[_shift_figures(total, number) for number in range(len(SHIFT_NAMES))],
-        shift_count=max(0.0, shifts(elapsed - timedelta(days=empty))),
+        shift_count=max(1.0, shifts(elapsed - timedelta(days=empty))) if empty < len(days) else 0.0,
         most_false=max((_false(day.studies, shift) for _, day in days for shift in range(len(SHIFT_NAMES))), default=0),
         opened={status: waiting(seconds) for status, seconds in opened.items()},
         opened_counts={status: _by_minutes(seconds) for status, seconds in opened.items()},

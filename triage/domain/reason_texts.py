@@ -21,7 +21,7 @@ _CAUSES: Mapping[ReasonCode, str] = {
     ReasonCode.UNDECODABLE: "The pixels of the images cannot be decoded",
     ReasonCode.NO_GEOMETRY: "The images do not say where their slices lie",
     ReasonCode.NOT_ORIGINAL_HU: "The pixel values are no Hounsfield units",
-    ReasonCode.TIMED_OUT: "The series never became complete in the time that was given to it",
+    ReasonCode.TIMED_OUT: "The analysis was begun several times and never came to an end",
     ReasonCode.MODEL_UNAVAILABLE: "The model could not be run when the study came in",
     ReasonCode.OUT_OF_DISTRIBUTION: "The images differ too much from what the model was made for",
     ReasonCode.FAILED: "The analysis ended with an error; the administrator finds it on the operations page",

@@ -14,7 +14,7 @@ from triage.dicom.select import usable
 from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import ObjectKind
-from triage.domain.errors import ProviderUnavailable, StaleState, TriageError, UnusableSeries
+from triage.domain.errors import BundleError, ProviderUnavailable, StaleState, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.notice import Notice
@@ -247,9 +247,15 @@ def _give_back(analyst: Analyst, job: ClaimedJob, exc: Exception) -> None:
                 max_attempts=RETRY.max_attempts,
             )
             if state is JobState.FAILED:
-                end_unusable(tx, job.series_id, ReasonCode.FAILED, error, actor=ACTOR, now=now)
+                end_unusable(tx, job.series_id, _why(exc), error, actor=ACTOR, now=now)
     except StaleState:
         log.info("job_superseded")
+
+
+def _why(exc: Exception) -> ReasonCode:
+    """What is to be said of a series that was tried too often: a net did not run, or anything else went wrong."""
+    no_model = isinstance(exc, (BundleError, ProviderUnavailable))
+    return ReasonCode.MODEL_UNAVAILABLE if no_model else ReasonCode.FAILED
 
 
 def end_unusable(

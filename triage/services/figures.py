@@ -167,14 +167,15 @@ class Ledger:
         started = time.monotonic()
         if started >= self._look_again:
             if self._looked_at is not None:
-                for day in figures.days_changed(tx, self._looked_at - OVERLAP):
+                # The clock may have been set back since the last look.
+                for day in figures.days_changed(tx, min(self._looked_at, now) - OVERLAP):
                     self._days.pop(day, None)
             self._looked_at = now
         missing = [day for day in _span(first, last) if day not in self._days]
         for run in _runs(missing):
             until = run[-1] + timedelta(days=1)
-            self._days.update({day: Day() for day in run})
-            self._days.update(_by_day(figures.studies_received(tx, run[0], until)))
+            found = _by_day(figures.studies_received(tx, run[0], until))
+            self._days.update({day: found.get(day, Day()) for day in run})
         if missing or started >= self._look_again:
             cost = time.monotonic() - started
             self._look_again = time.monotonic() + LOOK_SECONDS + LOOK_COST * cost
