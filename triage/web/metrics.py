@@ -58,11 +58,14 @@ class _Collected(Collector):
 
 
 def _roles(now: Operations) -> Iterator[Metric]:
-    roles = sorted({*ANALYSING_ROLES, *(beat.role for beat in now.heartbeats)})
+    seen = {beat.role for beat in now.heartbeats}
+    roles = sorted({*ANALYSING_ROLES, *seen})
     alive = {beat.role for beat in now.heartbeats if beat.alive(now.at)}
     yield _gauge("role_up", "1 while a process of the role runs.", ["role"], [((r,), float(r in alive)) for r in roles])
-    ages = [((beat.role, beat.owner), (now.at - beat.at).total_seconds()) for beat in now.heartbeats]
-    yield _gauge("heartbeat_age_seconds", "Since the last sign of life of a process.", ["role", "owner"], ages)
+    # By role alone: processes come and go, and each would leave a series behind.
+    heard = {role: max(beat.at for beat in now.heartbeats if beat.role == role) for role in sorted(seen)}
+    ages = [((role,), (now.at - at).total_seconds()) for role, at in heard.items()]
+    yield _gauge("heartbeat_age_seconds", "Since the last sign of life of any process of a role.", ["role"], ages)
 
 
 def _queue(now: Operations) -> Iterator[Metric]:
