@@ -159,6 +159,17 @@ def test_a_database_without_schema_says_what_to_do(tmp_path: Path) -> None:
         printed(run("worklist", config=file))
 
 
+def test_a_database_in_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    file = tmp_path / "new.toml"
+    file.write_text(f"[database]\nurl = {json.dumps(f'sqlite:///{tmp_path}/a file/triage.db')}\n")
+    for words in (["worklist"], ["db", "upgrade"]):
+        with pytest.raises(
+            ConfigurationError, match=r"^The folder .*/a file of the database cannot be made \(.*\): set"
+        ):
+            printed(run(*words, config=file))
+
+
 def test_bundle_verify(tmp_path: Path) -> None:
     made = tiny_bundle(tmp_path / "bundle")
     text = printed(run("bundle", "verify", str(tmp_path / "bundle")))

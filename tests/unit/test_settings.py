@@ -66,11 +66,11 @@ def test_the_environment_goes_before_the_file(elsewhere: Path, monkeypatch: pyte
     ("text", "named"),
     [
         ("[listener]\nport = 0\n", "listener.port"),
-        ("[listener]\nprot = 104\n", "listener.prot"),
+        ("[listener]\nprot = 104\n", r"work: listener\.prot: there is no such key\.$"),
         ("[listner]\nport = 104\n", "listner"),
         ("[listener]\nae_title = 'THIS TITLE IS FAR TOO LONG'\n", "listener.ae_title"),
         ("[listener]\nhost = '0.0.0.0'\n", "allowed_callers"),
-        ("[database]\nurl = 'mysql://x'\n", "database.url"),
+        ("[database]\nurl = 'mysql://x'\n", r"work: database\.url: database\.url must begin with [^.]*\.$"),
         ("[series]\nsettle_seconds = 20.0\n", "settle_seconds"),
         ("[inference]\ndevice = 'tpu'\n", "inference.device"),
         ("[[destinations]]\nname='a b'\nae_title='P'\nhost='h'\nport=1\n", "destinations.0.name"),
@@ -102,6 +102,13 @@ def test_broken_toml_is_one_sentence(elsewhere: Path) -> None:
 def test_a_missing_file_is_one_sentence(elsewhere: Path) -> None:
     with pytest.raises(ConfigurationError, match="no settings file"):
         read_settings(elsewhere / "nowhere.toml")
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(elsewhere: Path) -> None:
+    (elsewhere / "triage.toml").mkdir()
+    for file in (None, elsewhere / "triage.toml"):
+        with pytest.raises(ConfigurationError, match=r"triage\.toml cannot be read \(Is a directory\)\.$"):
+            read_settings(file)
 
 
 def test_off_loopback_with_named_callers_is_allowed(elsewhere: Path) -> None:

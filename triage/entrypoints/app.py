@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.errors import ConfigurationError
 from triage.entrypoints import audit_parts, ways_out
 from triage.inference.predict import Predictor
 from triage.net.commitment import CommitmentReport
@@ -46,10 +47,21 @@ def shipped_bundle() -> Path:
 
 
 def database_url(settings: Settings) -> str:
-    """The URL as given; the folder of an embedded database is made first."""
+    """The URL as given; the folder of an embedded database is made first.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder cannot be made.
+    """
     url = settings.database.url
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(url.removeprefix("sqlite:///")).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            told = f"The folder {folder} of the database cannot be made ({exc.strerror}): set database.url."
+            raise ConfigurationError(told) from exc
     return url
 
 
@@ -230,8 +242,10 @@ def build(settings: Settings) -> App:
 
     Raises
     ------
+    ConfigurationError
+        The database has no schema, or not one that this release can work on.
     StoreUnavailable
-        The database does not answer, or its schema is not the one of this release.
+        The database does not answer.
     """
     db = Database(database_url(settings))
     require_current(db)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -60,6 +61,8 @@ def run_demo(folder: Path, *, once: bool, study: Path | None) -> None:
     TriageError
         The daemon did not start, or the studies did not come to an end in time.
     """
+    # A demo that is told to end takes its daemon with it, however it is told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = present.console()
     place = (folder / time.strftime("%Y-%m-%dT%H-%M-%S")).resolve()
     place.mkdir(parents=True)

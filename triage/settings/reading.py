@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from triage.domain.errors import ConfigurationError
@@ -69,19 +70,35 @@ def read_settings(file: Path | None = None) -> Settings:
     Raises
     ------
     ConfigurationError
-        The file is missing or no TOML, a key is unknown, or a value cannot work; the message names it.
+        The file is missing, cannot be read or is no TOML, a key is unknown, or a value cannot work; the message names
+        it.
     """
-    if file is not None and not file.is_file():
-        raise ConfigurationError(f"There is no settings file {file}.")
-    chosen = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
-
     try:
-        return Settings(**(tomllib.loads(chosen.read_text("utf-8")) if chosen else {}))
+        return Settings(**_content(file))
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}" for e in exc.errors())
+        problems = "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {_said(e)}" for e in exc.errors())
         raise ConfigurationError(f"The settings cannot work: {problems}.") from exc
+
+
+def _content(file: Path | None) -> dict[str, Any]:
+    chosen = file or DEFAULT_FILE
+    try:
+        return tomllib.loads(chosen.read_text("utf-8"))
+    except FileNotFoundError as exc:
+        if file is None:
+            return {}
+        raise ConfigurationError(f"There is no settings file {file}.") from exc
+    except OSError as exc:
+        raise ConfigurationError(f"The settings file {chosen} cannot be read ({exc.strerror}).") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{chosen} is not valid TOML: {exc}.") from exc
+
+
+def _said(error: ErrorDetails) -> str:
+    """What is wrong with a value, in words for whoever wrote it."""
+    if error["type"] == "extra_forbidden":
+        return "there is no such key"
+    return error["msg"].removeprefix("Value error, ").removesuffix(".")
 
 
 def settings_of_record(settings: Settings) -> dict[str, Any]:
