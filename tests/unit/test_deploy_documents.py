@@ -17,7 +17,7 @@ GUIDE = ROOT / "docs" / "operator.md"
 FILES = sorted(f for f in DEPLOY.rglob("*") if f.is_file() and "secrets" not in f.parts and f.name != ".gitignore")
 COMMANDS = shell_commands(GUIDE.read_text())
 MADE_BY_OTHERS = {"apt-get", "chown", "createdb", "createuser", "docker", "git", "install", "ln", "podman", "tar", "cd"}
-MADE_BY_OTHERS |= {"journalctl", "mv", "pip", "python3", "rm", "systemctl"}
+MADE_BY_OTHERS |= {"dropdb", "journalctl", "mv", "pg_dump", "pg_restore", "pip", "python3", "rm", "systemctl"}
 SERVER_PLACES = {
     "/etc/ich-triage",
     "/etc/logrotate.d/ich-triage",
@@ -26,9 +26,11 @@ SERVER_PLACES = {
     "/opt/ich-triage",
     "/usr/local/bin/triage",
     "/var/lib/ich-triage",
+    "/var/lib/postgresql",
     "/var/log/ich-triage",
 }
-"""Where `make install` puts things, and systemd's own file; test_install.py looks whether they come to be there."""
+"""Where `make install` puts things, systemd's own file and the home of the account postgres; test_install.py looks
+whether ours come to be there."""
 
 
 def ours() -> list[list[str]]:
