@@ -81,7 +81,8 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/events"): Rule(READERS),
     ("GET", "/api/worklist"): Rule(CALLERS),
     ("GET", "/study/{study_uid}"): Rule(READERS),
-    ("GET", "/study/{study_uid}/now"): Rule(READERS),
+    # To a page that says nothing of what it shows, everything is new: htmx is told to ask no more.
+    ("GET", "/study/{study_uid}/now"): Rule(READERS, 286),
     ("POST", "/study/{study_uid}/verdict"): Rule(READERS, 303, form={"verdict": "agree", "note": ""}),
     ("POST", "/study/{study_uid}/retry"): Rule(READERS, 409),
     ("GET", "/study/{study_uid}/slice/{index}.png"): Rule(READERS),
