@@ -170,6 +170,16 @@ def test_a_damaged_slice_is_a_sign_and_its_neighbours_are_shown(site: Site, desk
     assert radiologist.get(f"/study/{uid}/slice/4.png").status_code == 200
 
 
+def test_a_slice_whose_file_is_gone_is_a_sign(site: Site, desk: Desk, radiologist: Browser) -> None:
+    uid = suspected(site)
+    for blob in desk.blobs.root.rglob("*.dcm"):
+        blob.unlink()
+    for path in (f"/study/{uid}/slice/3.png", f"/study/{uid}/thumbnail.png"):
+        gone = radiologist.get(path)
+        assert (gone.status_code, gone.headers["content-type"]) == (404, "image/svg+xml")
+    assert "the stored images cannot be read" in radiologist.get(f"/study/{uid}").text
+
+
 def test_without_a_readable_segmentation_the_slices_are_shown_without_outline(
     site: Site, desk: Desk, radiologist: Browser
 ) -> None:

@@ -157,7 +157,7 @@ def slice_png(
             return _no_slice()
     try:
         png = gallery.slice(found, series, int(index), WINDOWS[window], outline=bool(outline))
-    except UnusableSeries:
+    except (UnusableSeries, NotFound):
         return _no_slice()
     return _picture(png, etag, kept=bool(v))
 
