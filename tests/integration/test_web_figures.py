@@ -176,7 +176,15 @@ def test_the_shadow_and_what_it_said_are_shown(site: Desk, radiologist: Browser)
 
 def test_a_role_that_never_ran_is_named(desk: Desk, radiologist: Browser) -> None:
     text = words(radiologist.get("/operations").text)
-    assert text.count("never ran") == 3
+    assert text.count("never ran Without it nothing is analysed.") == 3
+    assert "nothing is sent" not in text
+
+
+def test_a_sender_that_never_ran_is_named_where_there_is_something_to_send(
+    desk: Desk, radiologist: Browser, tmp_path: Path, clock: Clock
+) -> None:
+    many_studies.insert(desk.db, BlobStore(tmp_path / "more"), 20, now=clock.now, days=1.0)
+    assert "sender never ran Without it nothing is sent." in words(radiologist.get("/operations").text)
 
 
 def test_a_verdict_changes_the_statistics(site: Desk, radiologist: Browser, clock: Clock) -> None:

@@ -25,6 +25,7 @@ def operations(request: Request, desk: DeskDep, person: Reader) -> HTMLResponse:
     """Show how the daemon is doing."""
     now = desk.watch.operations(desk.clock())
     found = {row.state: row for row in now.counts.queue}
+    needed = [*ANALYSING_ROLES, *(["send"] if now.counts.sent else [])]
     return page(
         request,
         "operations.html",
@@ -32,7 +33,7 @@ def operations(request: Request, desk: DeskDep, person: Reader) -> HTMLResponse:
         now=now,
         queue=[(state, found.get(state)) for state in JobState if state in WAITING or state in found],
         role_names=ROLE_NAMES,
-        needed=[role for role in ANALYSING_ROLES if not any(beat.role == role for beat in now.heartbeats)],
+        needed=[role for role in needed if not any(beat.role == role for beat in now.heartbeats)],
         waiting_states=WAITING,
         slots=((Slot.ACTIVE, "chosen"), (Slot.SHADOW, "shadow")),
         down={link.destination: link for link in now.links if not link.up},
