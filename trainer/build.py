@@ -21,7 +21,7 @@ from trainer.decide import Decision, decide
 from trainer.evaluate import CALIBRATION_SEEDS, Measured, measure
 from trainer.exams import exam_orders, run_exams
 from trainer.export import Exported, export_net
-from trainer.nets import build_net, parameter_count
+from trainer.nets.registry import build_net, parameter_count
 from trainer.phantom.batches import SliceBatch
 from trainer.protocol import DataPlan, FitSpec, Protocol
 from trainer.report import card_text

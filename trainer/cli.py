@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from trainer.datasets.command import prepare_command
+from trainer.nets.command import nets_command
 from trainer.phantom.command import phantom_command
 from triage.domain.errors import TriageError
 
@@ -24,6 +25,7 @@ def main() -> None:
     """
 
 
+main.add_command(nets_command, name="nets")
 main.add_command(phantom_command, name="phantom")
 main.add_command(prepare_command, name="prepare")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainer.augment import augment
 from trainer.data import Progress, net_input
 from trainer.losses import classifier_loss, munet_loss
-from trainer.nets import build_net
+from trainer.nets.registry import build_net
 from trainer.phantom.batches import SliceBatch
 from trainer.protocol import AugmentSpec, FitSpec
 from triage.inference.preprocess import PreprocessSpec

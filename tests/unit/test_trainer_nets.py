@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from trainer.nets import build_net, parameter_count
+from trainer.nets.registry import build_net, parameter_count
 from trainer.nets.munet import MUNet, combine_levels
 from trainer.nets.slice_classifier import SliceClassifier
 

@@ -28,7 +28,7 @@ class ConvUnit(nn.Sequential):
 
 
 class MUNet(nn.Module):
-    """Masks at four scales and slice logits from one three-window CT slice.
+    """Masks at four scales and slice logits from one CT slice.
 
     Parameters
     ----------
@@ -36,6 +36,9 @@ class MUNet(nn.Module):
         Channels of the encoder stages, finest (1/2 of the input side) first.
     convs_per_stage : int
         Convolutions per encoder stage, the strided one included.
+    pyramid : bool
+        Masks at every level and their features in the slice head. Without it, the paper's ablation: one mask at
+        the finest level, and a slice head on the last encoder stage alone.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class MUNet(nn.Module):
         convs_per_stage: int = 2,
         dropout: float = 0.5,
         hidden: int = 256,
+        pyramid: bool = True,
     ) -> None:
         super().__init__()
+        self.pyramid = pyramid
         stages: list[nn.Module] = []
         inputs = in_channels
         for width in widths:
@@ -61,9 +66,10 @@ class MUNet(nn.Module):
             nn.Sequential(ConvUnit(coarse + width, width, kernel=1), ConvUnit(width, width), ConvUnit(width, width))
             for coarse, width in zip(widths[:0:-1], lateral, strict=True)
         )
-        self.mask_heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in lateral)
+        shown = lateral if pyramid else lateral[-1:]
+        self.mask_heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in shown)
         self.classifier = nn.Sequential(
-            nn.Linear(widths[-1] + sum(lateral), hidden),
+            nn.Linear(widths[-1] + (sum(lateral) if pyramid else 0), hidden),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
             nn.Linear(hidden, classes),
@@ -72,20 +78,22 @@ class MUNet(nn.Module):
     def levels(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """Mask logits of each pyramid level, coarsest first and at its own size, and the slice logits.
 
-        ``image`` is float32 (slice, window, row, column) with sides that 32 divides.
+        ``image`` is float32 (slice, window, row, column) with sides that 32 divides. Without a pyramid there is
+        one level, at half the side.
         """
         features: list[Tensor] = []
         x = image
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        pooled = [x.mean(dim=(2, 3))]
-        masks: list[Tensor] = []
-        for step, head, skip in zip(self.steps, self.mask_heads, features[-2::-1], strict=True):
+        rising: list[Tensor] = []
+        for step, skip in zip(self.steps, features[-2::-1], strict=True):
             x = step(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-            masks.append(head(x))
-            pooled.append(x.mean(dim=(2, 3)))
-        return masks, self.classifier(torch.cat(pooled, dim=1))
+            rising.append(x)
+        shown = rising if self.pyramid else rising[-1:]
+        masks = [head(level) for head, level in zip(self.mask_heads, shown, strict=True)]
+        seen = [features[-1], *(rising if self.pyramid else [])]
+        return masks, self.classifier(torch.cat([level.mean(dim=(2, 3)) for level in seen], dim=1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits (slice, class, row, column) at the input's size, background first, and slice logits."""
