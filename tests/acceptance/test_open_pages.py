@@ -18,7 +18,7 @@ import pytest
 from tests.browser import chromium
 from tests.conftest import copy_sqlite, unavailable
 from tests.integration.site import Site, head
-from tests.reading_room import Reader
+from tests.reading_room import NARROW, WIDE, Reader
 from tests.served import Served, served
 from tests.services import MissingProgramError
 from tests.studies import installation, not_suspected, pending, suspected, taken_in
@@ -209,7 +209,7 @@ def test_a_list_whose_server_is_gone_says_so_until_it_is_back(ward: Ward) -> Non
     assert room.one("#lost").text.startswith("Connection lost since ")
     assert "stale" in room.one("#rows").get_attribute("class")
     room.picture("page-worklist-lost-1280")
-    room.width(390)
+    room.width(NARROW)
     room.picture("page-worklist-lost-390")
     ward.pages.start()
     room.wait(lambda: "stands still" not in room.text() and "does not answer" not in room.text())
@@ -274,6 +274,24 @@ def test_a_page_whose_session_has_ended_goes_to_the_login(ward: Ward) -> None:
         user: Any = accounts.find_user(tx, "rad")
         accounts.end_sessions(tx, user.id)
     ward.room.wait(lambda: "/login" in ward.room.browser.current_url)
+
+
+def test_text_of_any_length_stays_within_the_window(ward: Ward) -> None:
+    uid = suspected(
+        ward.site,
+        PatientName=f"{'L' * 40}^{'G' * 20}",
+        PatientID="I" * 64,
+        AccessionNumber="A" * 16,
+        StudyDescription="D" * 64,
+        SeriesDescription="S" * 64,
+        ManufacturerModelName="M" * 64,
+    )
+    for width in (WIDE, NARROW):
+        ward.room.width(width)
+        for path, name in (("/", "worklist"), (f"/study/{uid}", "study")):
+            ward.room.open(path)
+            ward.room.picture(f"page-{name}-long-{width}")
+            assert ward.room.too_wide() <= 0, (name, width)
 
 
 def test_a_study_opens_beside_as_many_lists_as_anybody_has_open(ward: Ward) -> None:
