@@ -44,7 +44,7 @@ def beat(desk: Desk, role: str, *, stopped: bool = False, **detail: object) -> N
 
 def all_beat(desk: Desk) -> None:
     beat(desk, "listen", min_free_bytes=0)
-    beat(desk, "work", digest=many_studies.DIGEST)
+    beat(desk, "work", digest=many_studies.DIGEST, bundle="made-up 1.0")
     beat(desk, "clock")
     beat(desk, "send", destinations=["pacs"])
 
@@ -152,7 +152,7 @@ def test_operations_shows_what_runs_and_what_waits(site: Desk, radiologist: Brow
     for role in ("listen", "send"):
         beat(site, role)
     text = words(radiologist.get("/operations").text)
-    assert "worker gone 1 min 05 s ago host/1/work" in text
+    assert "worker gone 1 min 05 s ago host/1/work made-up 1.0" in text
     assert "clock stopped 1 min 05 s ago" in text
     assert "listener runs 0 s ago" in text
     assert "made-up 1.0" in text
