@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics
 
 from trainer.measures import weighted
-from trainer.measures.weighted import Counts, counts
+from trainer.measures.weighted import counts, value_of
 
 ENTRIES = 400
 
@@ -28,16 +28,19 @@ def _repeated(weight: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
 def test_figures_of_weights_are_those_of_repeated_entries_by_scikit_learn(seed: int) -> None:
     scores, positive, weight = _entries(seed)
     again, truth = _repeated(weight, scores, positive)
-    assert weighted.auc_of(scores, positive)(weight) == pytest.approx(metrics.roc_auc_score(truth, again))
-    assert weighted.log_loss_of(scores, positive)(weight) == pytest.approx(metrics.log_loss(truth, again))
-    found = counts(scores >= 0.5, positive, weight)
-    said = again >= 0.5
+    assert value_of(weighted.auc_of(scores, positive), weight) == pytest.approx(metrics.roc_auc_score(truth, again))
+    assert value_of(weighted.log_loss_of(scores, positive), weight) == pytest.approx(metrics.log_loss(truth, again))
+    said, alarms = again >= 0.5, scores >= 0.5
+    found = counts(said, truth)
     assert [[found.tn, found.fp], [found.fn, found.tp]] == metrics.confusion_matrix(truth, said).tolist()
-    assert found.accuracy == pytest.approx(metrics.accuracy_score(truth, said))
-    assert found.sensitivity == pytest.approx(metrics.recall_score(truth, said))
-    assert found.specificity == pytest.approx(metrics.recall_score(~truth, ~said))
-    assert found.precision == pytest.approx(metrics.precision_score(truth, said))
-    assert found.f1 == pytest.approx(metrics.f1_score(truth, said))
+    for share, expected in (
+        (weighted.accuracy_of, metrics.accuracy_score(truth, said)),
+        (weighted.sensitivity_of, metrics.recall_score(truth, said)),
+        (weighted.specificity_of, metrics.recall_score(~truth, ~said)),
+        (weighted.precision_of, metrics.precision_score(truth, said)),
+        (weighted.f1_of, metrics.f1_score(truth, said)),
+    ):
+        assert value_of(share(alarms, positive), weight) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -62,17 +65,17 @@ def test_dice_and_iou_are_those_of_monai(seed: int) -> None:
 
 def test_the_median_of_weights_is_the_lower_middle_of_repeated_entries() -> None:
     values = np.array([5.0, 1.0, np.nan, 3.0])
-    assert weighted.median_of(values)(np.array([1.0, 1.0, 9.0, 1.0])) == 3.0
-    assert weighted.median_of(values)(np.array([1.0, 1.0, 9.0, 0.0])) == 1.0
-    assert weighted.median_of(values)(np.array([5.0, 1.0, 0.0, 1.0])) == 5.0
+    assert value_of(weighted.median_of(values), np.array([1.0, 1.0, 9.0, 1.0])) == 3.0
+    assert value_of(weighted.median_of(values), np.array([1.0, 1.0, 9.0, 0.0])) == 1.0
+    assert value_of(weighted.median_of(values), np.array([5.0, 1.0, 0.0, 1.0])) == 5.0
 
 
 def test_a_calibration_error_by_hand() -> None:
     probabilities = np.array([0.1, 0.1, 0.9, 0.9])
     positive = np.array([False, True, True, True])
     error = weighted.calibration_error_of(probabilities, positive, bins=2)
-    assert error(np.ones(4)) == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
-    assert error(np.array([1.0, 0.0, 1.0, 1.0])) == pytest.approx(0.1)
+    assert value_of(error) == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
+    assert value_of(error, np.array([1.0, 0.0, 1.0, 1.0])) == pytest.approx(0.1)
 
 
 def test_icc_of_the_first_example_of_shrout_and_fleiss() -> None:
@@ -86,24 +89,24 @@ def test_icc_of_the_first_example_of_shrout_and_fleiss() -> None:
     rest = ((table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()) ** 2).sum()
     error = rest / ((n - 1) * (k - 1))
     expected = (subjects - error) / (subjects + (k - 1) * error + k * (judges - error) / n)
-    assert weighted.agreement_of(first, second)(np.ones(6)) == pytest.approx(expected)
+    assert value_of(weighted.agreement_of(first, second), np.ones(6)) == pytest.approx(expected)
 
 
 def test_icc_is_one_for_equals_low_for_a_shift_and_follows_weights() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(10, 3, 50)
-    assert weighted.agreement_of(values, values)(np.ones(50)) == pytest.approx(1.0)
-    shifted = weighted.agreement_of(values, values + 6)(np.ones(50))
+    assert value_of(weighted.agreement_of(values, values), np.ones(50)) == pytest.approx(1.0)
+    shifted = value_of(weighted.agreement_of(values, values + 6), np.ones(50))
     assert shifted < 0.5 < stats.pearsonr(values, values + 6).statistic
     weight = rng.integers(0, 3, 50).astype(float)
     noisy = values + rng.normal(0, 1, 50)
     again = [np.repeat(v, weight.astype(int)) for v in (values, noisy)]
-    assert weighted.agreement_of(values, noisy)(weight) == pytest.approx(
-        weighted.agreement_of(*again)(np.ones(len(again[0])))
+    assert value_of(weighted.agreement_of(values, noisy), weight) == pytest.approx(
+        value_of(weighted.agreement_of(*again), np.ones(len(again[0])))
     )
     holes = np.where(np.arange(50) < 3, np.nan, noisy)
-    assert weighted.agreement_of(values, holes)(np.ones(50)) == pytest.approx(
-        weighted.agreement_of(values[3:], noisy[3:])(np.ones(47))
+    assert value_of(weighted.agreement_of(values, holes), np.ones(50)) == pytest.approx(
+        value_of(weighted.agreement_of(values[3:], noisy[3:]), np.ones(47))
     )
 
 
@@ -111,15 +114,14 @@ def test_what_cannot_be_said_is_refused_not_zero() -> None:
     none = np.zeros(3, dtype=bool)
     scores = np.array([0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="both classes"):
-        weighted.auc_of(scores, none)(np.ones(3))
-    nothing = Counts(0, 0, 3, 0)
-    for name in ("sensitivity", "precision", "f1"):
+        value_of(weighted.auc_of(scores, none), np.ones(3))
+    for share in (weighted.sensitivity_of, weighted.precision_of, weighted.f1_of):
         with pytest.raises(ValueError, match="needs"):
-            getattr(nothing, name)
-    assert nothing.specificity == nothing.accuracy == 1.0
+            value_of(share(none, none))
+    assert value_of(weighted.specificity_of(none, none)) == value_of(weighted.accuracy_of(none, none)) == 1.0
     with pytest.raises(ValueError, match="needs values"):
-        weighted.mean_of(np.full(3, np.nan))(np.ones(3))
+        value_of(weighted.mean_of(np.full(3, np.nan)), np.ones(3))
     with pytest.raises(ValueError, match="needs values"):
-        weighted.median_of(np.full(3, np.nan))(np.ones(3))
+        value_of(weighted.median_of(np.full(3, np.nan)), np.ones(3))
     with pytest.raises(ValueError, match="two cases"):
-        weighted.agreement_of(scores, np.array([np.nan, np.nan, 1.0]))(np.ones(3))
+        value_of(weighted.agreement_of(scores, np.array([np.nan, np.nan, 1.0])), np.ones(3))

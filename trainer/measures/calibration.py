@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from trainer.measures.bootstrap import bootstrapped, clusters_of
-from trainer.measures.weighted import counts
+from trainer.measures.weighted import sensitivity_of, specificity_of
 from trainer.metrics import Flags, Interval, Numbers
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.1, 10.0
@@ -72,7 +72,7 @@ def threshold_for(
     said, clusters = probabilities >= value, clusters_of(patients, studies)
     return Threshold(
         value,
-        bootstrapped(lambda weight: counts(said, positive, weight).sensitivity, clusters, seed),
-        bootstrapped(lambda weight: counts(said, positive, weight).specificity, clusters, seed),
+        bootstrapped(sensitivity_of(said, positive), clusters, seed),
+        bootstrapped(specificity_of(said, positive), clusters, seed),
         wanted,
     )

@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 from trainer.measures.bootstrap import clusters_of
 from trainer.measures.measure import Level, Measure, Population
 from trainer.measures.weighted import (
-    Counts,
+    Sums,
+    accuracy_of,
     auc_of,
     calibration_error_of,
-    counts,
+    f1_of,
     log_loss_of,
+    precision_of,
+    sensitivity_of,
+    specificity_of,
 )
 from trainer.metrics import Flags, Numbers
 
-SHARES: tuple[tuple[str, Callable[[Counts], float]], ...] = (
-    ("accuracy", lambda c: c.accuracy),
-    ("sensitivity", lambda c: c.sensitivity),
-    ("specificity", lambda c: c.specificity),
-    ("precision", lambda c: c.precision),
-    ("F1", lambda c: c.f1),
+Share = Callable[[Flags, Flags], Sums]
+
+SHARES: tuple[tuple[str, Share], ...] = (
+    ("accuracy", accuracy_of),
+    ("sensitivity", sensitivity_of),
+    ("specificity", specificity_of),
+    ("precision", precision_of),
+    ("F1", f1_of),
 )
 
 
@@ -83,11 +89,7 @@ def _decisions(people: Population, said: Flags, truth: Flags, rule: str) -> list
     }
     found: list[Measure] = []
     for name, share in SHARES:
-        figure = _weighted(said, truth, share)
+        figure = share(said, truth)
         some = people.drawn(name, figure) if name == "F1" else people.proportion(name, about[name], figure)
         found += [replace(measure, rule=rule) for measure in some]
     return found
-
-
-def _weighted(said: Flags, truth: Flags, share: Callable[[Counts], float]) -> Callable[[Numbers], float]:
-    return lambda weight: share(counts(said, truth, weight))

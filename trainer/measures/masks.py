@@ -39,7 +39,7 @@ def mask_measures(predictions: Predictions, scans: Scans, column: int, seed: int
     found += slices.drawn("ICC(2,1) of area", agreement_of(*_areas(predictions, column)), TRUE_ONLY)
     pooled = _people(of, "pooled", predictions.patient[drawn], predictions.study[drawn], seed)
     overlap, true, marked = (p.astype(np.float64) for p in pixels)
-    found += pooled.drawn("Dice", ratio_of(overlap, true + marked, 2.0))
+    found += pooled.drawn("Dice", ratio_of(2.0 * overlap, true + marked))
     found += pooled.drawn("IoU", ratio_of(overlap, true + marked - overlap))
     return [*found, *_scan_measures(scans, column, of, seed)]
 

@@ -1,7 +1,7 @@
 """Figures of arrays in which every entry counts ``weight`` times, so that one bootstrap serves them all.
 
-A draw of patients with repetition is the same as weights of 0, 1, 2 ... on their slices. Nothing is sorted or copied
-anew for a draw; `trainer.measures.bootstrap` makes the weights.
+A draw of patients with repetition is the same as weights of 0, 1, 2 ... on their slices. Most figures are made of
+sums, which need only the sums of each patient; the others need the entries in order, and are sorted once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,48 @@ from numpy.typing import NDArray
 
 from trainer.metrics import Flags, Numbers
 
-Figure = Callable[[Numbers], float]
-"""From weights, one per entry, to the figure. Raises ValueError where the entries that count allow none."""
-
 _SURE = 1e-7
-"""Probabilities are kept this far from 0 and 1 before their logarithm, as scikit-learn does for float32."""
+"""Probabilities are kept this far from 0 and 1 before their logarithm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """A figure that is made of sums.
+
+    Attributes
+    ----------
+    columns : ndarray of float64, shape (entry, k)
+        What is summed, each entry times its weight.
+    combine : callable
+        From sums, shape (..., k), to figures, shape (...); nan where the entries that count allow none.
+    needs : str
+        What was missing when the figure is nan.
+    """
+
+    columns: Numbers
+    combine: Callable[[Numbers], Numbers]
+    needs: str
+
+    def of(self, weights: Numbers) -> Numbers:
+        """Figures of weights, shape (..., entry)."""
+        return self.combine(weights @ self.columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranks:
+    """A figure that needs the entries in order; ``of`` takes weights of shape (draw, entry)."""
+
+    of: Callable[[Numbers], Numbers]
+    entries: int
+    needs: str
+
+
+Figure = Sums | Ranks
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A confusion matrix of one class; numbers of entries, which weights may make fractions."""
+    """A confusion matrix of one class."""
 
     tp: float
     fp: float
@@ -35,132 +67,139 @@ class Counts:
         """All entries."""
         return self.tp + self.fp + self.tn + self.fn
 
-    @property
-    def accuracy(self) -> float:
-        """Share that is right."""
-        return _share(self.tp + self.tn, self.n, "accuracy needs cases")
 
-    @property
-    def sensitivity(self) -> float:
-        """Recall: share of the positive ones that are found."""
-        return _share(self.tp, self.tp + self.fn, "sensitivity needs positive cases")
+def value_of(figure: Figure, weight: Numbers | None = None) -> float:
+    """The figure of the entries as they are, or of one set of weights.
 
-    @property
-    def specificity(self) -> float:
-        """Share of the negative ones that are left alone."""
-        return _share(self.tn, self.tn + self.fp, "specificity needs negative cases")
-
-    @property
-    def precision(self) -> float:
-        """Positive predictive value: share of the alarms that are right."""
-        return _share(self.tp, self.tp + self.fp, "precision needs alarms")
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and sensitivity; defined as soon as one of the two is."""
-        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn, "F1 needs positive cases or alarms")
+    Raises
+    ------
+    ValueError
+        They allow none: the sentence says what is missing.
+    """
+    if isinstance(figure, Sums):
+        found = figure.of(np.ones(len(figure.columns)) if weight is None else weight)
+    else:
+        found = figure.of((np.ones(figure.entries) if weight is None else weight)[None])[0]
+    if np.isnan(found):
+        raise ValueError(figure.needs)
+    return float(found)
 
 
-def counts(said: Flags, truth: Flags, weight: Numbers | None = None) -> Counts:
+def counts(said: Flags, truth: Flags) -> Counts:
     """Count answers against truth."""
-    each = np.ones(len(truth)) if weight is None else weight
-    return Counts(*(float(each[where].sum()) for where in (said & truth, said & ~truth, ~said & ~truth, ~said & truth)))
+    return Counts(*(float(where.sum()) for where in (said & truth, said & ~truth, ~said & ~truth, ~said & truth)))
 
 
-def auc_of(scores: Numbers, positive: Flags) -> Figure:
-    """Area under the ROC curve; ties count half. Sorted once, then linear in the entries for every draw."""
-    levels, level = np.unique(scores, return_inverse=True)
-
-    def figure(weight: Numbers) -> float:
-        with_blood = np.bincount(level, weight * positive, len(levels))
-        without = np.bincount(level, weight * ~positive, len(levels))
-        pairs = with_blood.sum() * without.sum()
-        below = np.concatenate([[0.0], np.cumsum(without)[:-1]])
-        return _share(float((with_blood * (below + without / 2)).sum()), float(pairs), "an AUC needs both classes")
-
-    return figure
+def accuracy_of(said: Flags, truth: Flags) -> Sums:
+    """Share that is right."""
+    return _share(said == truth, np.ones(len(said)), "accuracy needs cases")
 
 
-def log_loss_of(probabilities: Numbers, positive: Flags) -> Figure:
+def sensitivity_of(said: Flags, truth: Flags) -> Sums:
+    """Recall: share of the positive ones that are found."""
+    return _share(said & truth, truth, "sensitivity needs positive cases")
+
+
+def specificity_of(said: Flags, truth: Flags) -> Sums:
+    """Share of the negative ones that are left alone."""
+    return _share(~said & ~truth, ~truth, "specificity needs negative cases")
+
+
+def precision_of(said: Flags, truth: Flags) -> Sums:
+    """Positive predictive value: share of the alarms that are right."""
+    return _share(said & truth, said, "precision needs alarms")
+
+
+def f1_of(said: Flags, truth: Flags) -> Sums:
+    """Harmonic mean of precision and sensitivity; defined as soon as one of the two is."""
+    return _share(2.0 * (said & truth), 1.0 * said + truth, "F1 needs positive cases or alarms")
+
+
+def log_loss_of(probabilities: Numbers, positive: Flags) -> Sums:
     """Mean negative log-likelihood, natural logarithm."""
     kept = np.clip(probabilities, _SURE, 1.0 - _SURE)
-    costs = -np.where(positive, np.log(kept), np.log1p(-kept))
-    return mean_of(costs)
+    return mean_of(-np.where(positive, np.log(kept), np.log1p(-kept)))
 
 
-def calibration_error_of(probabilities: Numbers, positive: Flags, bins: int = 15) -> Figure:
+def mean_of(values: Numbers) -> Sums:
+    """Mean of the entries that are not nan."""
+    known = ~np.isnan(values)
+    return _share(np.where(known, values, 0.0), known, "a mean needs values")
+
+
+def ratio_of(above: Numbers, below: Numbers) -> Sums:
+    """Sum over sum: pooled Dice (twice the overlap above), IoU, shares."""
+    return _share(above, below, "nothing to divide by")
+
+
+def calibration_error_of(probabilities: Numbers, positive: Flags, bins: int = 15) -> Sums:
     """Expected calibration error: mean distance of probability and frequency over bins of equal width.
 
     Bins are weighted with their entries (Guo et al. 2017, arXiv 1706.04599).
     """
     which = np.minimum((probabilities * bins).astype(np.intp), bins - 1)
-
-    def figure(weight: Numbers) -> float:
-        said = np.bincount(which, weight * probabilities, bins)
-        seen = np.bincount(which, weight * positive, bins)
-        return _share(float(np.abs(said - seen).sum()), float(weight.sum()), "a calibration error needs cases")
-
-    return figure
+    gaps = np.zeros((len(which), bins + 1))
+    gaps[np.arange(len(which)), which] = probabilities - positive
+    gaps[:, bins] = 1.0
+    return Sums(gaps, lambda sums: _divided(np.abs(sums[..., :-1]).sum(axis=-1), sums[..., -1]), "no cases")
 
 
-def mean_of(values: Numbers) -> Figure:
-    """Mean of the entries that are not nan."""
-    known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0)
-
-    def figure(weight: Numbers) -> float:
-        return _share(float((weight * filled).sum()), float((weight * known).sum()), "a mean needs values")
-
-    return figure
-
-
-def ratio_of(above: Numbers, below: Numbers, factor: float = 1.0) -> Figure:
-    """Sum over sum: pooled Dice, IoU and shares."""
-
-    def figure(weight: Numbers) -> float:
-        return _share(factor * float((weight * above).sum()), float((weight * below).sum()), "nothing to divide by")
-
-    return figure
-
-
-def median_of(values: Numbers) -> Figure:
-    """The middle of the entries that are not nan; of an even number, the lower of the two in the middle."""
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-
-    def figure(weight: Numbers) -> float:
-        reached = np.cumsum(weight[order])
-        if not len(order) or reached[-1] <= 0:
-            raise ValueError("a median needs values")
-        return float(values[order[int(np.searchsorted(reached, reached[-1] / 2))]])
-
-    return figure
-
-
-def agreement_of(first: Numbers, second: Numbers) -> Figure:
+def agreement_of(first: Numbers, second: Numbers) -> Sums:
     """ICC(2,1): two-way random effects, absolute agreement, single rater (Shrout and Fleiss 1979).
 
     Net and truth are the two raters, entries are the subjects. Entries where either is nan are left out.
     """
     known = ~(np.isnan(first) | np.isnan(second))
-    rated = np.stack([np.where(known, first, 0.0), np.where(known, second, 0.0)])
+    centre = float(np.concatenate([first[known], second[known]]).mean()) if known.any() else 0.0
+    x, y = (np.where(known, v - centre, 0.0) for v in (first, second))
+    return Sums(np.stack([known, x, y, x * x, y * y, x * y], axis=1), _icc, "an ICC needs two cases that differ")
 
-    def figure(weight: Numbers) -> float:
-        each = weight * known
-        n = float(each.sum())
-        if n < 2:
-            raise ValueError("an ICC needs two cases")
-        whole = float((each * rated).sum()) / (2 * n)
-        raters = (each * rated).sum(axis=1) / n
-        subjects = rated.mean(axis=0)
-        between = 2 * float((each * (subjects - whole) ** 2).sum()) / (n - 1)
-        columns = n * float(((raters - whole) ** 2).sum())
-        left = rated - subjects[None] - raters[:, None] + whole
-        error = float((each * left**2).sum()) / (n - 1)
-        below = between + error + 2 * (columns - error) / n
-        return _share(between - error, below, "an ICC needs cases that differ")
 
-    return figure
+def _icc(sums: Numbers) -> Numbers:
+    """From n, sums, sums of squares and of products of both raters."""
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = (x + y) / (2 * n)
+        between = ((xx + yy + 2 * xy) / 2 - 2 * n * whole**2) / (n - 1)
+        raters = n * ((x / n - whole) ** 2 + (y / n - whole) ** 2)
+        total = xx + yy - 2 * n * whole**2
+        error = (total - between * (n - 1) - raters) / (n - 1)
+        below = between + error + 2 * (raters - error) / n
+    possible = (n >= 2) & (total > 1e-12 * np.maximum(1.0, xx + yy))
+    return np.where(possible, _divided(between - error, np.where(possible, below, 0.0)), np.nan)
+
+
+def auc_of(scores: Numbers, positive: Flags) -> Ranks:
+    """Area under the ROC curve; ties count half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(scores[order]) > 0])) if len(scores) else order
+
+    def of(weights: Numbers) -> Numbers:
+        if not len(order):
+            return np.full(len(weights), np.nan)
+        with_blood = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
+        without = np.add.reduceat((weights * ~positive)[:, order], starts, axis=1)
+        below = np.cumsum(without, axis=1) - without
+        pairs = with_blood.sum(axis=1) * without.sum(axis=1)
+        return _divided((with_blood * (below + without / 2)).sum(axis=1), pairs)
+
+    return Ranks(of, len(scores), "an AUC needs both classes")
+
+
+def median_of(values: Numbers) -> Ranks:
+    """The middle of the entries that are not nan; of an even number, the lower of the two in the middle."""
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+
+    def of(weights: Numbers) -> Numbers:
+        if not len(order):
+            return np.full(len(weights), np.nan)
+        reached = np.cumsum(weights[:, order], axis=1)
+        middle = (reached < reached[:, -1:] / 2).sum(axis=1)
+        found = values[order][np.minimum(middle, len(order) - 1)]
+        return np.where(reached[:, -1] > 0, found, np.nan)
+
+    return Ranks(of, len(values), "a median needs values")
 
 
 def dice_per_entry(overlap: NDArray[np.int64], true: NDArray[np.int64], marked: NDArray[np.int64]) -> Numbers:
@@ -173,13 +212,14 @@ def iou_per_entry(overlap: NDArray[np.int64], true: NDArray[np.int64], marked: N
     return _divided(1.0 * overlap, true + marked - overlap)
 
 
-def _divided(above: NDArray[np.floating], below: NDArray[np.int64]) -> Numbers:
+def _share(part: NDArray[np.generic], whole: NDArray[np.generic], needs: str) -> Sums:
+    columns = np.stack([part, whole], axis=1).astype(np.float64)
+    return Sums(columns, lambda sums: _divided(sums[..., 0], sums[..., 1]), needs)
+
+
+def _divided(above: NDArray[np.floating], below: NDArray[np.generic]) -> Numbers:
+    """Quotient; nan where there is nothing to divide by."""
+    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     out = np.full(above.shape, np.nan)
-    np.divide(above, below, out=out, where=below > 0)
+    np.divide(above, below, out=out, where=below != 0)
     return out
-
-
-def _share(part: float, whole: float, sentence: str) -> float:
-    if whole == 0:
-        raise ValueError(sentence)
-    return part / whole

@@ -1,0 +1,179 @@
+"""From predictions to everything that a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.experiment.predictions import Predictions
+from trainer.measures.bootstrap import clusters_of
+from trainer.measures.confusion import ConfusionMatrix, confusion_matrix
+from trainer.measures.curves import Curve, precision_recall_curve, reliability_curve, roc_curve
+from trainer.measures.measure import Measure
+from trainer.measures.paired import anova, paired_tests, per_batch
+from trainer.measures.run import measures_of
+from trainer.measures.weighted import dice_per_entry
+from trainer.metrics import Flags, Numbers
+from trainer.papers.paper import Paper, load_paper, recomputed
+from trainer.reports.content import Comparison, ExperimentResult, Row, beside, plain
+
+TEST, VALIDATION = "test", "validation"
+_BATCH = 8
+"""Of the ANOVA of paper 003."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """An experiment with its figures.
+
+    Attributes
+    ----------
+    measures : mapping of (net, part) to list of Measure
+    matrices : mapping of (net, part) to ConfusionMatrix
+        Of the likeliest subtype, among slices that truly show exactly one; empty for one class.
+    part : str
+        The part that stands beside the paper.
+    """
+
+    result: ExperimentResult
+    measures: Mapping[tuple[str, str], list[Measure]]
+    matrices: Mapping[tuple[str, str], ConfusionMatrix]
+    comparisons: tuple[Comparison, ...]
+    paper: Paper | None
+    recomputed: tuple[str, ...]
+    beside: tuple[Row, ...]
+    part: str
+
+
+def judge(result: ExperimentResult) -> Judged:
+    """Measure every part of every net, compare the nets, and set the paper's cells beside."""
+    protocol = result.protocol
+    measures = {
+        (net.name, part): measures_of(predictions, protocol.threshold, protocol.seed)
+        for net in result.nets
+        for part, predictions in net.parts.items()
+    }
+    matrices = {
+        (net.name, part): matrix
+        for net in result.nets
+        for part, predictions in net.parts.items()
+        if (matrix := subtype_matrix(predictions)) is not None
+    }
+    part = TEST if any(TEST in net.parts for net in result.nets) else VALIDATION
+    paper = load_paper(protocol.paper) if protocol.paper else None
+    return Judged(
+        result,
+        measures,
+        matrices,
+        tuple(_comparisons(result)),
+        paper,
+        tuple(recomputed(paper)) if paper else (),
+        tuple(beside(paper, measures, part)) if paper else (),
+        part,
+    )
+
+
+def subtype_matrix(predictions: Predictions) -> ConfusionMatrix | None:
+    """Likeliest subtype against the true one, over slices that truly show exactly one; None where there are none."""
+    if len(predictions.classes) < 3:
+        return None
+    shown = predictions.label[:, 1:] == 1
+    single = (shown.sum(axis=1) == 1) & ~np.isnan(predictions.probability[:, 1:]).any(axis=1)
+    if not single.any():
+        return None
+    names = tuple(str(name) for name in predictions.classes[1:])
+    return confusion_matrix(names, shown[single].argmax(axis=1), predictions.probability[single, 1:].argmax(axis=1))
+
+
+def curves(judged: Judged, part: str, make: Callable[[Numbers, Flags], Curve]) -> dict[str, Curve]:
+    """One curve of any blood per net that gives probabilities and saw both classes in this part."""
+    found: dict[str, Curve] = {}
+    for net in judged.result.nets:
+        if part not in net.parts:
+            continue
+        predictions = net.parts[part]
+        said, label = predictions.probability[:, 0].astype(np.float64), predictions.label[:, 0]
+        known = (label >= 0) & ~np.isnan(said)
+        truth = label[known] == 1
+        if truth.any() and not truth.all():
+            found[net.name] = make(said[known], truth)
+    return found
+
+
+CURVES = {
+    "ROC": (("false-positive rate", "sensitivity"), roc_curve, True),
+    "precision and recall": (("sensitivity", "precision"), precision_recall_curve, False),
+    "reliability": (("probability said", "frequency seen"), reliability_curve, True),
+}
+
+
+def _comparisons(result: ExperimentResult) -> list[Comparison]:
+    """Every part that two nets or more have seen on the same rows."""
+    found: list[Comparison] = []
+    for part in dict.fromkeys(name for net in result.nets for name in net.parts):
+        seen = {net.name: net.parts[part] for net in result.nets if part in net.parts}
+        first = next(iter(seen.values()))
+        if len(seen) < 2 or any(not np.array_equal(p.row, first.row) for p in seen.values()):
+            continue
+        masks = all(p.drawn.any() and p.marked_px.any() for p in seen.values())
+        values = {name: _dice(p) if masks else _right(p, result.protocol.threshold) for name, p in seen.items()}
+        try:
+            by_case = anova(values, "slices")
+            by_batch = anova({n: per_batch(v, _BATCH) for n, v in values.items()}, "batches") if masks else None
+        except ValueError:
+            continue
+        pairs = paired_tests(values, clusters_of(first.patient, first.study), result.protocol.seed)
+        what = "Dice per slice with true blood" if masks else "right answers per slice"
+        found.append(Comparison(part, what, by_case, by_batch, tuple(pairs)))
+    return found
+
+
+def _dice(predictions: Predictions) -> Numbers:
+    columns = [getattr(predictions, name)[:, 0] for name in ("overlap_px", "true_px", "marked_px")]
+    held = predictions.drawn & (predictions.true_px[:, 0] > 0)
+    return np.where(held, dice_per_entry(*columns), np.nan)
+
+
+def _right(predictions: Predictions, threshold: float) -> Numbers:
+    label: NDArray[np.int8] = predictions.label[:, 0]
+    said = predictions.probability[:, 0]
+    known = (label >= 0) & ~np.isnan(said)
+    return np.where(known, (said >= threshold) == (label == 1), np.nan)
+
+
+def as_json(judged: Judged) -> dict[str, object]:
+    """Everything but curves and pictures, for programs."""
+    result = judged.result
+    found = {
+        "experiment": result.name,
+        "variant": result.protocol.variant,
+        "synthetic": result.synthetic,
+        "facts": result.facts,
+        "split": [asdict(part) for part in result.split],
+        "split_remarks": result.split_remarks,
+        "nets": [
+            {
+                "name": net.name,
+                "cost": asdict(net.cost),
+                "parts": {part: [asdict(m) for m in judged.measures[net.name, part]] for part in net.parts},
+            }
+            for net in result.nets
+        ],
+        "matrices": [
+            {"net": net, "part": part, "classes": matrix.classes, "rows": matrix.table.tolist()}
+            for (net, part), matrix in judged.matrices.items()
+        ],
+        "comparisons": [asdict(comparison) for comparison in judged.comparisons],
+        "paper": {
+            "title": judged.paper.title,
+            "contradictions": judged.paper.contradictions,
+            "recomputed": judged.recomputed,
+            "beside": [asdict(row) for row in judged.beside],
+        }
+        if judged.paper
+        else None,
+    }
+    return dict(plain(found))
