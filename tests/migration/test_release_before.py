@@ -28,8 +28,8 @@ from triage.store.db import migrations_path
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "operator.md"
-READY_SECONDS = 60.0
-DONE_SECONDS = 120.0
+READY_SECONDS = 180.0
+DONE_SECONDS = 180.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
