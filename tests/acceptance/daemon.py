@@ -25,7 +25,7 @@ from triage.net.scu import RemoteAe, echo
 from triage.net.tls import TlsFiles
 from triage.settings import read_settings
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 DONE_SECONDS = 120.0
 
 
