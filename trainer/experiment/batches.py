@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainer.datasets.cache import Cache
 from trainer.experiment.inputs import net_input
 from trainer.experiment.protocol import InputSpec
+from trainer.experiment.truth import name_blood
 
 Indices = NDArray[np.int64]
 """Places in `Slices`: rows of the cache, and after them the made ones."""
@@ -75,6 +76,11 @@ class Slices:
     masks_wanted: bool = True
     made: MadeSlices | None = None
 
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Of every entry: rows of the cache, then made slices."""
+        return self.truth if self.made is None else np.concatenate([self.truth, self.made.labels])
+
     def raw(self, indices: Indices) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int8]]:
         """Pixels, masks, whether they are drawn, and labels; copies that may be changed."""
         kept = indices < len(self.truth)
@@ -95,6 +101,8 @@ class Slices:
             pixels[~kept], labels[~kept] = self.made.pixels[others], self.made.labels[others]
             if self.masks_wanted:
                 masks[~kept] = self.made.masks[others]
+        if self.masks_wanted:
+            name_blood(masks, labels)
         return pixels, masks, drawn, labels
 
     def batch(self, indices: Indices, change: Change | None = None, seed: tuple[int, ...] = ()) -> Batch:

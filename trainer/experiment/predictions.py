@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer.experiment.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +34,9 @@ class Predictions:
     study_label : ndarray of int8, shape (slice, c)
         The same of the whole study, repeated on its slices: some data sets know no more.
     drawn : ndarray of bool
-        Whether a true mask exists; without one the next three say nothing of truth.
+        Whether a true mask exists beside one of the net; without it the next three say nothing of truth. With
+        subtypes, a slice whose mask holds blood of unknown type counts as not drawn: nobody can say whose pixels
+        those are.
     true_px, marked_px, overlap_px : ndarray of int64, shape (slice, c)
         Pixels of the true mask, of the net's, of both at once. Without masks all 0.
     surface_mm : ndarray of float32, shape (slice, c)
@@ -76,9 +81,10 @@ _PER_SLICE = tuple(f.name for f in fields(Predictions) if f.name != "classes")
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write one compressed ``.npz``; nothing in it is pickled."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, **{f.name: getattr(predictions, f.name) for f in fields(Predictions)})
+    """Write one compressed ``.npz``, whole or not at all; nothing in it is pickled."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{f.name: getattr(predictions, f.name) for f in fields(Predictions)})
+    write_atomically(path, buffer.getvalue())
 
 
 def load_predictions(path: Path) -> Predictions:

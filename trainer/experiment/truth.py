@@ -56,3 +56,18 @@ def strata(labels: NDArray[np.int8]) -> NDArray[np.int64]:
     blood = np.where(subtype.any(axis=1), first, UNKNOWN_TYPE_STRATUM)
     rest = np.where(labels[:, 0] == NO, NO_BLOOD_STRATUM, UNKNOWN_STRATUM)
     return np.where(labels[:, 0] == YES, blood, rest).astype(np.int64)
+
+
+def name_blood(masks: NDArray[np.uint8], labels: NDArray[np.int8]) -> None:
+    """Give blood of unknown type its subtype, in place, on slices whose labels leave only one.
+
+    Parameters
+    ----------
+    masks : ndarray of uint8, shape (slice, row, column)
+    labels : ndarray of int8, shape (slice, 6)
+    """
+    subtypes = labels[:, 1:]
+    certain = ((subtypes == YES).sum(axis=1) == 1) & (subtypes != UNKNOWN).all(axis=1)
+    for index in np.flatnonzero(certain):
+        mask = masks[index]
+        mask[mask == BLOOD_OF_UNKNOWN_TYPE] = 1 + subtypes[index].argmax()

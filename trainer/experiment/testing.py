@@ -1,0 +1,104 @@
+"""The locked test part, and data sets that no training ever saw."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from trainer.datasets.cache import Cache
+from trainer.experiment.batches import Indices, Slices
+from trainer.experiment.checkpoint import WEIGHTS, read_history
+from trainer.experiment.fold_training import Machine, load_net
+from trainer.experiment.inputs import check_fits
+from trainer.experiment.predict import TEST_FOLD, Asking, predict_together
+from trainer.experiment.predictions import Predictions, save_predictions
+from trainer.experiment.protocol import SplitSpec
+from trainer.experiment.run_folder import TEST, Run
+from trainer.experiment.split import selected_rows
+from trainer.experiment.truth import slice_truth
+from trainer.nets.registry import entry_of
+
+Using = Literal["mean", "best"]
+"""The nets of all folds together, the mean of their probabilities; or the one whose validation was best."""
+
+
+def predict_test(run: Run, cache: Cache, net: str, machine: Machine, using: Using = "mean") -> Predictions:
+    """Ask the trained nets about the locked test part and write ``<net>/test.npz``.
+
+    Parameters
+    ----------
+    net : str
+        Folder name, see `Run.nets`.
+
+    Raises
+    ------
+    ValueError
+        The cache is another one, a fold is not finished, or the protocol locks nothing away.
+    """
+    if cache.description.digest != run.record.digest:
+        raise ValueError(f"{run.folder} was trained on another cache than {cache.folder}")
+    rows = run.split().test
+    if not len(rows):
+        raise ValueError(f"the protocol {run.protocol.name} has no test part")
+    predictions = predict_rows(run, cache, net, rows, machine, using)
+    save_predictions(run.folder / net / TEST, predictions)
+    return predictions
+
+
+def predict_external(run: Run, cache: Cache, net: str, machine: Machine, using: Using = "mean") -> Predictions:
+    """Ask the trained nets about every labelled slice of another data set.
+
+    Raises
+    ------
+    ValueError
+        The cache was prepared otherwise, is the one that trained, or no slice of it is labelled.
+    """
+    check_fits(run.protocol.input, cache)
+    if cache.description.digest == run.record.digest:
+        raise ValueError(f"{cache.folder} is what the nets were trained on; an external set is another one")
+    truth = slice_truth(cache, run.protocol.labels)
+    rows = selected_rows(cache, SplitSpec("image", select="all"), truth, np.random.default_rng(0))
+    return predict_rows(run, cache, net, rows, machine, using)
+
+
+def predict_rows(
+    run: Run, cache: Cache, net: str, rows: Indices, machine: Machine, using: Using = "mean"
+) -> Predictions:
+    """What the nets of the finished folds say of some rows of a cache.
+
+    Raises
+    ------
+    ValueError
+        There is no such net, or no fold of it is finished.
+    """
+    if net not in run.nets:
+        raise ValueError(f"{run.protocol.name} has no net {net}; it has {', '.join(run.nets)}")
+    folds, count = run.finished_folds(net), len(run.split().folds)
+    if len(folds) < count:
+        raise ValueError(f"{len(folds)} of {count} folds of {net} are finished; run trainer train again, it goes on")
+    if using == "best":
+        folds = [best_fold(run, net)]
+    modules = [load_net(run.fold_folder(net, fold) / WEIGHTS, machine.device) for fold in folds]
+    slices = Slices(
+        cache,
+        slice_truth(cache, run.protocol.labels),
+        run.protocol.input,
+        masks_wanted=run.protocol.loss.mask != "none",
+    )
+    scan = entry_of(run.nets[net].name).task == "scan"
+    asking = Asking(slices, run.protocol, machine.device, machine.threads, scan)
+    return predict_together(modules, asking, rows, TEST_FOLD)
+
+
+def best_fold(run: Run, net: str) -> int:
+    """The fold whose net did best on its own validation part."""
+    monitor = run.protocol.fit.monitor
+    sign = 1.0 if monitor == "loss" else -1.0
+
+    def worst_last(fold: int) -> float:
+        history = read_history(run.fold_folder(net, fold))
+        seen = [entry.get(f"validation_{monitor}") for entry in history]
+        return min((sign * value for value in seen if value is not None), default=float("inf"))
+
+    return min(run.finished_folds(net), key=worst_last)
