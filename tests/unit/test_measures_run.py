@@ -74,7 +74,11 @@ def test_figures_worked_out_by_hand() -> None:
 
 def test_intervals_say_whom_they_draw_and_are_exact_where_cases_are_independent() -> None:
     found = _by_name(measures_of(predictions(), threshold=0.5, seed=1))
-    assert (found["sensitivity", "slice"].unit, found["sensitivity", "slice"].n) == ("patients", 4)
+    alarms = found["specificity", "slice"]
+    assert (alarms.unit, alarms.n, alarms.method) == ("patients", 4, "bootstrap over patients")
+    alone = found["sensitivity", "slice"]  # one slice with blood in each of two patients: independent
+    assert (alone.unit, alone.n, alone.method) == ("slices", 2, "Clopper-Pearson")
+    assert found["Dice", "slice"].n == 2, "patients without blood are no cases of this figure"
     whole = found["sensitivity", "scan"]
     assert (whole.method, whole.unit, whole.n) == ("Clopper-Pearson", "scans", 2)
     assert (whole.value, whole.low) == (0.0, 0.0)  # smoothing over three slices leaves 0.37 of one of 0.9

@@ -81,15 +81,12 @@ def marked_measures(
 
 
 def _decisions(people: Population, said: Flags, truth: Flags, rule: str) -> list[Measure]:
-    about = {
-        "accuracy": np.asarray(said == truth),
-        "sensitivity": said[truth],
-        "specificity": ~said[~truth],
-        "precision": truth[said],
-    }
+    everybody = np.ones(len(said), dtype=np.bool_)
+    about = {"sensitivity": truth, "specificity": ~truth, "precision": said, "F1": truth | said}
     found: list[Measure] = []
     for name, share in SHARES:
-        figure = share(said, truth)
-        some = people.drawn(name, figure) if name == "F1" else people.proportion(name, about[name], figure)
-        found += [replace(measure, rule=rule) for measure in some]
+        chosen = about.get(name, everybody)
+        some, figure = people.only(chosen), share(said[chosen], truth[chosen])
+        right = (said == truth)[chosen]
+        found += some.drawn(name, figure, rule) if name == "F1" else some.proportion(name, right, figure, rule)
     return found

@@ -35,8 +35,10 @@ def mask_measures(predictions: Predictions, scans: Scans, column: int, seed: int
     pixels = [getattr(predictions, name)[drawn, column] for name in ("overlap_px", "true_px", "marked_px")]
     slices = _people(of, "slice", predictions.patient[drawn], predictions.study[drawn], seed)
     found = _overlap(slices, *pixels)
-    found += slices.drawn("surface distance mm", *_surface(predictions, column))
-    found += slices.drawn("ICC(2,1) of area", agreement_of(*_areas(predictions, column)), TRUE_ONLY)
+    found += _mean(slices, "surface distance mm", *_surface(predictions, column))
+    held = pixels[1] > 0
+    areas = agreement_of(pixels[1][held].astype(np.float64), pixels[2][held].astype(np.float64))
+    found += slices.only(held).drawn("ICC(2,1) of area", areas, TRUE_ONLY)
     pooled = _people(of, "pooled", predictions.patient[drawn], predictions.study[drawn], seed)
     overlap, true, marked = (p.astype(np.float64) for p in pixels)
     found += pooled.drawn("Dice", ratio_of(2.0 * overlap, true + marked))
@@ -49,13 +51,17 @@ def _scan_measures(scans: Scans, column: int, of: str, seed: int) -> list[Measur
     people = _people(of, "scan", scans.patient[whole], scans.study[whole], seed)
     pixels = [getattr(scans, name)[whole, column] for name in ("overlap_px", "true_px", "marked_px")]
     true, marked = scans.true_ml[whole, column], scans.marked_ml[whole, column]
-    large = np.where(true >= _LARGE_ML, np.abs(marked - true) / np.maximum(true, _LARGE_ML), np.nan)
+    known = ~np.isnan(true) & ~np.isnan(marked)
+    large = known & (true >= _LARGE_ML)
+    share = np.abs(marked - true)[large] / true[large]
     return [
         *_overlap(people, *pixels),
-        *people.drawn("ICC(2,1) of volume", agreement_of(true, marked)),
-        *people.drawn("volume error ml, absolute", mean_of(np.abs(marked - true))),
-        *people.drawn("volume error ml, signed", mean_of(marked - true)),
-        *people.drawn("volume error, share, median", median_of(large), f"scans with {_LARGE_ML:g} ml or more"),
+        *people.only(known).drawn("ICC(2,1) of volume", agreement_of(true[known], marked[known])),
+        *_mean(people, "volume error ml, absolute", np.abs(marked - true)),
+        *_mean(people, "volume error ml, signed", marked - true),
+        *people.only(large).drawn(
+            "volume error, share, median", median_of(share), f"scans with {_LARGE_ML:g} ml or more"
+        ),
     ]
 
 
@@ -65,26 +71,24 @@ def _overlap(
     found: list[Measure] = []
     for name, per_entry in (("Dice", dice_per_entry), ("IoU", iou_per_entry)):
         values = per_entry(overlap, true, marked)
-        found += people.drawn(name, mean_of(np.where(true > 0, values, np.nan)), TRUE_ONLY)
+        found += _mean(people, name, np.where(true > 0, values, np.nan), TRUE_ONLY)
         found += people.drawn(
             f"{name}, empty counted", mean_of(np.where(np.isnan(values), 1.0, values)), EMPTY_COUNTS_ONE
         )
     return found
 
 
-def _surface(predictions: Predictions, column: int) -> tuple[Any, str]:
+def _surface(predictions: Predictions, column: int) -> tuple[Numbers, str]:
     drawn = predictions.drawn
     values = predictions.surface_mm[drawn, column].astype(np.float64)
     known = ~np.isnan(predictions.pixel_mm[drawn]).any() if drawn.any() else True
-    return mean_of(values), "slices with blood in truth and answer" + ("" if known else "; pixels counted as 1 mm")
+    return values, "slices with blood in truth and answer" + ("" if known else "; pixels counted as 1 mm")
 
 
-def _areas(predictions: Predictions, column: int) -> tuple[Numbers, Numbers]:
-    held = predictions.drawn & (predictions.true_px[:, column] > 0)
-    drawn = predictions.drawn
-    values = (predictions.true_px[:, column], predictions.marked_px[:, column])
-    first, second = (np.where(held, v, np.nan)[drawn] for v in values)
-    return first, second
+def _mean(people: Population, name: str, values: Numbers, rule: str = "") -> list[Measure]:
+    """Mean of the entries that have a value."""
+    known = ~np.isnan(values)
+    return people.only(known).drawn(name, mean_of(values[known]), rule)
 
 
 def _people(of: str, level: Level, patients: NDArray[Any], studies: NDArray[Any], seed: int) -> Population:

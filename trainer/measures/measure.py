@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
-
-import numpy as np
 
 from trainer.measures.bootstrap import Clusters, bootstrapped
 from trainer.measures.weighted import Figure
-from trainer.metrics import Flags, Interval, Numbers, exact_interval
+from trainer.metrics import Flags, Interval, exact_interval
 
 Level = Literal["slice", "scan", "pooled"]
 
@@ -57,6 +55,10 @@ class Population:
     clusters: Clusters
     seed: int
 
+    def only(self, chosen: Flags) -> Population:
+        """The entries that a figure is about: who has none of them does not count as a case."""
+        return replace(self, clusters=self.clusters.only(chosen))
+
     def drawn(self, name: str, figure: Figure, rule: str = "") -> list[Measure]:
         """A figure by bootstrap; nothing when these entries allow none."""
         try:
@@ -65,29 +67,24 @@ class Population:
             return []
         return [self._measure(name, interval, self.clusters.unit, f"bootstrap over {self.clusters.unit}", rule)]
 
-    def proportion(self, name: str, right: Flags, figure: Figure) -> list[Measure]:
+    def proportion(self, name: str, right: Flags, figure: Figure, rule: str = "") -> list[Measure]:
         """A share of entries: exact where entries are independent, by bootstrap where they share patients.
 
         Parameters
         ----------
         right : ndarray of bool
-            Of the entries that the share is about.
-        figure : callable
-            The same share from weights, over all entries.
+            Of these entries.
+        figure : Figure
+            The same share from weights.
         """
         if self.clusters.count < len(self.clusters.index):
-            return self.drawn(name, figure)
+            return self.drawn(name, figure, rule)
         if not right.size:
             return []
         interval = exact_interval(int(right.sum()), right.size)
-        return [self._measure(name, interval, self.level + "s", "Clopper-Pearson", "")]
+        return [self._measure(name, interval, self.level + "s", "Clopper-Pearson", rule)]
 
     def _measure(self, name: str, interval: Interval, unit: str, method: str, rule: str) -> Measure:
         return Measure(
             name, self.of, self.level, interval.value, interval.low, interval.high, interval.n, unit, method, rule
         )
-
-
-def finite(values: Numbers) -> Flags:
-    """Which entries are numbers."""
-    return np.asarray(~np.isnan(values))
