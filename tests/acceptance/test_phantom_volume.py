@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.results import PROVENANCE, Analysed
-from trainer.phantom import PhantomStudy, ScanGeometry, study
 from trainer.phantom.dicom import study_instances
+from trainer.phantom.exam import PhantomStudy, ScanGeometry, study
 from triage.dicom.volume import read_volume
 from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
 from triage.domain.volume import Volume

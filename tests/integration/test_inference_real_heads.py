@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.onnx_models import BLOOD_HU, tiny_bundle, volume_of
-from trainer.phantom import ScanGeometry, study
+from trainer.phantom.exam import ScanGeometry, study
 from triage.dicom.volume import read_volume
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus

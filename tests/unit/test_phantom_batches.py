@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.phantom import SliceBatch, slices
+from trainer.phantom.batches import SliceBatch, slices
 from triage.domain.finding import SUBTYPES, Subtype
 
 

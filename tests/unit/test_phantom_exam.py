@@ -15,9 +15,10 @@ from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 
 from tests.services import Programs
-from trainer.phantom import PhantomStudy, ScanGeometry, StudyPlan, study, write_studies
 from trainer.phantom.command import phantom_command
 from trainer.phantom.dicom import study_instances, study_uids
+from trainer.phantom.exam import PhantomStudy, ScanGeometry, study
+from trainer.phantom.writing import StudyPlan, write_studies
 from triage.dicom.header import read_header
 from triage.dicom.select import exclusion
 from triage.dicom.volume import read_volume
@@ -195,7 +196,8 @@ def test_the_command_explains_a_mistake_in_one_sentence(tmp_path: Path) -> None:
 def test_making_heads_needs_neither_torch_nor_scipy_nor_nibabel() -> None:
     script = (
         "import sys\n"
-        "from trainer.phantom import ScanGeometry, slices, study\n"
+        "from trainer.phantom.batches import slices\n"
+        "from trainer.phantom.exam import ScanGeometry, study\n"
         "slices(1, 1, size=64, pixel_mm=4.0)\n"
         "study(1, geometry=ScanGeometry(slice_count=24, matrix=64, spacing_mm=3.8))\n"
         "loaded = {'torch', 'scipy', 'nibabel', 'onnxruntime'} & set(sys.modules)\n"

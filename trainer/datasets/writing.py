@@ -39,9 +39,11 @@ class StudyWriter:
         unusable: list[Unusable] = []
         digests: list[bytes] = []
         lost = 0
+        dark = np.zeros((self.spec.size, self.spec.size), dtype=np.uint8)
         for row, (said, found) in enumerate(zip(task.case.slices, self._read(task.case), strict=True)):
             record = records[row]
             record["position_mm"], record["labels"] = said.position_mm, said.labels
+            outlined = dark
             try:
                 if isinstance(found, Unusable):
                     unusable.append(found)
@@ -54,10 +56,10 @@ class StudyWriter:
                         lost += mask.lost
                         if mask.values.any():  # rows without blood stay holes of the file
                             mask_file.take_room(task.start + row, 1)
-                            masks[row] = mask.values
+                            masks[row] = outlined = mask.values
             except ValueError as exc:
                 unusable.append(Unusable(str(said.image), str(exc)))
-            digests.append(slice_digest(pixels[row], masks[row]))
+            digests.append(slice_digest(pixels[row], outlined))
         known = [cast(Labels, tuple(map(int, labels))) for labels in records["labels"]]
         records["study_labels"] = _study_labels(task.case.labels, known)
         pixels.flush()
