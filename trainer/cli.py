@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from trainer.datasets.command import prepare_command
+from trainer.experiment.command import train_command
 from trainer.nets.command import nets_command
 from trainer.phantom.command import phantom_command
 from triage.domain.errors import TriageError
@@ -28,6 +28,7 @@ def main() -> None:
 main.add_command(nets_command, name="nets")
 main.add_command(phantom_command, name="phantom")
 main.add_command(prepare_command, name="prepare")
+main.add_command(train_command, name="train")
 
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,24 +49,6 @@ _unlabelled = click.option(
     multiple=True,
     help="Folder of one real series to be shown apart on the card, without claims. Repeatable.",
 )
-
-
-@main.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@_common
-@_unlabelled
-def train(out: Path, protocol: str, anatomy: Path | None, workers: int, unlabelled: tuple[Path, ...]) -> None:
-    """Make heads, train both nets, set the limits, measure, and write OUT/bundle and OUT/nets.
-
-    Example: trainer train --protocol demo --anatomy ct_template build/demo
-    """
-    from trainer.build import build_bundle
-
-    plan = _checked(_load, protocol)
-    bundle = _checked(
-        build_bundle, plan, out, anatomy, workers, unlabelled, datetime.now(UTC).replace(microsecond=0), _tell
-    )
-    click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")
 
 
 @main.command()

@@ -1,0 +1,116 @@
+"""``trainer train``: an experiment on a prepared cache, or the demonstration bundle from made heads."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from triage.domain.errors import TriageError
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("train")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--protocol", default="demo", show_default=True, help="Shipped name, or path of a TOML file.")
+@click.option("--workers", default=2, show_default=True, help="Processes that make heads; threads that load slices.")
+@click.option("--data", type=_FOLDER, help="Experiments: the cache that trainer prepare wrote.")
+@click.option("--net", help="Experiments: only this net of the protocol.")
+@click.option("--fold", type=click.IntRange(0), help="Experiments: only this fold.")
+@click.option("--epochs", type=click.IntRange(1), help="Experiments: so many epochs, for a try; recorded.")
+@click.option("--steps", type=click.IntRange(1), help="Experiments: so many steps an epoch, for a try; recorded.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Experiments.")
+@click.option("--threads", type=click.IntRange(1), help="Experiments: threads of torch; as torch chooses if not given.")
+@click.option("--anatomy", type=_FOLDER, help="Demo: folder of the CT template; without it all heads are procedural.")
+@click.option(
+    "--unlabelled",
+    type=_FOLDER,
+    multiple=True,
+    help="Demo: folder of one real series to be shown apart on the card, without claims. Repeatable.",
+)
+def train_command(out: Path, protocol: str, data: Path | None, **given: Any) -> None:
+    """Train what a protocol says, into OUT; given again, it goes on where it was stopped.
+
+    An experiment trains its nets on the cache of --data. The protocol "demo" makes heads, trains both nets of the
+    demonstration bundle, sets the limits, measures, and writes OUT/bundle and OUT/nets. Several GPUs: torchrun
+    --nproc-per-node 2 -m trainer train ...
+
+    Example: trainer train runs/ihsnet --protocol ihsnet --data caches/physionet
+    """
+    try:
+        if is_experiment(protocol):
+            _experiment(out, protocol, data, given)
+        else:
+            if data is not None:
+                raise ValueError(f"the protocol {protocol} makes its own heads and takes no --data")
+            _demonstration(out, protocol, given)
+    except (TriageError, ValueError, RuntimeError, OSError) as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+def is_experiment(name_or_path: str) -> bool:
+    """Whether a protocol names nets to compare; the other kind makes the heads that it trains on.
+
+    What is none of both is left to the reader of experiments, whose sentence says what there is.
+    """
+    from importlib import resources
+
+    if (resources.files("trainer") / "protocols" / f"{name_or_path}.toml").is_file():
+        return False
+    path = Path(name_or_path)
+    if not path.is_file():
+        return True
+    try:
+        return "munet" not in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ValueError(f"the protocol {name_or_path} is no TOML: {exc}") from exc
+
+
+def _experiment(out: Path, protocol: str, data: Path | None, given: dict[str, Any]) -> None:
+    from trainer.experiment.protocol import load_experiment
+
+    plan = load_experiment(protocol)
+    if data is None:
+        raise ValueError(f"the experiment {plan.name} needs --data, a cache that trainer prepare wrote")
+    import torch
+
+    from trainer.datasets.cache import open_cache
+    from trainer.experiment.fold_training import Machine
+    from trainer.experiment.ranks import joined_ranks
+    from trainer.experiment.run import Options, run_experiment
+
+    cache = open_cache(data)
+    if given["threads"] is not None:
+        torch.set_num_threads(given["threads"])
+    with joined_ranks(given["device"]) as (ranks, device):
+        options = Options(
+            Machine(device, given["workers"], ranks=ranks),
+            **{name: given[name] for name in ("net", "fold", "epochs", "steps")},
+        )
+        if ranks.first:
+            for remark in plan.remarks:
+                _tell(f"{plan.name}: {remark}")
+        run = run_experiment(out, plan, cache, options, datetime.now(UTC).isoformat(timespec="seconds"), _tell)
+        if ranks.first:
+            folds = len(run.split().folds)
+            for net in run.nets:
+                click.echo(f"{net}: {len(run.finished_folds(net))} of {folds} folds done")
+            click.echo(f"{run.folder}: run trainer evaluate for figures and the locked test part")
+
+
+def _demonstration(out: Path, protocol: str, given: dict[str, Any]) -> None:
+    from trainer.build import build_bundle
+    from trainer.protocol import load_protocol
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    plan = load_protocol(protocol)
+    bundle = build_bundle(plan, out, given["anatomy"], given["workers"], given["unlabelled"], now, _tell)
+    click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
