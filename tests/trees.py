@@ -16,6 +16,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from tests.builders import ct_series, ellipse_head, part10, set_pixels
+from trainer.datasets import case
 
 SIDE = 64
 MM = 4.0
@@ -27,6 +28,20 @@ IVH, IPH, SAH, EDH, SDH = range(5)
 """Columns of the PhysioNet table."""
 
 DEMOGRAPHICS = ",Patient,Age,Gender,Hemorrhage type\n,Number,(years),,\n,,,,\n49,49,1,Male,\n,,,,\n"
+
+
+def found(dataset: case.Dataset, root: Path, work: Path) -> tuple[list[case.Case], list[case.Unusable]]:
+    """What an adapter finds: cases, and what it could not use."""
+    everything = list(dataset.find(root, work, lambda line: None))
+    cases = [one for one in everything if isinstance(one, case.Case)]
+    return cases, [one for one in everything if isinstance(one, case.Unusable)]
+
+
+def read(dataset: case.Dataset, one: case.Case) -> list[case.SlicePixels]:
+    """The pixels of a case, all of which can be read."""
+    slices = [pixels for pixels in dataset.read(one) if isinstance(pixels, case.SlicePixels)]
+    assert len(slices) == len(one.slices)
+    return slices
 
 
 def head(slices: int, index: int, side: int = SIDE, mm: float = MM) -> NDArray[np.int16]:
@@ -135,7 +150,7 @@ class RsnaSlice:
     image: str
     patient: str
     study: str
-    height_mm: float
+    height_mm: float | None
     types: Sequence[str] = ()
 
 
@@ -155,7 +170,7 @@ def rsna_bytes(pattern: Dataset, one: RsnaSlice) -> bytes:
         pattern.SOPInstanceUID = pattern.file_meta.MediaStorageSOPInstanceUID = one.image
         pattern.PatientID, pattern.StudyInstanceUID = one.patient, one.study
         pattern.SeriesInstanceUID = one.study.replace("ID_", "ID_5")
-        pattern.ImagePositionPatient = [-125, -125, one.height_mm]
+        pattern.ImagePositionPatient = [-125, -125, one.height_mm] if one.height_mm is not None else None
         pattern.WindowCenter, pattern.WindowWidth = ["00036", "00036"], ["00080", "00080"]
         return part10(pattern)
 

@@ -16,28 +16,18 @@ from tests.trees import (
     SDH,
     PhysionetScan,
     blood,
+    found,
     head,
     physionet_rows,
     physionet_tree,
+    read,
     save_nifti,
     write_rows,
 )
-from trainer.datasets.case import BLOOD_OF_UNKNOWN_TYPE, NO_BLOOD, NOTHING_KNOWN, Case, Dataset, SlicePixels, Unusable
+from trainer.datasets.case import BLOOD_OF_UNKNOWN_TYPE, NO_BLOOD, NOTHING_KNOWN
 from trainer.datasets.physionet import PHYSIONET_CT_ICH
 
 TABLE = "hemorrhage_diagnosis_raw_ct.csv"
-
-
-def found(dataset: Dataset, root: Path, work: Path) -> tuple[list[Case], list[Unusable]]:
-    everything = list(dataset.find(root, work, lambda line: None))
-    cases = [one for one in everything if isinstance(one, Case)]
-    return cases, [one for one in everything if isinstance(one, Unusable)]
-
-
-def read(dataset: Dataset, case: Case) -> list[SlicePixels]:
-    slices = list(dataset.read(case))
-    assert all(isinstance(one, SlicePixels) for one in slices)
-    return slices  # type: ignore[return-value]
 
 
 def test_every_scan_becomes_a_case_with_the_labels_of_its_slices(tmp_path: Path) -> None:
