@@ -185,6 +185,21 @@ def test_a_late_slice_makes_no_second_escalation(site: Site) -> None:
     assert len(sent(site, study)) == 1
 
 
+def test_a_suspicion_that_was_taken_back_and_comes_again_is_told_again(site: Site) -> None:
+    slices = head()
+    study = str(slices[0].StudyInstanceUID)
+    for part, score in ((slices[:-2], 0.9), (slices[-2:-1], 0.02), (slices[-1:], 0.9)):
+        site.predictor = FixedPredictor(score=score)
+        site.send(part, f"association {len(part)} {score}")
+        site.settle()
+        assert site.analyse()
+        site.wait(60 * MINUTES)
+        assert escalate(site) == (score > 0.5)
+    assert len(sent(site, study)) == 2
+    first, second = escalations(site)
+    assert first.detail["flagged_at"] < second.detail["flagged_at"]
+
+
 def test_after_an_outage_the_newest_comes_first_and_what_is_stale_is_not_told(site: Site) -> None:
     old = flagged(site)
     site.wait(STALE_AFTER.total_seconds())

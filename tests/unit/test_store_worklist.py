@@ -1,4 +1,4 @@
-"""The worklist row follows its series, and the first flag is stamped once."""
+"""The worklist row follows its series, and every time that it becomes suspected is stamped once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from triage.domain.reading import Verdict
 from triage.domain.study import FrameGeometry
 from triage.domain.work import ClaimedJob
 from triage.domain.worklist import ObjectState, WorklistRow
-from triage.store import deliveries, jobs, reading_list, results, schema, series, worklist
+from triage.store import deliveries, escalations, jobs, reading_list, readings, results, schema, series, worklist
 from triage.store.db import Database
 
 
@@ -86,6 +86,29 @@ def test_a_flag_that_the_full_result_takes_back_keeps_its_time(database: Databas
     finish(database, job, now=at(5), score=0.1)
     row = _row(database)
     assert (row.status, row.flagged_at, row.urgency) == (WorklistStatus.NOT_SUSPECTED, at(2), Urgency.NONE)
+
+
+def test_a_suspicion_that_comes_back_is_a_new_flag(database: Database) -> None:
+    """Or nobody would hear of it: it was taken back, so those who were told believe it gone."""
+    finish(database, running(database), now=at(5), score=0.9)
+    with database.transaction() as tx:
+        readings.mark_opened(tx, STUDY, reader="anna", now=at(6))
+        unopened = escalations.Unopened(STUDY, SERIES, at(5))
+        escalations.record(tx, unopened, name="chief", minutes=5, now=at(6), actor="sender")
+    for number, (came, score) in enumerate(((60, 0.1), (100, 0.9)), start=2):
+        with database.transaction() as tx:
+            receive(tx, number, now=at(came))
+            stable = series.move(tx, series.of_study(tx, STUDY)[0], SeriesState.STABLE, now=at(came), actor="clock")
+            jobs.add(tx, stable, priority=1, deadline_at=at(came), now=at(came))
+        finish(database, claim(database, now=at(came)), now=at(came + 5), score=score)
+    with database.read() as tx:
+        found = worklist.listed(tx, STUDY)
+        waiting = escalations.unopened(tx, flagged_from=at(90), flagged_until=at(200))
+    assert found is not None
+    assert (found.row.status, found.row.flagged_at) == (WorklistStatus.SUSPECTED, at(105))
+    assert (found.opened_at, found.escalated_at) == (None, None)
+    assert [one.flagged_at for one in waiting] == [at(105)]
+    assert [record.event.at for record in logged(database, AuditAction.STUDY_FLAGGED)] == [at(5), at(105)]
 
 
 def test_a_provisional_negative_reads_as_pending(database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
 
 _NAMESPACE = uuid.UUID("5b0f7c52-6c1e-5a0e-9d0c-0f6a6c1d7a11")
 """Root of every name below. Changing it would rename every object ever sent."""
@@ -46,9 +47,9 @@ def coding_scheme_uid() -> str:
     return _under_2_25("coding scheme")
 
 
-def escalation_uid(study_instance_uid: str, told: str) -> str:
-    """What names the one message that tells a list again of a study that nobody opened."""
-    return _under_2_25("escalation", told, study_instance_uid)
+def escalation_uid(study_instance_uid: str, told: str, flagged_at: datetime) -> str:
+    """What names the one message that tells a list again of a study that nobody opened since it was flagged."""
+    return _under_2_25("escalation", told, study_instance_uid, flagged_at.isoformat(timespec="microseconds"))
 
 
 def synthetic_uid(run: str, what: str) -> str:

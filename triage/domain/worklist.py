@@ -154,7 +154,7 @@ def study_row(
     series is in work. Everything else is pending, or not analysed with the reason of the series that came
     closest to being analysed.
 
-    ``flagged_at`` is the time of an earlier flag; a first flag is stamped ``now``.
+    ``flagged_at`` is the time of the latest flag so far; a first flag is stamped ``now``.
     """
     if not outcomes:
         raise ValueError("a study has at least one series")

@@ -60,8 +60,12 @@ def _unopened(db: Database, name: str, escalate_after: timedelta, now: datetime)
         waiting = escalations.unopened(
             tx, flagged_from=now - escalate_after - STALE_AFTER, flagged_until=now - escalate_after
         )
-        known = escalations.known(tx, [escalation_uid(study.study_instance_uid, name) for study in waiting])
-    return [study for study in waiting if escalation_uid(study.study_instance_uid, name) not in known]
+        known = escalations.known(tx, [_identifier(study, name) for study in waiting])
+    return [study for study in waiting if _identifier(study, name) not in known]
+
+
+def _identifier(study: Unopened, name: str) -> str:
+    return escalation_uid(study.study_instance_uid, name, study.flagged_at)
 
 
 def _tell(
@@ -124,7 +128,7 @@ def _message(
         escalation=escalation,
     )
     source = read_source([content], None)
-    return shown.result_id, notifier.encode(notice, source, escalation_uid(study.study_instance_uid, name))
+    return shown.result_id, notifier.encode(notice, source, _identifier(study, name))
 
 
 def _provenance(shown: ShownResult, content_at: datetime) -> Provenance:

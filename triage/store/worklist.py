@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,10 +24,10 @@ from triage.store.transaction import Transaction
 
 
 def refresh(tx: Transaction, study_instance_uid: str, now: datetime, *, actor: str = "worker") -> WorklistRow:
-    """Make the row of a study anew; its first flag is stamped ``now`` and audited. The caller holds the study's lock.
+    """Make the row of a study anew; that it becomes suspected is stamped ``now`` and audited, each time that it does.
 
-    Whether the study was escalated stays as it is. Who opened it stays until it becomes suspected, and the judgement
-    of it while the status is the one that was judged.
+    The caller holds the study's lock. Who opened it and whether it was escalated stays until it becomes suspected, and
+    the judgement of it while the status is the one that was judged.
 
     Raises
     ------
@@ -39,9 +40,15 @@ def refresh(tx: Transaction, study_instance_uid: str, now: datetime, *, actor: s
     outcomes = _outcomes(tx, study_instance_uid)
     if study is None or not outcomes:
         raise NotFound(f"There is no study {study_instance_uid}.")
+    before = tx.connection.execute(
+        select(worklist.c.status).where(worklist.c.study_instance_uid == study_instance_uid)
+    ).scalar_one_or_none()
     row = study_row(study_instance_uid, study.accession_number, outcomes, study.received_at, study.flagged_at, now)
+    raised = row.status is WorklistStatus.SUSPECTED and before is not WorklistStatus.SUSPECTED
+    if raised:
+        row = replace(row, flagged_at=now)
     _write(tx, row, now)
-    if row.flagged_at is not None and study.flagged_at is None:
+    if raised:
         _flag(tx, row, now, actor)
     return row
 
@@ -117,6 +124,7 @@ def _write(tx: Transaction, row: WorklistRow, now: datetime) -> None:
         "scanner": case((same_series, worklist.c.scanner), else_=null()),
         "opened_at": case((seen, worklist.c.opened_at), else_=null()),
         "opened_by": case((seen, worklist.c.opened_by), else_=null()),
+        "escalated_at": case((seen, worklist.c.escalated_at), else_=null()),
         # To agree with a suspicion is not to agree that there is none.
         "verdict": case((same_status, worklist.c.verdict), else_=null()),
     }
