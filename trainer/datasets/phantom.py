@@ -96,7 +96,7 @@ def _height(one: SliceRecord) -> float:
 def _outlines(archive: Path) -> NDArray[np.uint8]:
     """Labels of an exam, shape (slice, row, column), slices from the feet up."""
     try:
-        with np.load(archive) as kept:
+        with archive.open("rb") as file, np.load(file) as kept:
             labels: NDArray[Any] = kept["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise ValueError("it does not hold the labels of an exam") from exc
