@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.small_protocols import small_protocol
+from trainer.experiment.grid import combinations, search, with_value
+from trainer.experiment.protocol import ExperimentProtocol, FitSpec
+
+GRID = {"optimiser.learning_rate": (1e-4, 1e-3), "fit.batch": (4.0, 8.0), "input.clahe": (0.0,)}
+
+
+def test_every_combination_is_a_protocol_of_its_own() -> None:
+    tried = list(combinations(small_protocol(grid=GRID)))
+    assert len(tried) == 4
+    assert {(plan.optimiser.learning_rate, plan.fit.batch) for _, plan in tried} == {
+        (1e-4, 4),
+        (1e-4, 8),
+        (1e-3, 4),
+        (1e-3, 8),
+    }
+    assert all(isinstance(plan.fit.batch, int) for _, plan in tried)
+    assert all(plan.split == small_protocol().split for _, plan in tried)
+
+
+@pytest.mark.parametrize(("key", "value"), [("fit.nonsense", 1.0), ("nonsense.batch", 1.0), ("fit.batch", 0.0)])
+def test_what_cannot_be_searched_is_said(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"grid: .*{key}"):
+        with_value(small_protocol(), key, value)
+
+
+@pytest.mark.parametrize(("monitor", "chosen"), [("loss", 1e-4), ("dice", 1e-3)])
+def test_the_best_on_the_validation_part_wins(tmp_path: Path, monitor: str, chosen: float) -> None:
+    protocol = small_protocol(
+        grid={"optimiser.learning_rate": (1e-4, 1e-3, 1e-2)},
+        fit=FitSpec(epochs=1, batch=4, monitor=monitor),  # type: ignore[arg-type]
+    )
+    figures = {1e-4: 0.2, 1e-3: 0.9, 1e-2: float("inf") if monitor == "loss" else float("-inf")}
+    folders: list[str] = []
+
+    def attempt(plan: ExperimentProtocol, folder: Path) -> float:
+        folders.append(str(folder.relative_to(tmp_path)))
+        return figures[plan.optimiser.learning_rate]
+
+    told: list[str] = []
+    best = search(protocol, tmp_path / "net", attempt, told.append)
+    assert best.optimiser.learning_rate == chosen
+    assert folders == ["net/grid/0", "net/grid/1", "net/grid/2"]
+    content = json.loads((tmp_path / "net" / "grid.json").read_text())
+    assert content["chosen"] == {"optimiser.learning_rate": chosen}
+    assert len(content["tried"]) == 3
+    assert "optimiser.learning_rate 0.0001: 0.2000" in told[0]
