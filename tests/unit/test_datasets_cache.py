@@ -53,7 +53,7 @@ def written(folder: Path, slices: int = 4) -> Description:
         np.save(folder / name, values)
     digest = cache_digest(table, map(slice_digest, pixels, masks))
     spec = CacheSpec("made", SIZE)
-    said = Description(spec, ("p",), ("s", "t", "u"), slices, 1, digest, "none", "nowhere", lost=2)
+    said = Description(spec, ("p",), ("s", "t", "u"), slices, 1, digest, "none", "nowhere", lost=2, contradicted=1)
     write_description(folder, said)
     return said
 
@@ -107,7 +107,10 @@ def test_the_summary_counts_only_what_can_be_used(tmp_path: Path) -> None:
         "slices with blood: any 1 (2 without, 0 unknown), EDH 0 (3 without, 0 unknown), IPH 1 (2 without, 0 unknown), "
         "IVH 0 (3 without, 0 unknown), SAH 0 (3 without, 0 unknown), SDH 0 (2 without, 1 unknown)"
     )
-    assert lines[3] == "masks drawn for 0 slices; of 2 nothing is left at this size, the blood is too thin"
+    assert lines[3] == (
+        "masks drawn for 0 slices; of 2 nothing is left at this size, the blood is too thin; "
+        "1 outline blood in slices that are labelled free of it"
+    )
     assert lines[4].startswith("1 files or rows could not be used: ")
 
 

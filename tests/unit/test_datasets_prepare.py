@@ -168,6 +168,9 @@ def test_size_and_geometry_come_from_the_protocol(tmp_path: Path) -> None:
     both = run("physionet_ct_ich", root, tmp_path / "b", "--protocol", protocol, "--size", 32)
     assert both.exit_code == 1
     assert "leave out --size" in both.stderr
+    of_a_raster = run("physionet_ct_ich", root, tmp_path / "c", "--pixel-mm", "2")
+    assert of_a_raster.exit_code == 1
+    assert "--pixel-mm is of a raster" in of_a_raster.stderr
 
 
 @pytest.mark.parametrize("stop_at", [0, 10, 21, 32])
@@ -243,6 +246,7 @@ def test_a_mask_says_what_the_data_set_does_not(tmp_path: Path) -> None:
     assert cache.table["study_labels"][0].tolist() == [1, -1, -1, 1, -1, -1]
     said = prepared(made(1, outlined, NO_BLOOD), tmp_path, tmp_path / "said")
     assert not said.table["labels"].any(), "what the data set says stands"
+    assert (cache.description.contradicted, said.description.contradicted) == (0, 2)
 
 
 def test_a_lesion_that_is_too_thin_is_counted(tmp_path: Path) -> None:

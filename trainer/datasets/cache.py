@@ -91,6 +91,8 @@ class Description:
     format: int = FORMAT
     lost: int = 0
     """Slices with a drawn mask of which nothing is left at this size."""
+    contradicted: int = 0
+    """Slices that the data set calls free of blood although its masks outline some; labels and masks stand as given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

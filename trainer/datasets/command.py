@@ -23,7 +23,7 @@ DEFAULT_SIZE, DEFAULT_GEOMETRY, DEFAULT_PIXEL_MM = 256, "resize", 1.0
     help="resize: the whole image shrunk to the square, as the papers do. raster: mm about its centre, as the daemon "
     f"does. {DEFAULT_GEOMETRY} if not given.",
 )
-@click.option("--pixel-mm", type=float, default=DEFAULT_PIXEL_MM, show_default=True, help="Of a raster.")
+@click.option("--pixel-mm", type=float, help=f"Side of a pixel of a raster; {DEFAULT_PIXEL_MM} if not given.")
 @click.option("--workers", type=click.IntRange(0), default=2, show_default=True, help="Processes; 0: only this one.")
 def prepare_command(
     dataset: str,
@@ -32,7 +32,7 @@ def prepare_command(
     protocol: str | None,
     size: int | None,
     geometry: str | None,
-    pixel_mm: float,
+    pixel_mm: float | None,
     workers: int,
 ) -> None:
     """Write the slices of DATASET, unpacked in ROOT, to the cache OUT.
@@ -55,7 +55,10 @@ def prepare_command(
             size, geometry = said.input.size, said.input.geometry
             if dataset not in said.datasets:
                 _tell(f"the protocol {said.name} was written for {', '.join(said.datasets)}, not for {dataset}")
-        spec = cache_spec(chosen, size or DEFAULT_SIZE, geometry or DEFAULT_GEOMETRY, pixel_mm)
+        if pixel_mm is not None and geometry != "raster":
+            raise ValueError("--pixel-mm is of a raster: give --geometry raster, or leave it out")
+        side_mm = DEFAULT_PIXEL_MM if pixel_mm is None else pixel_mm
+        spec = cache_spec(chosen, size or DEFAULT_SIZE, geometry or DEFAULT_GEOMETRY, side_mm)
         _tell(f"{chosen.title}; licence: {chosen.licence}")
         cache = prepare(chosen, root, out, spec, workers, _tell)
     except (TriageError, ValueError, RuntimeError, OSError) as exc:

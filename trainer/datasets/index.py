@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS patient (number INTEGER PRIMARY KEY, name TEXT NOT NU
 CREATE TABLE IF NOT EXISTS study (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, patient INTEGER, start INTEGER NOT NULL,
     slices INTEGER NOT NULL, outlined INTEGER NOT NULL, content TEXT NOT NULL,
-    digests BLOB, lost INTEGER NOT NULL DEFAULT 0
+    digests BLOB, lost INTEGER NOT NULL DEFAULT 0, contradicted INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS unusable (
     study INTEGER NOT NULL, place INTEGER NOT NULL, location TEXT NOT NULL, reason TEXT NOT NULL,
@@ -62,18 +62,21 @@ class StudyAnswer:
         32 bytes a slice, see `trainer.datasets.cache.slice_digest`.
     lost : int
         Slices whose outlined blood is too thin for the size of the cache.
+    contradicted : int
+        Slices that are labelled free of blood although blood is outlined.
     """
 
     number: int
     slices: int
     digests: bytes
     lost: int
+    contradicted: int
     unusable: tuple[Unusable, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the index holds: studies and slices, slices that come with a mask, what is done, and what was lost."""
+    """What the index holds: studies and slices, slices that come with a mask, what is done, and what came of it."""
 
     studies: int
     slices: int
@@ -81,6 +84,7 @@ class Counts:
     studies_done: int
     slices_done: int
     lost: int
+    contradicted: int
     unusable: int
 
 
@@ -144,20 +148,22 @@ class PrepareIndex:
             for place, one in enumerate(answer.unusable):
                 self._unusable(answer.number, place, one)
             self._db.execute(
-                "UPDATE study SET digests = ?, lost = ? WHERE number = ?", (answer.digests, answer.lost, answer.number)
+                "UPDATE study SET digests = ?, lost = ?, contradicted = ? WHERE number = ?",
+                (answer.digests, answer.lost, answer.contradicted, answer.number),
             )
         self._db.execute("COMMIT")
 
     def counts(self) -> Counts:
         """How much there is and how much is done."""
-        studies, slices, outlined, lost = self._db.execute(
-            "SELECT count(*), coalesce(sum(slices), 0), coalesce(sum(outlined), 0), coalesce(sum(lost), 0) FROM study"
+        studies, slices, outlined, lost, contradicted = self._db.execute(
+            "SELECT count(*), coalesce(sum(slices), 0), coalesce(sum(outlined), 0), coalesce(sum(lost), 0), "
+            "coalesce(sum(contradicted), 0) FROM study"
         ).fetchone()
         studies_done, slices_done = self._db.execute(
             "SELECT count(*), coalesce(sum(slices), 0) FROM study WHERE digests IS NOT NULL"
         ).fetchone()
         (unusable,) = self._db.execute("SELECT count(*) FROM unusable").fetchone()
-        return Counts(studies, slices, outlined, studies_done, slices_done, lost, unusable)
+        return Counts(studies, slices, outlined, studies_done, slices_done, lost, contradicted, unusable)
 
     def waiting(self, dataset: str) -> Iterator[StudyTask]:
         """Studies that are not done, in the order in which they were found."""

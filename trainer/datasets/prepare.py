@@ -204,6 +204,7 @@ def _finish(kept: PrepareIndex, dataset: Dataset, root: Path, out: Path, spec: C
         slices=counts.slices,
         unusable=counts.unusable,
         lost=counts.lost,
+        contradicted=counts.contradicted,
         digest=cache_digest(np.load(out / RECORDS, mmap_mode="r"), kept.digests()),
         licence=dataset.licence,
         root=str(root),

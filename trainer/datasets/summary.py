@@ -16,12 +16,16 @@ def summary(cache: Cache) -> str:
     nameless = np.unique(table["study"][table["patient"] < 0]).size
     patients = f"{known} patients" + (f" and {nameless} studies that name no patient" if nameless else "")
     of_studies = table[np.unique(table["study"], return_index=True)[1]]["study_labels"]
+    masks = [f"masks drawn for {int(table['drawn'].sum())} slices"]
+    if said.lost:
+        masks.append(f"of {said.lost} nothing is left at this size, the blood is too thin")
+    if said.contradicted:
+        masks.append(f"{said.contradicted} outline blood in slices that are labelled free of it")
     lines = [
         f"{said.spec.dataset}: {patients}, {len(of_studies)} studies, {len(table)} slices",
         _counted("slices", table["labels"]),
         _counted("studies", of_studies),
-        f"masks drawn for {int(table['drawn'].sum())} slices"
-        + (f"; of {said.lost} nothing is left at this size, the blood is too thin" if said.lost else ""),
+        "; ".join(masks),
         f"{said.unusable} files or rows could not be used: {cache.folder / UNUSABLE}",
         f"licence: {said.licence}",
         f"digest: {said.digest}",

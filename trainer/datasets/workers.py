@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -58,7 +59,8 @@ def in_processes(work: Callable[[Task], Answer], tasks: Iterator[Task], workers:
 
 
 def _end_with_parent() -> None:
-    """A pool whose owner was killed would otherwise wait for tasks for ever."""
+    """A pool whose owner was killed would otherwise wait for tasks for ever; Ctrl-C is for the owner to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()

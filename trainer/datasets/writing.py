@@ -38,7 +38,7 @@ class StudyWriter:
         records["patient"], records["study"], records["pixel_mm"] = task.patient, task.number, np.nan
         unusable: list[Unusable] = []
         digests: list[bytes] = []
-        lost = 0
+        lost = contradicted = 0
         dark = np.zeros((self.spec.size, self.spec.size), dtype=np.uint8)
         for row, (said, found) in enumerate(zip(task.case.slices, self._read(task.case), strict=True)):
             record = records[row]
@@ -54,6 +54,7 @@ class StudyWriter:
                         record["drawn"] = True
                         record["labels"] = _labels(said, found.mask)
                         lost += mask.lost
+                        contradicted += said.labels[0] == NO and bool(found.mask.any())
                         if mask.values.any():  # rows without blood stay holes of the file
                             mask_file.take_room(task.start + row, 1)
                             masks[row] = outlined = mask.values
@@ -67,7 +68,7 @@ class StudyWriter:
         table = ArrayFile.of(self.folder / RECORDS).rows(task.start, count)
         table[:] = records
         table.flush()
-        return StudyAnswer(task.number, count, b"".join(digests), lost, tuple(unusable))
+        return StudyAnswer(task.number, count, b"".join(digests), lost, contradicted, tuple(unusable))
 
     def _placed(self, found: SlicePixels) -> tuple[np.ndarray, ShrunkMask | None, float]:
         """Image, mask and pixel side on the square of the cache."""
