@@ -6,6 +6,7 @@ MONAI is imported only when such a net is built: it takes seconds, and the demon
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import nn
 
@@ -39,6 +40,13 @@ def resnet(*, in_channels: int, classes: int, block: str, layers: Sequence[int])
         num_classes=classes,
         bias_downsample=False,
     )
+
+
+densenet121 = partial(densenet, blocks=(6, 12, 24, 16))
+densenet169 = partial(densenet, blocks=(6, 12, 32, 32))
+resnet18 = partial(resnet, block="basic", layers=(2, 2, 2, 2))
+resnet34 = partial(resnet, block="basic", layers=(3, 4, 6, 3))
+resnet50 = partial(resnet, block="bottleneck", layers=(3, 4, 6, 3))
 
 
 def unet_classifier(

@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 from torch import nn
 
-from trainer.nets.baselines import densenet, resnet, unet_classifier
+from trainer.nets.baselines import (
+    densenet121,
+    densenet169,
+    resnet18,
+    resnet34,
+    resnet50,
+    unet_classifier,
+)
 from trainer.nets.dense_unet import DenseUNet, denseunet
 from trainer.nets.dr_unet import dr_unet, unet_dr
 from trainer.nets.gate import Gate25D
@@ -43,13 +49,13 @@ class NetEntry:
         See `Task`.
     size, in_channels, classes : int
         Rows and columns, channels and classes at which the paper uses it. Other channels and both numbers of
-        ``CLASSES`` can be built.
+        ``CLASSES`` can be built. Paper 000 gives no size for its images; 256 is ours.
     build : callable
         Takes ``in_channels``, ``classes`` and options by keyword and gives the net.
     options : mapping
         Options that make the net the paper's.
     multiple : int
-        Divides the rows and the columns of whatever the net is shown.
+        Divides the rows and the columns of whatever the net is shown, unless options change its depth.
     """
 
     name: str
@@ -64,43 +70,23 @@ class NetEntry:
     multiple: int = 16
 
 
+_LIGHT = {"widths": (32, 64, 128, 256), "bottleneck": 256}
+_D_UNET = {"widths": (32, 64, 128, 256), "bottleneck": 512, "norm": True, "dropout": 0.2}
+_FLAT = {"pyramid": False}
+
 _ENTRIES = (
     NetEntry("munet", "MUNet (IHSNet)", "004", "both", 256, 3, 6, MUNet, multiple=32),
-    NetEntry(
-        "munet_flat", "MUNet without feature pyramid", "004", "both", 256, 3, 6, MUNet, {"pyramid": False}, multiple=32
-    ),
+    NetEntry("munet_flat", "MUNet without feature pyramid", "004", "both", 256, 3, 6, MUNet, _FLAT, multiple=32),
     NetEntry("denseunet", "DenseUNet, map pooled to the slice", "000", "labels", 256, 1, 1, denseunet),
-    NetEntry("densenet121", "DenseNet-121", "000", "labels", 256, 1, 1, partial(densenet, blocks=(6, 12, 24, 16))),
-    NetEntry("densenet169", "DenseNet-169", "000", "labels", 256, 1, 1, partial(densenet, blocks=(6, 12, 32, 32))),
+    NetEntry("densenet121", "DenseNet-121", "000", "labels", 256, 1, 1, densenet121, multiple=32),
+    NetEntry("densenet169", "DenseNet-169", "000", "labels", 256, 1, 1, densenet169, multiple=32),
     NetEntry("unet", "U-Net, map pooled to the slice", "000", "labels", 256, 1, 1, unet_classifier),
-    NetEntry("resnet18", "ResNet-18", "000", "labels", 256, 1, 1, partial(resnet, block="basic", layers=(2, 2, 2, 2))),
-    NetEntry("resnet34", "ResNet-34", "000", "labels", 256, 1, 1, partial(resnet, block="basic", layers=(3, 4, 6, 3))),
-    NetEntry(
-        "resnet50", "ResNet-50", "000", "labels", 256, 1, 1, partial(resnet, block="bottleneck", layers=(3, 4, 6, 3))
-    ),
-    NetEntry(
-        "light_unet",
-        "Light U-Net",
-        "001",
-        "masks",
-        512,
-        1,
-        1,
-        UNet,
-        {"widths": (32, 64, 128, 256), "bottleneck": 256},
-    ),
+    NetEntry("resnet18", "ResNet-18", "000", "labels", 256, 1, 1, resnet18, multiple=32),
+    NetEntry("resnet34", "ResNet-34", "000", "labels", 256, 1, 1, resnet34, multiple=32),
+    NetEntry("resnet50", "ResNet-50", "000", "labels", 256, 1, 1, resnet50, multiple=32),
+    NetEntry("light_unet", "Light U-Net", "001", "masks", 512, 1, 1, UNet, _LIGHT),
     NetEntry("light_classifier", "Light U-Net's first stage", "001", "labels", 512, 1, 1, LightClassifier),
-    NetEntry(
-        "d_unet",
-        "D-Unet",
-        "002",
-        "masks",
-        256,
-        1,
-        1,
-        UNet,
-        {"widths": (32, 64, 128, 256), "bottleneck": 512, "norm": True, "dropout": 0.2},
-    ),
+    NetEntry("d_unet", "D-Unet", "002", "masks", 256, 1, 1, UNet, _D_UNET),
     NetEntry("unet_classic", "Classic U-Net", "002", "masks", 256, 1, 1, UNet),
     NetEntry("dr_unet", "Dimension Reduction U-Net", "003", "masks", 256, 1, 1, dr_unet, multiple=32),
     NetEntry("unet_dr", "U-Net of DR-UNet's skeleton", "003", "masks", 256, 1, 1, unet_dr, multiple=32),
