@@ -68,11 +68,15 @@ class Training:
         self.scans = scans_of(job.asking.slices.cache, job.entries) if job.asking.scan else []
         job.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self) -> Answering:
-        """Train to the end and give the net with the weights that are kept."""
+    def learn(self) -> None:
+        """Train to the end; every rank then holds the last weights."""
         self._restore()
         while not self.progress.finished:
             self._epoch()
+
+    def run(self) -> Answering:
+        """Train to the end and give the net with the weights that are kept."""
+        self.learn()
         net = self.answering.net
         net.load_state_dict(load_tensors(self.job.folder / WEIGHTS, self.device)["state"])
         self.answering.eval()
