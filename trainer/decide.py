@@ -60,15 +60,15 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
             for r, g in zip(records, gated, strict=True)
         ]
     )
-    weight, bias = _fit_exam(logit(from_gate), bleeding)
+    weight, bias = fit_exam(logit(from_gate), bleeding)
     provisional = GateCalibration(gate_weight=weight, bias=bias)
-    weight, bias = _fit_exam(logit(from_mask) + plan.gate_share * logit(from_gate), bleeding)
+    weight, bias = fit_exam(logit(from_mask) + plan.gate_share * logit(from_gate), bleeding)
     final = ExamCalibration(mask_weight=weight, gate_weight=plan.gate_share * weight, bias=bias)
     scores = final_probability(from_mask, from_gate, final)
     large = np.array([r.true_ml[0] >= plan.emergent_ml for r in records])
     emergent = float(np.quantile(scores[large], 1.0 - plan.emergent_sensitivity)) if large.any() else plan.suspected
     thresholds = Thresholds(
-        gate=_harmless(gate, provisional, plan.suspected),
+        gate=harmless_gate(gate, provisional, plan.suspected),
         suspected=plan.suspected,
         emergent=float(np.clip(emergent, plan.suspected, max(_HIGHEST_LIMIT, plan.suspected))),
         mask_probability=plan.mask_probability,
@@ -97,13 +97,13 @@ def _gate(records: Sequence[ExamRecord], gated: Sequence[Numbers], plan: Decisio
     return float(np.clip(wanted, *plan.gate_range))
 
 
-def _harmless(gate: float, provisional: GateCalibration, suspected: float) -> float:
+def harmless_gate(gate: float, provisional: GateCalibration, suspected: float) -> float:
     """Lower the gate until a study that stays below it cannot score as suspected without being segmented."""
     highest = (float(logit(np.array(suspected))) - 0.05 - provisional.bias) / provisional.gate_weight
     return min(gate, float(sigmoid(highest)))
 
 
-def _fit_exam(evidence: Numbers, bleeding: Flags) -> tuple[float, float]:
+def fit_exam(evidence: Numbers, bleeding: Flags) -> tuple[float, float]:
     """Weight above 0 and bias of a logistic curve, the weight drawn towards 1."""
     signs = np.where(bleeding, 1.0, -1.0)
 

@@ -29,22 +29,22 @@ def card_text(manifest: Manifest, measured: Measured) -> str:
         f"# {manifest.name} {manifest.version}",
         _WARNING,
         "## What it is",
-        _table(("", ""), _facts(manifest)),
+        table(("", ""), facts(manifest)),
         _PREVALENCE,
         "## Held-out made exams",
         f"{measured.held_out}.",
-        _table(("figure", "value [95 % interval]", "n", "interval"), [_row(f) for f in measured.figures]),
+        table(("figure", "value [95 % interval]", "n", "interval"), [figure_row(f) for f in measured.figures]),
         _COUNTING,
     ]
     if measured.reference is not None:
-        parts += ["## Scores to compare with", _scores(measured.reference), _FAR_FROM_PATIENTS]
+        parts += ["## Scores to compare with", score_rows(measured.reference), _FAR_FROM_PATIENTS]
     if measured.remarks:
         parts += ["## Seen besides", "\n".join(f"- {remark}" for remark in measured.remarks)]
         parts.append("Real series carry no labels; that no blood is visible on them is a layman's reading.")
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+def facts(manifest: Manifest) -> list[tuple[str, str]]:
     limits, scoring, raster = manifest.thresholds, manifest.scoring, manifest.preprocessing
     origin = manifest.provenance
     windows = ", ".join(f"{center:g}/{width:g}" for center, width in raster.windows)
@@ -63,20 +63,20 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _row(figure: Figure) -> tuple[str, str, str, str]:
+def figure_row(figure: Figure) -> tuple[str, str, str, str]:
     value = f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
     return figure.name, value, f"{figure.n} {figure.unit}", figure.method
 
 
-def _scores(found: ReferenceScores) -> str:
+def score_rows(found: ReferenceScores) -> str:
     bins = [f"{low:g} to {high:g}" for low, high in pairwise(found.edges)]
     rows = [(name, f"{100 * share:.1f} %") for name, share in zip(bins, found.proportions, strict=True)]
-    return _table(("final score", f"share of {found.n} exams"), rows)
+    return table(("final score", f"share of {found.n} exams"), rows)
 
 
 def _net(card: ModelCard) -> str:

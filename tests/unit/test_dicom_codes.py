@@ -7,7 +7,7 @@ from pydicom.sr._concepts_dict import concepts
 
 from triage.dicom import codes
 from triage.dicom.codes import ACTIONABLE, PRIVATE_SCHEME, SUBTYPE_CODES, Code, all_codes, private_scheme
-from triage.domain.finding import SUBTYPES, Urgency
+from triage.domain.finding import KINDS, SUBTYPES, Urgency
 
 # Not in pydicom's dictionaries; from the DICOM or UCUM tables themselves.
 ELSEWHERE = {
@@ -49,7 +49,7 @@ def test_a_meaning_is_that_of_the_dictionary(code: Code) -> None:
     assert own.get(code.meaning.lower(), code.meaning.lower()) in meanings
 
 
-@pytest.mark.parametrize("subtype", SUBTYPES)
+@pytest.mark.parametrize("subtype", KINDS)
 def test_a_subtype_without_disorder_is_told_by_its_site_and_private_code(subtype: object) -> None:
     names = SUBTYPE_CODES[subtype]  # type: ignore[index]
     assert names.subtype.scheme == PRIVATE_SCHEME
@@ -60,9 +60,10 @@ def test_a_subtype_without_disorder_is_told_by_its_site_and_private_code(subtype
 
 
 def test_subtypes_are_told_apart_by_everything() -> None:
-    assert set(SUBTYPE_CODES) == set(SUBTYPES)
-    for attribute in ("label", "site", "subtype", "colour"):
-        assert len({getattr(names, attribute) for names in SUBTYPE_CODES.values()}) == len(SUBTYPES)
+    assert set(SUBTYPE_CODES) == set(KINDS)
+    for attribute in ("label", "subtype", "colour"):
+        assert len({getattr(names, attribute) for names in SUBTYPE_CODES.values()}) == len(KINDS)
+    assert len({SUBTYPE_CODES[subtype].site for subtype in SUBTYPES}) == len(SUBTYPES)
 
 
 def test_only_a_suspicion_is_actionable() -> None:

@@ -134,6 +134,13 @@ SUBTYPE_CODES: Mapping[Subtype, SubtypeCodes] = MappingProxyType(
             disorder=Code("35486000", "SCT", "Subdural hemorrhage"),
             colour=(240, 228, 66),
         ),
+        Subtype.ICH: SubtypeCodes(
+            label="ICH hemorrhage of unspecified type",
+            site=BRAIN,
+            subtype=Code("ICH", PRIVATE_SCHEME, "Intracranial hemorrhage of unspecified type"),
+            disorder=INTRACRANIAL_HEMORRHAGE,
+            colour=(230, 159, 0),
+        ),
     }
 )
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.equipment import plain, software_versions
 from triage.dicom.slices import side
-from triage.domain.finding import SUBTYPES, TriageResult, WorklistStatus
+from triage.domain.finding import KINDS, TriageResult, WorklistStatus
 from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
@@ -92,7 +92,7 @@ def slice_page(
     Parameters
     ----------
     labels : ndarray of uint8, shape (slice, row, column)
-        0 for none, ``i + 1`` for ``SUBTYPES[i]``, on the grid of ``volume``.
+        0 for none, ``i + 1`` for ``KINDS[i]``, on the grid of ``volume``.
     index : int
         Of the slice in the volume.
     place : tuple of int
@@ -116,11 +116,11 @@ def slice_page(
     for row, text in enumerate((origin, thickness, f"C {centre:.0f} / W {window:.0f} HU")):
         _write(draw, (x, y + 40 + 24 * row), text, 18, _QUIET)
     y += 140
-    for number, subtype in enumerate(SUBTYPES, start=1):
+    for number, subtype in enumerate(KINDS, start=1):
         if (labels[index] == number).any():
             _swatch(draw, (x, y + 2), SUBTYPE_CODES[subtype].colour)
             _write(draw, (x + 36, y), subtype.value, 24, _TEXT)
-            _write(draw, (x + 36, y + 32), f"{result.subtypes[subtype].volume_ml:.1f} ml in all slices", 18, _QUIET)
+            _write(draw, (x + 36, y + 32), f"{result.volume_ml(subtype):.1f} ml in all slices", 18, _QUIET)
             y += 76
     if not labels[index].any():
         _write(draw, (x, y), "No outline on this slice", 20, _QUIET)
@@ -130,7 +130,7 @@ def slice_page(
 def outlined(grey: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A grey image as RGB with a line around each segment, outside of it so that no blood is covered."""
     rgb = np.repeat(grey[:, :, None], 3, axis=2)
-    for number, subtype in enumerate(SUBTYPES, start=1):
+    for number, subtype in enumerate(KINDS, start=1):
         inside = mask == number
         if inside.any():
             rgb[_grown(inside, _OUTLINE_PIXELS) & ~inside] = SUBTYPE_CODES[subtype].colour
@@ -190,7 +190,7 @@ def _table(draw: ImageDraw.ImageDraw, y: int, result: TriageResult) -> int:
     for x, text in zip(columns, ("Subtype", "Probability", "Volume"), strict=True):
         draw.text((x, y), text, fill=_QUIET, font=_font(18), anchor="la" if x == _MARGIN else "ra")
     y += 30
-    for subtype in SUBTYPES:
+    for subtype in (kind for kind in KINDS if kind in result.subtypes):
         finding, names = result.subtypes[subtype], SUBTYPE_CODES[subtype]
         draw.line([(_MARGIN, y), (columns[-1], y)], fill=_LINE)
         _swatch(draw, (_MARGIN, y + 9), names.colour)

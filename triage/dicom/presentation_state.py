@@ -25,7 +25,7 @@ from triage.dicom.part10 import date_and_time, encode_object
 from triage.dicom.series import own_series
 from triage.dicom.source import Source, read_source
 from triage.domain.encoded import EncodedObject, ObjectKind
-from triage.domain.finding import SUBTYPES, Subtype, TriageResult
+from triage.domain.finding import KINDS, Subtype, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.study import InstanceHeader
 from triage.domain.volume import Volume
@@ -53,7 +53,7 @@ def encode_presentation_state(
     volume : Volume
         What was read from them.
     labels : ndarray of uint8, shape (slice, row, column)
-        0 for none, ``i + 1`` for ``SUBTYPES[i]``, on the grid of ``volume``.
+        0 for none, ``i + 1`` for ``KINDS[i]``, on the grid of ``volume``.
     key_slices : sequence of int
         Indices into the volume, the most important first. A slice whose rescale to HU is not that of the first
         is left out: one presentation state has one (PS3.3 C.11.1).
@@ -88,7 +88,7 @@ def encode_presentation_state(
     series.SeriesInstanceUID = source.series_instance_uid
     series.ReferencedImageSequence = _by_instance(headers, volume, slices)
     ds.ReferencedSeriesSequence = DicomSequence([series])
-    found = [s for number, s in enumerate(SUBTYPES, start=1) if (labels[slices] == number).any()]
+    found = [s for number, s in enumerate(KINDS, start=1) if (labels[slices] == number).any()]
     annotations = [a for index in slices for a in _annotations(labels[index], references[index], result)]
     ds.GraphicAnnotationSequence = DicomSequence(annotations)
     ds.GraphicLayerSequence = DicomSequence(_layers(found))
@@ -134,14 +134,14 @@ def _presentation_state(source: Source, volume: Volume, provenance: Provenance) 
 
 def _annotations(labels: NDArray[np.uint8], reference: Dataset, result: TriageResult) -> Iterator[Dataset]:
     """What is drawn on one slice: each segment with its name, and what the drawing is not for."""
-    for number, subtype in enumerate(SUBTYPES, start=1):
+    for number, subtype in enumerate(KINDS, start=1):
         contours = closed_contours(labels == number)
         if contours:
             annotation = _on(reference, subtype.value)
             annotation.GraphicObjectSequence = DicomSequence(
                 [_polyline(part) for contour in contours for part in _parts(contour)]
             )
-            text = f"{subtype.value} {result.subtypes[subtype].volume_ml:.1f} ml"
+            text = f"{subtype.value} {result.volume_ml(subtype):.1f} ml"
             annotation.TextObjectSequence = DicomSequence([_beside(max(contours, key=len), text)])
             yield annotation
     annotation = _on(reference, _NOTICE_LAYER)

@@ -48,7 +48,7 @@ def encode_secondary_capture(
     volume : Volume
         What was read from them.
     labels : ndarray of uint8, shape (slice, row, column)
-        0 for none, ``i + 1`` for ``SUBTYPES[i]``, on the grid of ``volume``.
+        0 for none, ``i + 1`` for ``KINDS[i]``, on the grid of ``volume``.
     key_slices : sequence of int
         Indices into the volume, the most important first; none where nothing is suspected.
     result : TriageResult

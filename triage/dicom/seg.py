@@ -24,7 +24,7 @@ from triage.dicom.seg_frames import Frame, even, frames_of, packed, stand_in, wr
 from triage.dicom.series import set_body_part
 from triage.dicom.source import Source, read_source
 from triage.domain.encoded import EncodedObject, ObjectKind
-from triage.domain.finding import SUBTYPES, Subtype, TriageResult
+from triage.domain.finding import KINDS, Subtype, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
 
@@ -67,7 +67,7 @@ def encode_seg(
     volume : Volume
         What was read from them; its pixels are not looked at.
     labels : ndarray of uint8, shape (slice, row, column)
-        0 for none, ``i + 1`` for ``SUBTYPES[i]``, on the grid of ``volume``.
+        0 for none, ``i + 1`` for ``KINDS[i]``, on the grid of ``volume``.
     result : TriageResult
         Its volumes in ml must be those of ``labels``.
     provenance : Provenance
@@ -91,7 +91,7 @@ def encode_seg(
     counts = _voxel_counts(labels, volume)
     _check_volumes(counts, volume, result)
     used: NDArray[np.bool_] = np.any(counts, axis=0)
-    found = [subtype for subtype, is_used in zip(SUBTYPES, used, strict=True) if is_used]
+    found = [subtype for subtype, is_used in zip(KINDS, used, strict=True) if is_used]
     source = read_source(contents, volume)
     frames = frames_of(counts[:, used], together=kind is ObjectKind.SEG_LABELMAP)
     ds = _segmentation(kind, source, volume, found, provenance)
@@ -117,20 +117,20 @@ def _voxel_counts(labels: NDArray[np.uint8], volume: Volume) -> NDArray[np.int64
     if labels.dtype != np.uint8 or labels.shape != volume.hu.shape:
         raise ValueError(f"labels are uint8 {volume.hu.shape}, not {labels.dtype} {labels.shape}")
     highest = [int(plane.max()) for plane in labels]
-    if max(highest) > len(SUBTYPES):
-        raise ValueError(f"labels run from 0 to {len(SUBTYPES)}, not to {max(highest)}")
+    if max(highest) > len(KINDS):
+        raise ValueError(f"labels run from 0 to {len(KINDS)}, not to {max(highest)}")
     if max(highest) == 0:
         raise ValueError("a segmentation without any segment is not encoded")
-    counts = np.zeros((len(labels), len(SUBTYPES)), dtype=np.int64)
+    counts = np.zeros((len(labels), len(KINDS)), dtype=np.int64)
     for index in np.flatnonzero(highest):
-        counts[index] = [np.count_nonzero(labels[index] == number) for number in range(1, len(SUBTYPES) + 1)]
+        counts[index] = [np.count_nonzero(labels[index] == number) for number in range(1, len(KINDS) + 1)]
     return counts
 
 
 def _check_volumes(counts: NDArray[np.int64], volume: Volume, result: TriageResult) -> None:
-    for place, subtype in enumerate(SUBTYPES):
+    for place, subtype in enumerate(KINDS):
         ml = float(counts[:, place] @ volume.voxel_ml)
-        said = result.subtypes[subtype].volume_ml
+        said = result.volume_ml(subtype)
         if not _agree(ml, said):
             raise ValueError(f"the result says {said} ml of {subtype.value}, its mask has {ml} ml")
     total = float(counts.sum(axis=1) @ volume.voxel_ml)
@@ -155,7 +155,7 @@ def _pixels(
     if kind is ObjectKind.SEG_FRACTIONAL:
         maps = [_checked(probabilities, subtype, labels) for subtype in found]
         return even(b"".join(maps[(frame.segment or 0) - 1][frame.slice_index].tobytes() for frame in frames))
-    classes = [SUBTYPES.index(subtype) + 1 for subtype in found]
+    classes = [KINDS.index(subtype) + 1 for subtype in found]
     planes: Iterator[NDArray[np.bool_]]
     planes = (labels[frame.slice_index] == classes[(frame.segment or 0) - 1] for frame in frames)
     return packed(planes)
@@ -172,9 +172,9 @@ def _checked(probabilities: Probabilities | None, subtype: Subtype, labels: NDAr
 
 def _renumbered(labels: NDArray[np.uint8], found: Sequence[Subtype]) -> NDArray[np.uint8]:
     """Labels with the subtypes found numbered from 1, as segments are."""
-    numbers = np.zeros(len(SUBTYPES) + 1, dtype=np.uint8)
+    numbers = np.zeros(len(KINDS) + 1, dtype=np.uint8)
     for segment, subtype in enumerate(found, start=1):
-        numbers[SUBTYPES.index(subtype) + 1] = segment
+        numbers[KINDS.index(subtype) + 1] = segment
     return np.asarray(numbers[labels])
 
 

@@ -16,7 +16,7 @@ from pydicom.errors import InvalidDicomError
 
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.domain.errors import UnreadableInstance
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, Subtype
 from triage.domain.volume import SliceSource
 
 _BROKEN = (AttributeError, EOFError, IndexError, KeyError, OSError, TypeError, ValueError, struct.error)
@@ -33,7 +33,7 @@ class Outlines:
         For each source frame with blood: the frames of the object on it, each with its segment (0 for a label
         map, which shows all of them at once).
     numbers : mapping of int to int
-        Segment number to label: ``i + 1`` for ``SUBTYPES[i]``.
+        Segment number to label: ``i + 1`` for ``KINDS[i]``.
     """
 
     rows: int
@@ -66,7 +66,7 @@ class Outlines:
         for frame, segment in self.frames.get(source, ()):
             # Frames of a single segment are left out where they are empty; a label map has to be looked at.
             found |= {self.numbers[segment]} if segment else set(map(int, np.unique(self._renumbered(frame))))
-        return tuple(SUBTYPES[number - 1] for number in sorted(found - {0}))
+        return tuple(KINDS[number - 1] for number in sorted(found - {0}))
 
     def _bits(self, frame: int) -> NDArray[np.bool_]:
         """One frame of one bit a pixel, the first in the lowest bit, frames without gaps between (PS3.5 8.1.1)."""
@@ -104,7 +104,7 @@ def _outlines(ds: Dataset) -> Outlines:
     kind = str(ds.SegmentationType)
     if kind not in ("BINARY", "LABELMAP"):
         raise ValueError(f"a segmentation of type {kind} has no outlines")
-    by_label = {codes.label: SUBTYPES.index(subtype) + 1 for subtype, codes in SUBTYPE_CODES.items()}
+    by_label = {codes.label: KINDS.index(subtype) + 1 for subtype, codes in SUBTYPE_CODES.items()}
     numbers = {int(item.SegmentNumber): by_label[str(item.SegmentLabel)] for item in ds.SegmentSequence}
     alone = int(next(iter(numbers))) if len(numbers) == 1 else 0
     frames: defaultdict[SliceSource, list[tuple[int, int]]] = defaultdict(list)

@@ -23,7 +23,7 @@ from triage.dicom.sr_document import encode_report, observer, references
 from triage.dicom.sr_groups import exam_group, segment_group
 from triage.dicom.sr_text import result_text
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
-from triage.domain.finding import SUBTYPES, Subtype, TriageResult
+from triage.domain.finding import KINDS, Subtype, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
 
@@ -129,11 +129,11 @@ def _segments(
     segmentation: EncodedObject | None, source: Source, result: TriageResult, provenance: Provenance
 ) -> list[tuple[int, Subtype]]:
     """Number and subtype of each segment, checked against the result."""
-    said = [subtype for subtype in SUBTYPES if result.subtypes[subtype].volume_ml > 0]
+    said = list(result.outlined)
     found: list[tuple[int, Subtype]] = []
     if segmentation is not None:
         ds = read_dataset(segmentation.content, ["SegmentSequence"])
-        subtype_of = {tracking(subtype, source, provenance)[1]: subtype for subtype in SUBTYPES}
+        subtype_of = {tracking(subtype, source, provenance)[1]: subtype for subtype in KINDS}
         found = [
             (int(segment.SegmentNumber), subtype_of[segment.TrackingUID])
             for segment in ds.SegmentSequence

@@ -24,7 +24,7 @@ from triage.dicom.equipment import plain
 from triage.dicom.source import Source
 from triage.dicom.sr_document import observer, source_frame
 from triage.dicom.sr_groups import conclusion, identity, notices, parameters, presence
-from triage.domain.finding import SUBTYPES, TriageResult
+from triage.domain.finding import TriageResult
 from triage.domain.provenance import Provenance
 
 _CONTAINS = RelationshipTypeValues.CONTAINS
@@ -39,11 +39,10 @@ def result_text(source: Source, result: TriageResult, provenance: Provenance) ->
     ]
     if result.urgency in codes.ACTIONABLE:
         items.append(_code(codes.URGENCY, codes.ACTIONABLE[result.urgency]))
-    for subtype in SUBTYPES:
+    for subtype in result.outlined:
         found = result.subtypes[subtype]
-        if found.volume_ml > 0:
-            amount = f"{_millilitres(found.volume_ml)}, probability {found.probability:.3f}"
-            items.append(_text(codes.FINDING, f"{codes.SUBTYPE_CODES[subtype].label}: {amount}"))
+        amount = f"{_millilitres(found.volume_ml)}, probability {found.probability:.3f}"
+        items.append(_text(codes.FINDING, f"{codes.SUBTYPE_CODES[subtype].label}: {amount}"))
     if result.total_volume_ml > 0:
         items.append(_text(codes.VOLUME, f"{_millilitres(result.total_volume_ml)} in all"))
     if result.key_slice is not None:

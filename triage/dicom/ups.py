@@ -17,7 +17,6 @@ from triage.dicom.equipment import plain
 from triage.dicom.explicit import elements_of, item, raw, sequence
 from triage.dicom.source import Source
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
-from triage.domain.finding import SUBTYPES
 from triage.domain.notice import Notice
 from triage.domain.study import AeTitle
 
@@ -125,11 +124,10 @@ def _parameters(notice: Notice) -> Iterator[Dataset]:
     yield NumContentItem(codes.PROBABILITY.concept(), round(result.score, 4), codes.NO_UNITS.concept())
     if notice.urgency in codes.ACTIONABLE:
         yield CodeContentItem(codes.URGENCY.concept(), codes.ACTIONABLE[notice.urgency].concept())
-    outlined = [subtype for subtype in SUBTYPES if result.subtypes[subtype].volume_ml > 0]
-    if outlined:
+    if result.outlined:
         volume = round(result.total_volume_ml, 2)
         yield NumContentItem(codes.VOLUME.concept(), volume, codes.MILLILITRE.concept())
-    for subtype in outlined:
+    for subtype in result.outlined:
         yield CodeContentItem(codes.SUBTYPE.concept(), codes.SUBTYPE_CODES[subtype].subtype.concept())
 
 

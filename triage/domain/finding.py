@@ -9,16 +9,23 @@ from enum import StrEnum
 
 
 class Subtype(StrEnum):
-    """Haemorrhage subtypes in the order of the model outputs (after ``any``, or after background)."""
+    """Haemorrhage subtypes in the order of the model outputs (after ``any``, or after background).
+
+    ``ICH`` is blood whose type nobody told: all that a bundle finds whose nets were taught blood alone.
+    """
 
     EDH = "EDH"
     IPH = "IPH"
     IVH = "IVH"
     SAH = "SAH"
     SDH = "SDH"
+    ICH = "ICH"
 
 
-SUBTYPES: tuple[Subtype, ...] = tuple(Subtype)
+KINDS: tuple[Subtype, ...] = tuple(Subtype)
+"""What an outline can be: label ``i + 1`` of a mask belongs to ``KINDS[i]``."""
+
+SUBTYPES: tuple[Subtype, ...] = KINDS[:-1]
 """Segmentation class ``i + 1`` and classifier logit ``i + 1`` belong to ``SUBTYPES[i]``."""
 
 
@@ -107,7 +114,8 @@ class DecisionRule:
 class TriageResult:
     """The outcome for one series revision.
 
-    ``score`` is the calibrated exam probability of any haemorrhage, 0..1. ``subtypes`` has every subtype.
+    ``score`` is the calibrated exam probability of any haemorrhage, 0..1. ``subtypes`` has every one of ``SUBTYPES``,
+    or ``Subtype.ICH`` alone where the bundle tells none of them apart.
     ``provisional`` is true while only the slice classifier has spoken.
     """
 
@@ -121,9 +129,18 @@ class TriageResult:
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 1.0:
             raise ValueError(f"a score lies in 0..1, not {self.score}")
-        if set(self.subtypes) != set(SUBTYPES):
-            raise ValueError("a result names every subtype, also the absent ones")
+        if set(self.subtypes) not in (set(SUBTYPES), {Subtype.ICH}):
+            raise ValueError("a result names every subtype, also the absent ones, or blood of unspecified type alone")
         _check_volume(self.total_volume_ml)
+
+    @property
+    def outlined(self) -> tuple[Subtype, ...]:
+        """What was outlined, in the order of ``KINDS``."""
+        return tuple(kind for kind in KINDS if self.volume_ml(kind) > 0)
+
+    def volume_ml(self, kind: Subtype) -> float:
+        """Outlined volume of one kind; 0 for one that the result does not name."""
+        return self.subtypes[kind].volume_ml if kind in self.subtypes else 0.0
 
     @property
     def status(self) -> WorklistStatus:

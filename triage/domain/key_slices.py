@@ -26,7 +26,7 @@ def key_slices(
     Parameters
     ----------
     labels : ndarray of uint8, shape (slice, row, column)
-        0 for none, ``i + 1`` for ``SUBTYPES[i]``, on the grid of ``volume``.
+        0 for none, ``i + 1`` for ``KINDS[i]``, on the grid of ``volume``.
     volume : Volume
         Its distances along the normal and its thickness decide what is beside what.
     result : TriageResult

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -33,12 +33,14 @@ class ModelCard:
     """One net: what it is, its trainable parameters, and how far the ONNX file is from the trained net.
 
     ``parity`` is the largest absolute logit difference between training framework and ONNX Runtime that was
-    seen at export.
+    seen at export. ``reads`` says what a batch is: slices that have nothing to do with each other, or all of one scan
+    in their order, which only the classifier can be given.
     """
 
     architecture: str
     parameters: int
     parity: float | None = None
+    reads: Literal["slice", "scan"] = "slice"
 
 
 @with_config(_STRICT)
@@ -220,7 +222,11 @@ class ReferenceScores:
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of ``bundle.json``, valid once built."""
+    """The content of ``bundle.json``, valid once built.
+
+    ``names_subtypes`` false: the nets were taught blood and not its type. Then what they give beyond any blood is not
+    read, and results name ``Subtype.ICH`` alone.
+    """
 
     name: str
     version: str
@@ -236,6 +242,7 @@ class Manifest:
     scoring: Scoring = field(default_factory=Scoring)
     format: int = FORMAT
     reference: ReferenceScores | None = None
+    names_subtypes: bool = True
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -246,6 +253,8 @@ class Manifest:
             raise ValueError("created_at needs a time zone, for example 2025-01-31T12:00:00Z")
         if len(self.preprocessing.windows) != 3:
             raise ValueError("the nets take three windows: brain, subdural, bone")
+        if self.munet.reads != "slice":
+            raise ValueError('munet.reads must be "slice": only slices that light up are segmented, never a whole scan')
         gate = self.thresholds.gate
         provisional = self.calibration.provisional
         highest = provisional.gate_weight * math.log(gate / (1.0 - gate)) + provisional.bias
@@ -283,9 +292,16 @@ def parse_manifest(text: bytes) -> Manifest:
 def format_manifest(manifest: Manifest) -> bytes:
     """``bundle.json`` of a manifest: keys in the order of the classes, two spaces, the same bytes every time.
 
-    A manifest without a reference has no such key, as those of the releases that did not know it.
+    What later releases added is left out where it says nothing new: a manifest then reads as one of the releases that
+    did not know these keys.
     """
-    absent = {"reference"} if manifest.reference is None else None
+    absent: dict[str, bool | set[str]] = {
+        net: {"reads"} for net in ("slice_classifier", "munet") if getattr(manifest, net).reads == "slice"
+    }
+    if manifest.reference is None:
+        absent["reference"] = True
+    if manifest.names_subtypes:
+        absent["names_subtypes"] = True
     return _ADAPTER.dump_json(manifest, indent=2, exclude=absent) + b"\n"
 
 

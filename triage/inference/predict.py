@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.domain.finding import SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
+from triage.domain.finding import KINDS, SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
 from triage.domain.volume import Volume
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
 from triage.inference.manifest import OUTPUTS
@@ -70,7 +70,7 @@ class Analysis:
     Attributes
     ----------
     labels : ndarray of uint8, shape (slice, row, column)
-        On the volume's own grid: 0 none, ``i + 1`` is ``SUBTYPES[i]``. Empty when the study is not suspected, so
+        On the volume's own grid: 0 none, ``i + 1`` is ``KINDS[i]``. Empty when the study is not suspected, so
         that no report says absent and outlines blood at once.
     marked : ndarray of uint8, shape (slice, row, column)
         What the net outlined, whatever the decision; the same array as ``labels`` when suspected. For measuring.
@@ -127,19 +127,20 @@ class Predictor:
         manifest = self.bundle.manifest
         slabs = group_slices(volume.stack, manifest.preprocessing)
         sampled = sample_slabs(volume, slabs, manifest.preprocessing)
-        batches = self._batches(len(slabs))
+        whole = manifest.slice_classifier.reads == "scan"
+        batches = [slice(0, len(slabs))] if whole else self._batches(len(slabs))
         logits = np.concatenate([self._run(self._classifier, sampled[batch], "logits") for batch in batches])
         probabilities = sigmoid(logits / np.asarray(manifest.calibration.classifier_temperature))
         exam = exam_evidence(probabilities, manifest.scoring.kernel, manifest.scoring.top_k)
         scores = provisional_probability(exam, manifest.calibration.provisional)
         suspect = scores[0] >= manifest.thresholds.suspected
-        brightest = slabs[_middle_of_highest(smooth(probabilities, manifest.scoring.kernel)[:, 0])]
+        brightest = self._brightest(probabilities, slabs)
         result = TriageResult(
             score=float(scores[0]),
             rule=manifest.rule,
-            subtypes=_subtypes(scores, np.zeros(_CLASSES)),
+            subtypes=self._findings(scores),
             total_volume_ml=0.0,
-            key_slice=_key_slice(volume, brightest.middle) if suspect else None,
+            key_slice=_key_slice(volume, brightest) if suspect else None,
             provisional=True,
         )
         return Gate(_spread(probabilities, slabs), result, slabs, sampled)
@@ -159,7 +160,7 @@ class Predictor:
         chosen = np.arange(len(slabs)) if every_slice else np.flatnonzero(lit)
         labels: NDArray[np.uint8] = np.zeros(volume.hu.shape, dtype=np.uint8)
         evidence = np.zeros((len(slabs), _CLASSES))
-        maps = {subtype: np.zeros_like(labels) for subtype in SUBTYPES} if probabilities else None
+        maps = {kind: np.zeros_like(labels) for kind in self._kinds} if probabilities else None
         if not chosen.size:
             quiet = replace(gate.result, provisional=False)
             return Analysis(quiet, labels, labels, _spread(evidence, slabs), 0, {} if probabilities else None)
@@ -174,7 +175,7 @@ class Predictor:
             exam_evidence(gated, scoring.kernel, scoring.top_k),
             manifest.calibration.final,
         )
-        result = self._decide(volume, labels, scores, _spread(evidence, slabs))
+        result = self._decide(volume, labels, scores, _spread(evidence, slabs), self._brightest(gated, slabs))
         reported = labels if result.status is WorklistStatus.SUSPECTED else np.zeros_like(labels)
         segmented = sum(slabs[i].stop - slabs[i].start for i in chosen)
         shown = _of_found(maps, reported) if maps is not None else None
@@ -210,13 +211,16 @@ class Predictor:
         shape = (volume.hu.shape[1], volume.hu.shape[2])
         for index in map(int, np.flatnonzero(kept.any(axis=(1, 2)))):
             alone = isolate(lesions[index], kept[index], limit, reach)
+            if not manifest.names_subtypes:
+                alone = alone.sum(axis=0, keepdims=True)
             restored = from_raster(alone, shape, volume.pixel_spacing_mm, spec)
             blood = restored.sum(axis=0) >= limit
             slab = slabs[index]
-            labels[slab.start : slab.stop, blood] = restored[:, blood].argmax(axis=0) + 1
+            first = KINDS.index(self._kinds[0]) + 1
+            labels[slab.start : slab.stop, blood] = restored[:, blood].argmax(axis=0) + first
             if maps is not None:
-                for subtype, of_subtype in zip(SUBTYPES, restored, strict=True):
-                    maps[subtype][slab.start : slab.stop] = as_bytes(of_subtype)
+                for kind, of_kind in zip(self._kinds, restored, strict=True):
+                    maps[kind][slab.start : slab.stop] = as_bytes(of_kind)
 
     def _decide(
         self,
@@ -224,23 +228,47 @@ class Predictor:
         labels: NDArray[np.uint8],
         scores: NDArray[np.float64],
         evidence: NDArray[np.float64],
+        brightest: int,
     ) -> TriageResult:
+        """``brightest`` is the slice to show where nothing was outlined and no mask speaks for another."""
         rule = self.bundle.manifest.rule
         score = float(scores[0])
         if score < rule.suspected_at:
-            return TriageResult(score, rule, _subtypes(scores, np.zeros(_CLASSES)), 0.0, None, provisional=False)
-        counts = np.array([np.bincount(one.ravel(), minlength=_CLASSES) for one in labels])
+            return TriageResult(score, rule, self._findings(scores), 0.0, None, provisional=False)
+        counts = np.array([np.bincount(one.ravel(), minlength=len(KINDS) + 1) for one in labels])
         volumes_ml = np.array([np.ascontiguousarray(c) @ volume.voxel_ml for c in counts.T])
         areas = counts[:, 1:].sum(axis=1)
         largest = max(range(len(labels)), key=lambda index: (areas[index], evidence[index, 0], -index))
+        outlined = areas[largest] > 0 or evidence[largest, 0] > 0
         return TriageResult(
             score=score,
             rule=rule,
-            subtypes=_subtypes(scores, volumes_ml),
+            subtypes=self._findings(scores, volumes_ml),
             total_volume_ml=float(volumes_ml[1:].sum()),
-            key_slice=_key_slice(volume, largest),
+            key_slice=_key_slice(volume, largest if outlined else brightest),
             provisional=False,
         )
+
+    @property
+    def _kinds(self) -> tuple[Subtype, ...]:
+        """What this bundle can outline."""
+        return SUBTYPES if self.bundle.manifest.names_subtypes else (Subtype.ICH,)
+
+    def _findings(
+        self, scores: NDArray[np.float64], volumes_ml: NDArray[np.float64] | None = None
+    ) -> dict[Subtype, SubtypeFinding]:
+        """Findings from scores (any, EDH...SDH) and volumes by label; no kind is likelier than any haemorrhage."""
+        measured = np.zeros(len(KINDS) + 1) if volumes_ml is None else volumes_ml
+        by_kind = scores[1:] if self.bundle.manifest.names_subtypes else scores[:1]
+        return {
+            kind: SubtypeFinding(float(min(score, scores[0])), float(measured[KINDS.index(kind) + 1]))
+            for kind, score in zip(self._kinds, by_kind, strict=True)
+        }
+
+    def _brightest(self, probabilities: NDArray[np.float64], slabs: Sequence[Slab]) -> int:
+        """The slice that the classifier finds most suspicious; ``probabilities`` has a row per slab."""
+        smoothed = smooth(probabilities, self.bundle.manifest.scoring.kernel)
+        return slabs[_middle_of_highest(smoothed[:, 0])].middle
 
     def _batches(self, count: int) -> list[slice]:
         size = 1 if self.provider == CPU else _BATCH_ON_GPU
@@ -250,17 +278,9 @@ class Predictor:
         return session.run(window_slices(hu, self.bundle.preprocessing), output)
 
 
-def _subtypes(scores: NDArray[np.float64], volumes_ml: NDArray[np.float64]) -> dict[Subtype, SubtypeFinding]:
-    """Findings from scores and volumes in the order any, EDH...SDH; no subtype is likelier than any haemorrhage."""
-    return {
-        subtype: SubtypeFinding(float(min(scores[i], scores[0])), float(volumes_ml[i]))
-        for i, subtype in enumerate(SUBTYPES, start=1)
-    }
-
-
 def _of_found(maps: Mapping[Subtype, NDArray[np.uint8]], labels: NDArray[np.uint8]) -> dict[Subtype, NDArray[np.uint8]]:
-    """The maps of the subtypes that ``labels`` shows."""
-    return {subtype: maps[subtype] for i, subtype in enumerate(SUBTYPES, start=1) if (labels == i).any()}
+    """The maps of what ``labels`` shows."""
+    return {kind: of_kind for kind, of_kind in maps.items() if (labels == KINDS.index(kind) + 1).any()}
 
 
 def _middle_of_highest(values: NDArray[np.float64]) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.errors import ConfigurationError
-from triage.domain.finding import SUBTYPES, ReasonCode, Subtype, TriageResult, Urgency
+from triage.domain.finding import ReasonCode, Subtype, TriageResult, Urgency
 from triage.domain.notice import Demographics, Notice, PersonName, short_identifier
 
 SCHEME: Final = "99ICHTRIAGE"
@@ -31,6 +31,7 @@ SUBTYPE_NAMES: Final = {
     Subtype.IVH: "Intraventricular hemorrhage",
     Subtype.SAH: "Subarachnoid hemorrhage",
     Subtype.SDH: "Subdural hemorrhage",
+    Subtype.ICH: "Intracranial hemorrhage of unspecified type",
 }
 STUDY: Final = ("113014", "DICOM Study", "DCM")  # as IHE Radiology writes it in results
 _STATEMENT = ("STATEMENT", "Statement", SCHEME)
@@ -194,10 +195,9 @@ def _found(result: TriageResult, flag: str) -> Iterator[_Observation]:
     presence = ABSENT if result.urgency is Urgency.NONE else PRESENT
     yield _Observation("CWE", FINDING, _components(presence), "1", flag=flag)
     yield _Observation("NM", PROBABILITY, f"{result.score:.4f}", "1", flag=flag)
-    outlined = [s for s in SUBTYPES if result.subtypes[s].volume_ml > 0]
-    if outlined:  # a zero where nothing was outlined would read as a measurement
+    if result.outlined:  # a zero where nothing was outlined would read as a measurement
         yield _Observation("NM", VOLUME, f"{result.total_volume_ml:.2f}", "1", _MILLILITRE)
-    for group, subtype in enumerate(outlined, 2):
+    for group, subtype in enumerate(result.outlined, 2):
         finding, name = result.subtypes[subtype], (str(subtype), SUBTYPE_NAMES[subtype], SCHEME)
         yield _Observation("CWE", SUBTYPE, _components(name), str(group))
         yield _Observation("NM", PROBABILITY, f"{finding.probability:.4f}", str(group))

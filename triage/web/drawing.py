@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.slices import SeriesSlices
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, Subtype
 
 Grey = NDArray[np.uint8]
 
@@ -44,6 +44,7 @@ SUBTYPE_WORDS: Final[Mapping[Subtype, str]] = MappingProxyType(
         Subtype.IVH: "intraventricular",
         Subtype.SAH: "subarachnoid",
         Subtype.SDH: "subdural",
+        Subtype.ICH: "of unspecified type",
     }
 )
 
@@ -74,7 +75,7 @@ def slice_picture(
     hu : ndarray of float32, shape (row, column)
         As stored.
     labels : ndarray of uint8, shape (row, column), or None
-        0 for none, ``i + 1`` for ``SUBTYPES[i]``; None: nothing is outlined.
+        0 for none, ``i + 1`` for ``KINDS[i]``; None: nothing is outlined.
     slices : SeriesSlices
         How the series is turned, and which side of the patient is where then.
     """
@@ -84,7 +85,7 @@ def slice_picture(
     if labels is not None and labels.any():
         mask = _mask(slices.turn.apply(labels), size)
         drawn = _outlined(drawn, mask)
-        _legend(drawn, [SUBTYPES[int(number) - 1] for number in np.unique(mask) if number])
+        _legend(drawn, [KINDS[int(number) - 1] for number in np.unique(mask) if number])
     _sides(drawn, slices.sides)
     return _png(drawn)
 
@@ -137,7 +138,7 @@ def _small_mask(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     """Made smaller so that nothing is lost: a pixel has the label of which there is most within it."""
     parts = [
         cv2.resize(np.asarray(labels == number, dtype=np.float32), size, interpolation=cv2.INTER_AREA)
-        for number in range(1, len(SUBTYPES) + 1)
+        for number in range(1, len(KINDS) + 1)
     ]
     strongest = np.argmax(parts, axis=0)
     return np.asarray(np.where(np.max(parts, axis=0) > 0, strongest + 1, 0), dtype=np.uint8)
@@ -148,7 +149,7 @@ def _outlined(grey: Grey, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     drawn = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     thick = 2 if max(grey.shape) > LEAST_SIDE else 1
     free = mask == 0
-    for number, subtype in enumerate(SUBTYPES, start=1):
+    for number, subtype in enumerate(KINDS, start=1):
         inside = np.asarray(mask == number, dtype=np.uint8)
         if inside.any():
             line = cv2.dilate(inside, _AROUND, iterations=thick).astype(np.bool_)

@@ -11,7 +11,7 @@ from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.demographics import read_demographics
 from triage.dicom.slices import SeriesSlices
 from triage.domain.errors import NotFound, StoreUnavailable, UnreadableInstance, UnusableSeries
-from triage.domain.finding import SUBTYPES, Subtype, WorklistStatus
+from triage.domain.finding import KINDS, Subtype, WorklistStatus
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
 from triage.domain.notice import DEMONSTRATION
 from triage.domain.reading import JUDGEABLE, Verdict
@@ -241,7 +241,7 @@ def _counted(slices: SeriesSlices) -> str:
 
 def _subtype_rows(gallery: Gallery, found: Found, shown: SeriesView | None) -> list[SubtypeRow]:
     outlines = gallery.outlines(shown) if shown is not None else None
-    where: dict[Subtype, list[int]] = {subtype: [] for subtype in SUBTYPES}
+    where: dict[Subtype, list[int]] = {subtype: [] for subtype in KINDS}
     if shown is not None and outlines is not None:
         for index, place in enumerate(shown.slices.places):
             for subtype in outlines.subtypes(place.source):

@@ -1,0 +1,1 @@
+"""From a trained net of the registry to a bundle that the daemon loads."""

@@ -1,0 +1,162 @@
+"""Temperatures, exam calibration and limits of a bundle, from validation scans alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.bundles.scans import ScanSaid
+from trainer.datasets.case import UNKNOWN, YES
+from trainer.decide import fit_exam, harmless_gate, logit
+from trainer.measures.calibration import Threshold, temperature_of, threshold_for
+from trainer.metrics import Numbers
+from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
+from triage.inference.postprocess import (
+    exam_evidence,
+    final_probability,
+    lit_slices,
+    provisional_probability,
+    sigmoid,
+)
+
+GATE_SENSITIVITY = 0.98
+"""Share of the validation slices with blood that the gate must light up; a slice that stays dark is never outlined."""
+
+GATE_RANGE = (0.02, 0.5)
+LIMIT_RANGE = (0.01, 0.99)
+EMERGENT_SHARE = 0.5
+"""Share of the validation scans with blood that reach the emergent limit; no label tells which of them are emergent."""
+
+GATE_SHARE = 1.0
+"""Of the classifier beside the mask, where a net was trained for both; as in the demonstration bundle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """What a bundle needs besides its weights.
+
+    Attributes
+    ----------
+    scores : ndarray of float64, shape (scan,)
+        Final scores of the scans that these limits were chosen on.
+    bleeding : ndarray of bool, shape (scan,)
+    chosen : Threshold
+        Of the suspected limit, with what it does on those scans.
+    """
+
+    thresholds: Thresholds
+    calibration: Calibration
+    scores: Numbers
+    bleeding: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    patients: np.ndarray[tuple[int, ...], np.dtype[np.str_]]
+    studies: np.ndarray[tuple[int, ...], np.dtype[np.str_]]
+    chosen: Threshold
+
+
+def limits_of(
+    said: Sequence[ScanSaid],
+    scoring: Scoring,
+    wanted: float,
+    seed: int,
+    *,
+    outlines: bool,
+    gate_speaks: bool,
+    mask_probability: float,
+) -> Limits:
+    """Fit and choose.
+
+    Parameters
+    ----------
+    said : sequence of ScanSaid
+        Run with temperatures of 1; scans of which nothing is known are left out.
+    wanted : float
+        Sensitivity of the suspected limit on scans with blood.
+    outlines, gate_speaks : bool
+        Whether the bundle has masks, and whether its classifier was trained as one: which of the two decides.
+
+    Raises
+    ------
+    ValueError
+        No scan with blood, or none without.
+    """
+    known = [one for one in said if one.label != UNKNOWN]
+    bleeding = np.array([one.label == YES for one in known], dtype=np.bool_)
+    if not len(known) or bleeding.all() or not bleeding.any():
+        raise ValueError(
+            f"limits need validation scans with blood and scans without; of {len(said)} scans {int(bleeding.sum())} "
+            f"are known to show blood and {int((~bleeding).sum())} to show none"
+        )
+    temperatures = _temperatures(known)
+    gated = [sigmoid(logit(one.probabilities) / np.array(temperatures)) for one in known]
+    from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    weight, bias = fit_exam(logit(from_gate), bleeding)
+    provisional = GateCalibration(weight, bias)
+    patients = np.array([one.patient for one in known], dtype=np.str_)
+    studies = np.array([one.study for one in known], dtype=np.str_)
+    gate = _gate(known, gated)
+    calibration = Calibration(temperatures, 1.0, provisional, ExamCalibration(0.0, weight, bias))
+    share = GATE_SHARE if gate_speaks else 0.0
+    if outlines:
+        early = _from_mask(known, gated, scoring, gate)
+        weight, bias = fit_exam(logit(early) + share * logit(from_gate), bleeding)
+        final = ExamCalibration(mask_weight=weight, gate_weight=share * weight, bias=bias)
+        calibration = Calibration(temperatures, 1.0, provisional, final)
+    # A lower limit lowers the gate, and a lower gate may raise scores: what was chosen stays low enough.
+    suspected = LIMIT_RANGE[1]
+    for _ in range(2):
+        scores = _scores(known, gated, scoring, gate, calibration)
+        chosen = threshold_for(scores, bleeding, patients, studies, wanted, seed)
+        suspected = float(np.clip(chosen.value, *LIMIT_RANGE))
+        gate = harmless_gate(gate, provisional, suspected)
+    scores = _scores(known, gated, scoring, gate, calibration)
+    emergent = float(np.quantile(scores[bleeding], 1.0 - EMERGENT_SHARE))
+    thresholds = Thresholds(
+        gate=gate,
+        suspected=suspected,
+        emergent=float(np.clip(emergent, suspected, max(LIMIT_RANGE[1], suspected))),
+        mask_probability=mask_probability,
+    )
+    return Limits(thresholds, calibration, scores, bleeding, patients, studies, chosen)
+
+
+def _temperatures(said: Sequence[ScanSaid]) -> tuple[float, ...]:
+    """One per output; 1 where labels do not show both that it is there and that it is not."""
+    logits = logit(np.concatenate([one.probabilities for one in said]))
+    truth = np.concatenate([one.truth for one in said])
+    found: list[float] = []
+    for column in range(logits.shape[1]):
+        known = truth[:, column] != UNKNOWN
+        positive = truth[known, column] == YES
+        told = bool(positive.any()) and not bool(positive.all())
+        found.append(temperature_of(logits[known, column], positive) if told else 1.0)
+    return tuple(found)
+
+
+def _gate(said: Sequence[ScanSaid], gated: Sequence[Numbers]) -> float:
+    """The slice limit that lights up the wanted share of the slices with blood."""
+    shown = np.concatenate([one.truth[:, 0] == YES for one in said])
+    values = np.concatenate([g[:, 0] for g in gated])[shown]
+    wanted = float(np.quantile(values, 1.0 - GATE_SENSITIVITY)) if values.size else GATE_RANGE[0]
+    return float(np.clip(wanted, *GATE_RANGE))
+
+
+def _from_mask(said: Sequence[ScanSaid], gated: Sequence[Numbers], scoring: Scoring, gate: float) -> Numbers:
+    """Mask evidence of each scan, as it is where dark slices are not segmented."""
+    return np.array(
+        [
+            exam_evidence(one.evidence * lit_slices(g[:, 0], gate)[:, None], scoring.kernel, scoring.top_k)[0]
+            for one, g in zip(said, gated, strict=True)
+        ]
+    )
+
+
+def _scores(
+    said: Sequence[ScanSaid], gated: Sequence[Numbers], scoring: Scoring, gate: float, calibration: Calibration
+) -> Numbers:
+    """Final scores as `triage.inference.predict` gives them."""
+    from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    final = final_probability(_from_mask(said, gated, scoring, gate), from_gate, calibration.final)
+    dark = np.array([not lit_slices(g[:, 0], gate).any() for g in gated])
+    return np.where(dark, provisional_probability(from_gate, calibration.provisional), final)
