@@ -8,8 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.reading_datasets import found, read, said_of
-from tests.trees import SIDE, blood, head, save_nifti
+from tests.trees import SIDE, blood, found, head, read, said_of, save_nifti
 from tests.trees_volumes import BHSD_SCANS, BhsdScan, bhsd_tree, scan_and_mask
 from trainer.datasets.bhsd import BHSD
 from trainer.datasets.case import NOTHING_KNOWN, SlicePixels, Unusable

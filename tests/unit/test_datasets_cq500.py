@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reading_datasets import found, read, said_of
-from tests.trees import write_rows
+from tests.trees import found, read, said_of, write_rows
 from tests.trees_cq500 import HEADER, PLAIN, THIN, Cq500Patient, Cq500Series, cq500_tree, reads_row, save_series
 from trainer.datasets.case import NO_BLOOD, NOTHING_KNOWN, Case, Unusable
 from trainer.datasets.cq500 import CQ500

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reading_datasets import found, read, said_of
-from tests.trees import SIDE, blood, save_nifti, write_rows
+from tests.trees import SIDE, blood, found, read, said_of, save_nifti, write_rows
 from tests.trees_folder import LABEL_HEADER, folder_tree, picture_tree, save_dicom, save_mri
 from tests.trees_pictures import grey_head, save_picture
 from tests.trees_volumes import scan_and_mask

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reading_datasets import found, read, said_of
-from tests.trees import blood, head, save_nifti
+from tests.trees import blood, found, head, read, said_of, save_nifti
 from tests.trees_volumes import INSTANCE_SCANS, instance_tree
 from trainer.datasets.case import BLOOD_OF_UNKNOWN_TYPE, NOTHING_KNOWN, Unusable
 from trainer.datasets.instance import INSTANCE_2022

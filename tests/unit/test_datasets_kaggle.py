@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.reading_datasets import found, read, said_of
+from tests.trees import found, read, said_of
 from tests.trees_pictures import KITAMURA_LABELS, cyprus_tree, grey_head, kitamura_tree, save_picture
 from trainer.datasets.case import NO_BLOOD, NOTHING_KNOWN, Unusable
 from trainer.datasets.kaggle_cyprus import KAGGLE_CYPRUS
