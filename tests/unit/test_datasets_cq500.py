@@ -76,6 +76,13 @@ def test_slices_are_ordered_from_the_feet_up_whatever_files_are_called(tmp_path:
     assert [int(one.image.stem[2:]) for one in case.slices] == np.argsort(heights).tolist()
 
 
+def test_a_series_whose_normal_points_to_the_feet_comes_from_the_feet_up_too(tmp_path: Path) -> None:
+    series = Cq500Series("CT Plain", {"ImageOrientationPatient": [1, 0, 0, 0, -1, 0]})
+    (case,), _ = found(CQ500, cq500_tree(tmp_path / "cq500", [patient(series)]), tmp_path)
+    assert [one.image.stem for one in case.slices] == [f"CT{index:06d}" for index in range(24)]
+    assert [one.position_mm for one in case.slices] == [5.0 * index for index in range(24)]
+
+
 def test_a_thin_series_is_taken_where_the_thick_one_is_cut_short(tmp_path: Path) -> None:
     cut = Cq500Series(PLAIN.name, cut=[12])
     (case,), unusable = found(CQ500, cq500_tree(tmp_path / "cq500", [patient(cut, THIN)]), tmp_path)

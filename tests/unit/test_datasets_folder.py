@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.builders import ct_series, enhanced_ct, part10, structured_report
 from tests.trees import SIDE, blood, found, read, said_of, save_nifti, write_rows
 from tests.trees_folder import LABEL_HEADER, folder_tree, picture_tree, save_dicom, save_mri
 from tests.trees_pictures import grey_head, save_picture
@@ -141,6 +142,44 @@ def test_the_longest_series_of_a_folder_is_taken(tmp_path: Path) -> None:
     (case,), (one,) = found(FOLDER, tmp_path / "own", tmp_path)
     assert len(case.slices) == 4
     assert one.reason == "its series of 2 files lies beside one of 4"
+
+
+def test_a_mask_volume_is_not_laid_over_slices_that_are_stored_turned(tmp_path: Path) -> None:
+    volume, mask = scan_and_mask([0, 1, 1, 0])
+    save_dicom(tmp_path / "images" / "p" / "s", volume, ImageOrientationPatient=[1, 0, 0, 0, -1, 0])
+    save_nifti(tmp_path / "masks" / "p" / "s.nii", mask)
+    (case,), (one,) = found(FOLDER, tmp_path, tmp_path)
+    assert all(said.mask is None for said in case.slices)
+    assert one.where.endswith("masks/p/s.nii")
+    assert one.reason.startswith("its study is stored turned")
+
+
+def test_files_of_many_frames_and_files_without_pixels_are_named(tmp_path: Path) -> None:
+    study = tmp_path / "images" / "p" / "s"
+    volume, _ = scan_and_mask([0, 1, 1, 0])
+    save_dicom(study, volume)
+    (study / "enhanced.dcm").write_bytes(part10(enhanced_ct(ct_series(3, SIDE, SIDE))))
+    (study / "report.dcm").write_bytes(part10(structured_report()))
+    (case,), unusable = found(FOLDER, tmp_path, tmp_path)
+    assert len(case.slices) == 4
+    assert said_of(unusable) == {
+        "enhanced.dcm": "it holds several frames, and a file of one slice is expected",
+        "report.dcm": "it holds no pixels",
+    }
+
+
+def test_two_pictures_of_one_name_and_two_masks_of_one_slice_are_named(tmp_path: Path) -> None:
+    study, masks = tmp_path / "images" / "p" / "s", tmp_path / "masks" / "p" / "s"
+    for file in (study / "1.png", study / "1.jpg", masks / "1.png", masks / "1.jpg"):
+        save_picture(file, grey_head(1), "L")
+    (study / "readme.md").write_text("")
+    (case,), unusable = found(FOLDER_PICTURES, tmp_path, tmp_path)
+    assert [(one.image.name, one.mask is not None and one.mask.name) for one in case.slices] == [("1.jpg", "1.jpg")]
+    assert sorted(one.reason for one in unusable) == [
+        "1.jpg is a mask of the same slice",
+        "another picture has the same name",
+        "it is no JPEG or PNG picture",
+    ]
 
 
 def test_values_of_mri_without_contrast_are_refused(tmp_path: Path) -> None:

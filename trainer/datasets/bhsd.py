@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from trainer.datasets.case import Case, Dataset, Progress, SlicePixels, SliceRecord, Unusable, wrong_folder
 from trainer.datasets.physionet import home_of
-from trainer.datasets.volumes import read_volumes, stem_of, volume_named, volume_slices
+from trainer.datasets.volumes import read_volumes, stem_of, volume_case, volume_named
 from triage.domain.finding import SUBTYPES
 
 NAME = "bhsd"
@@ -54,20 +54,7 @@ def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
             yield Unusable(str(scan), "the same scan lies beside it with another ending")
         else:
             seen.add(study)
-            yield from _scan(scan, volume_named(masks, study), masks, match[1], study)
-
-
-def _scan(scan: Path, mask: Path | None, masks: Path, patient: str, study: str) -> Iterator[Case | Unusable]:
-    try:
-        slices, fault = volume_slices(scan, mask)
-    except ValueError as exc:
-        yield Unusable(str(scan), str(exc))
-        return
-    if mask is None:
-        yield Unusable(str(masks / scan.name), "there is no mask of this scan; its slices go without")
-    if fault is not None:
-        yield fault
-    yield Case(NAME, patient, study, slices)
+            yield from volume_case(NAME, match[1], study, scan, volume_named(masks, study), masks)
 
 
 def _mask_values(values: NDArray[np.uint8], one: SliceRecord) -> NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from trainer.datasets.case import (
     wrong_folder,
 )
 from trainer.datasets.physionet import home_of
-from trainer.datasets.volumes import read_volumes, stem_of, volume_named, volume_slices
+from trainer.datasets.volumes import read_volumes, stem_of, volume_case, volume_named
 
 NAME = "instance_2022"
 _IMAGES, _MASKS = "data", "label"
@@ -51,21 +51,8 @@ def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
         if stem_of(file) not in stems:
             yield Unusable(str(file), "there is no scan to this mask")
     for number, scan in sorted(numbers.items()):
-        yield from _scan(home, number, scan)
-
-
-def _scan(home: Path, number: int, scan: Path) -> Iterator[Case | Unusable]:
-    mask = volume_named(home / _MASKS, stem_of(scan) or "")
-    try:
-        slices, fault = volume_slices(scan, mask)
-    except ValueError as exc:
-        yield Unusable(str(scan), str(exc))
-        return
-    if mask is None:
-        yield Unusable(str(home / _MASKS / scan.name), "there is no mask of this scan; its slices go without")
-    if fault is not None:
-        yield fault
-    yield Case(NAME, f"{number:03d}", f"{number:03d}", slices)
+        mask = volume_named(home / _MASKS, stem_of(scan) or "")
+        yield from volume_case(NAME, f"{number:03d}", f"{number:03d}", scan, mask, home / _MASKS)
 
 
 def _mask_values(values: NDArray[np.uint8], one: SliceRecord) -> NDArray[np.uint8]:

@@ -55,6 +55,22 @@ def volume_slices(scan: Path, mask: Path | None) -> tuple[tuple[SliceRecord, ...
     return slices, fault
 
 
+def volume_case(
+    dataset: str, patient: str, study: str, scan: Path, mask: Path | None, masks: Path
+) -> Iterator[Case | Unusable]:
+    """A scan as a case, without labels of its own: in ``masks`` every scan should have one, which says them."""
+    try:
+        slices, fault = volume_slices(scan, mask)
+    except ValueError as exc:
+        yield Unusable(str(scan), str(exc))
+        return
+    if mask is None:
+        yield Unusable(str(masks / scan.name), "there is no mask of this scan; its slices go without")
+    if fault is not None:
+        yield fault
+    yield Case(dataset, patient, study, slices)
+
+
 def _check_same_place(scan: NiftiGrid, mask: NiftiGrid) -> None:
     if mask.shape != scan.shape:
         raise ValueError(f"it has {mask.shape} slices, rows and columns, and its scan {scan.shape}")
