@@ -1,13 +1,11 @@
 """A whole protocol in miniature: heads, nets, ONNX, limits, figures; then the daemon's own loader and predictor."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from trainer.build import build_bundle, export_saved, load_net
@@ -37,15 +35,7 @@ def miniature() -> Protocol:
 
 
 @pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def built(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, list[str]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, list[str]]:
     out = tmp_path_factory.mktemp("trained")
     lines: list[str] = []
     return build_bundle(miniature(), out, None, 0, (), NOW, lines.append), out, lines
