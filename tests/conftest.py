@@ -28,6 +28,10 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Threads of torch that wait for each other collapse on a busy machine, and how many there are changes the last bits of
+# what is trained. Read when torch is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine is no failure; in CI the same examples run every time.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)

@@ -44,6 +44,11 @@ def read(dataset: case.Dataset, one: case.Case) -> list[case.SlicePixels]:
     return slices
 
 
+def said_of(unusable: Sequence[case.Unusable]) -> dict[str, str]:
+    """Reasons by the last part of the place."""
+    return {one.where.rpartition("/")[2]: one.reason for one in unusable}
+
+
 def head(slices: int, index: int, side: int = SIDE, mm: float = MM) -> NDArray[np.int16]:
     """One slice of a plain head in HU; every slice is another one."""
     hu = ellipse_head(side, side, mm, height=(index + 0.5) / slices - 0.5)

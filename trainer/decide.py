@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from trainer.exams import ExamRecord
-from trainer.metrics import Flags, Numbers, fit_temperature
+from trainer.measures.calibration import temperature_of
+from trainer.measures.interval import Flags, Numbers
 from trainer.protocol import DecisionPlan
 from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
 from triage.inference.postprocess import (
@@ -86,7 +87,12 @@ def logit(probabilities: Numbers) -> Numbers:
 def _temperatures(records: Sequence[ExamRecord]) -> tuple[float, ...]:
     logits = np.concatenate([logit(r.probabilities) for r in records])
     shown = np.concatenate([r.shown for r in records])
-    return tuple(fit_temperature(logits[:, i], shown[:, i]) for i in range(logits.shape[1]))
+    return tuple(_temperature(logits[:, i], shown[:, i]) for i in range(logits.shape[1]))
+
+
+def _temperature(logits: Numbers, shown: Flags) -> float:
+    """1, which changes nothing, for a class that no calibration exam shows, or that every slice of them shows."""
+    return temperature_of(logits, shown) if shown.any() and not shown.all() else 1.0
 
 
 def _gate(records: Sequence[ExamRecord], gated: Sequence[Numbers], plan: DecisionPlan) -> float:

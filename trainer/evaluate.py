@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data import Progress
 from trainer.exams import ExamRecord, exam_orders, run_exams
-from trainer.metrics import Interval, auc, bootstrap_interval, exact_interval, mean_dice, pooled_dice
+from trainer.measures.bootstrap import Clusters, bootstrapped
+from trainer.measures.interval import Interval, exact_interval
+from trainer.measures.weighted import Figure as Weighted
+from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, ratio_of
 from trainer.protocol import Protocol
 from triage.dicom.header import read_header
 from triage.dicom.volume import read_volume
@@ -72,9 +73,10 @@ def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
     bleeding = np.array([r.bleeding for r in records])
     final = np.array([r.score for r in records])
     early = np.array([r.provisional_score for r in records])
+    exams = np.arange(len(records))
     found = [
-        _bootstrapped("exam AUC", seed, auc, final, bleeding),
-        _bootstrapped("exam AUC, provisional", seed, auc, early, bleeding),
+        *_bootstrapped("exam AUC", seed, auc_of(final, bleeding), exams),
+        *_bootstrapped("exam AUC, provisional", seed, auc_of(early, bleeding), exams),
         *_operating_point(records, ""),
     ]
     template, procedural = _of(records, True), _of(records, False)
@@ -137,32 +139,31 @@ def _operating_point(records: Sequence[ExamRecord], suffix: str) -> list[Figure]
 
 
 def _slice_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
-    exams = np.arange(len(records))
+    exams = np.repeat(np.arange(len(records)), [len(r.probabilities) for r in records])
+    probabilities = np.concatenate([r.probabilities for r in records])
+    shown = np.concatenate([r.shown for r in records])
     found: list[Figure] = []
     for column, name in enumerate(OUTPUTS):
-        if any(r.shown[:, column].any() for r in records):
-            area = partial(_slice_auc, records, column)
-            found.append(_bootstrapped(f"slice AUC {name}, classifier", seed, area, exams))
+        area = auc_of(probabilities[:, column], shown[:, column])
+        found += _bootstrapped(f"slice AUC {name}, classifier", seed, area, exams)
     return found
-
-
-def _slice_auc(records: Sequence[ExamRecord], column: int, exams: NDArray[np.intp]) -> float:
-    probabilities = np.concatenate([records[i].probabilities[:, column] for i in exams])
-    return auc(probabilities, np.concatenate([records[i].shown[:, column] for i in exams]))
 
 
 def _mask_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
     true = np.array([r.true_ml for r in records])
     overlap = np.array([r.overlap_ml for r in records])
-    size = true + np.array([r.marked_ml for r in records])
+    marked = np.array([r.marked_ml for r in records])
+    exams = np.arange(len(records))
     found: list[Figure] = []
     for column, name in enumerate(OUTPUTS):
         held = true[:, column] > 0
         if held.any():
-            columns = [values[:, column] for values in (overlap, size, true)]
-            found.append(_bootstrapped(f"Dice {name}, pooled over exams", seed, pooled_dice, *columns[:2]))
-            inside = [values[held] for values in columns]
-            found.append(_bootstrapped(f"Dice {name}, mean over exams that hold it", seed, mean_dice, *inside))
+            columns = [values[:, column] for values in (overlap, true, marked)]
+            pooled = ratio_of(2.0 * columns[0], columns[1] + columns[2])
+            found += _bootstrapped(f"Dice {name}, pooled over exams", seed, pooled, exams)
+            inside = mean_of(dice_per_entry(*(values[held] for values in columns)))
+            of_held = np.arange(int(held.sum()))
+            found += _bootstrapped(f"Dice {name}, mean over exams that hold it", seed, inside, of_held)
     return found
 
 
@@ -185,10 +186,14 @@ def _of(records: Sequence[ExamRecord], template: bool) -> list[ExamRecord]:
     return [r for r in records if r.template is template]
 
 
-def _bootstrapped(name: str, seed: int, figure: Callable[..., float], *columns: NDArray[Any]) -> Figure:
-    """A figure of columns with one entry per exam."""
-    interval = bootstrap_interval(lambda drawn: figure(*(c[drawn] for c in columns)), len(columns[0]), seed)
-    return _figure(name, interval, "percentile bootstrap over exams")
+def _bootstrapped(name: str, seed: int, figure: Weighted, exams: NDArray[np.intp]) -> list[Figure]:
+    """A figure whose entries belong to these exams; nothing where they allow none, as of a subtype that none shows."""
+    clusters = Clusters(exams, int(exams.max()) + 1, "exams")
+    try:
+        interval = bootstrapped(figure, clusters, seed)
+    except ValueError:
+        return []
+    return [_figure(name, interval, "percentile bootstrap over exams")]
 
 
 def _figure(name: str, interval: Interval, method: str) -> Figure:

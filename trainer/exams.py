@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data import SHOWN_FROM_MM2, Progress
-from trainer.metrics import Flags, Numbers
+from trainer.measures.interval import Flags, Numbers
 from trainer.phantom.exam import PhantomStudy, study
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import SUBTYPES, WorklistStatus

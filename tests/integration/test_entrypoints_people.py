@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -79,6 +80,11 @@ def test_there_is_no_way_to_put_a_password_into_the_list_of_processes(run: Run) 
 def test_what_cannot_be_is_one_sentence(run: Run, name: str, typed: str, error: type[Exception]) -> None:
     run("user", "add", name, "--role", "radiologist", "--password-stdin", typed=typed, fails=error)
     assert users(run) == []
+
+
+def test_without_a_terminal_the_password_comes_by_standard_input(run: Run) -> None:
+    ended = run("user", "add", "x", "--role", "radiologist", fails=click.ClickException)
+    assert "without a terminal use --password-stdin" in str(ended.exception)
 
 
 def test_an_account_through_its_life(run: Run, sqlite_url: str) -> None:

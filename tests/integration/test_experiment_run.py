@@ -1,7 +1,6 @@
 """Whole runs in miniature: training, resuming, predictions, folders."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,15 +31,6 @@ from trainer.experiment.run_folder import Run, load_run
 from trainer.experiment.testing import best_fold, predict_external, predict_test
 
 BEGAN = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -297,3 +287,26 @@ def test_another_data_set_is_asked_only_when_it_fits(tmp_path: Path, cache: Cach
         predict_external(run, cache, "munet", Machine())
     with pytest.raises(ValueError, match="--size 32"):
         predict_external(run, written_cache(tmp_path / "large", Made(size=64)), "munet", Machine())
+
+
+def test_smote_of_features_is_done_once(tmp_path: Path, cache: Cache) -> None:
+    protocol = small_protocol(nets=(SMALL_MUNET,), fit=FitSpec(epochs=1, batch=8), balance=BalanceSpec("smote_feature"))
+    run = train(tmp_path / "run", protocol, cache)
+    before = weights(run)
+    assert load_tensors(run.fold_folder("munet", 0) / "weights.pt")["refitted"]
+    (run.fold_folder("munet", 0) / "predictions.npz").unlink()
+    assert_same(weights(train(tmp_path / "run", protocol, cache)), before)
+    assert "no picture is made" in run.record.remarks[0]
+
+
+def test_a_grid_is_searched_once_and_its_best_trains_every_fold(tmp_path: Path, cache: Cache) -> None:
+    protocol = small_protocol(
+        split=SplitSpec("patient", folds=2),
+        fit=FitSpec(epochs=1, batch=8, steps_per_epoch=1),
+        grid={"optimiser.learning_rate": (1e-4, 1e-2)},
+    )
+    run = train(tmp_path / "run", protocol, cache)
+    chosen = json.loads((run.folder / "munet" / "grid.json").read_text())
+    assert [one["values"]["optimiser.learning_rate"] for one in chosen["tried"]] == [1e-4, 1e-2]
+    rates = [read_history(run.fold_folder("munet", fold))[0]["rate"] for fold in (0, 1)]
+    assert rates == [chosen["chosen"]["optimiser.learning_rate"]] * 2

@@ -298,7 +298,21 @@ def test_a_disabled_user_is_out_with_the_next_request(rad: Desk, radiologist: Br
 def test_a_part_of_a_page_sends_its_whole_page_to_the_login(anonymous: Browser) -> None:
     answer = anonymous.get("/password", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/login")
+    shown = {"HX-Request": "true", "HX-Current-URL": "http://testserver/?status=pending&page=2"}
+    answer = anonymous.get("/worklist/rows", headers=shown)
+    assert answer.headers["hx-redirect"] == "/login?next=%2F%3Fstatus%3Dpending%26page%3D2"
     assert anonymous.get("/api/openapi.json").status_code == 401
+
+
+def test_what_is_sent_after_the_session_ended_is_a_page_that_says_it_was_not_done(
+    rad: Desk, radiologist: Browser
+) -> None:
+    disable(rad.db, "rad", by="boss", now=rad.clock())
+    answer = radiologist.post("/logout", data={"csrf_token": "any"})
+    assert answer.status_code == 401
+    assert "You are signed out, and this was not done: sign in, and do it again." in answer.text
+    assert 'href="/"' in answer.text
+    assert radiologist.get("/static/style.css", headers={"Accept": "text/css"}).status_code == 200
 
 
 # One's own password

@@ -1,6 +1,5 @@
 """Balancing: what is shown how often, what is mixed or pasted, and that nothing of the other parts gets in."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,15 +22,6 @@ from trainer.experiment.smote_head import last_layer, refit_head
 from trainer.experiment.split import Split, draw_split
 from trainer.experiment.truth import name_blood, slice_truth, strata
 from trainer.nets.registry import build_net
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

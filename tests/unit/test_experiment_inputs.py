@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,15 +13,6 @@ from trainer.experiment.truth import slice_truth
 from triage.inference.preprocess import PreprocessSpec, window_slices
 
 WINDOWS = ((40.0, 80.0), (80.0, 200.0), (600.0, 2800.0))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_windows_are_those_of_the_daemon() -> None:

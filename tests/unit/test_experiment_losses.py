@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 from monai.losses import DiceCELoss, DiceFocalLoss
@@ -12,15 +10,6 @@ from trainer.experiment.protocol import LossSpec
 from trainer.nets.munet import MUNet
 
 NOTHING = torch.zeros(0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn_masks(count: int = 3, size: int = 16, *, unknown: bool = False) -> Tensor:

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from tests.caches import Made, cache_in_memory
 from trainer.datasets.cache import Cache
-from trainer.experiment.named_split import named_parts, read_named_split
+from trainer.experiment.named_split import load_named_split, named_parts, read_named_split
 from trainer.experiment.protocol import SplitSpec
 from trainer.experiment.split import Split, draw_split, load_split, save_split
 from trainer.experiment.truth import mask_labels, slice_truth, strata
+
+SPLITS = Path(__file__).parents[2] / "trainer" / "splits"
 
 
 def patients_of(cache: Cache, rows: np.ndarray) -> set[int]:
@@ -185,3 +187,23 @@ def test_a_broken_list_is_refused(text: str, sentence: str) -> None:
 def test_an_unknown_list_is_named() -> None:
     with pytest.raises(ValueError, match="there is no split 'nobody'"):
         draw_split(cache_in_memory(), SplitSpec("patient", named="nobody"), 1)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(SPLITS.glob("*.toml"))])
+def test_every_shipped_list_can_be_read_and_says_its_defects(name: str) -> None:
+    named = load_named_split(name)
+    assert named.defects
+    everybody = tuple(dict.fromkeys((*named.train, *named.validation, *named.test)))
+    parts, remarks = named_parts(named, everybody)
+    numbers = np.concatenate(list(parts.values()))
+    assert len(numbers) == len(np.unique(numbers)) == len(everybody)
+    assert len(remarks) >= len(named.defects)
+
+
+def test_a_published_list_splits_a_cache_that_holds_its_patients() -> None:
+    cache = cache_in_memory(Made(patients=100, slices=2, bleeding=1, size=16))
+    split = draw_split(cache, SplitSpec("patient", select="positive", named="ihsnet_table3", validation=0.2), 1)
+    everyone = [patients_of(cache, rows) for rows in parts_of(split)[0]]
+    assert all(everyone)
+    assert sum(len(part) for part in everyone) == len(set.union(*everyone))
+    assert any("stands in two lists" in remark for remark in split.remarks)

@@ -3,6 +3,7 @@ import pytest
 
 from trainer.measures.bootstrap import bootstrapped, clusters_of, difference
 from trainer.measures.calibration import temperature_of, threshold_for
+from trainer.measures.interval import exact_interval
 from trainer.measures.weighted import auc_of, mean_of
 
 
@@ -92,3 +93,25 @@ def test_a_threshold_finds_at_least_the_wanted_share_and_no_lower_one_is_taken()
     assert threshold_for(scores, positive, patients, patients, 1.0, seed=1).value == found.min()
     with pytest.raises(ValueError, match="wanted sensitivity"):
         threshold_for(scores, positive, patients, patients, 0.0, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(4, 4, 0.398, 1.0), (0, 20, 0.0, 0.168), (48, 50, 0.863, 0.995)],
+)
+def test_exact_interval_agrees_with_published_tables(successes: int, n: int, low: float, high: float) -> None:
+    found = exact_interval(successes, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+    assert found.value == successes / n
+    assert found.n == n
+
+
+def test_exact_interval_refuses_more_successes_than_trials() -> None:
+    with pytest.raises(ValueError, match="5 of 4"):
+        exact_interval(5, 4)
+
+
+def test_draws_without_both_classes_are_left_out() -> None:
+    scores, positive = np.array([0.9, 0.1, 0.2]), np.array([True, False, False])
+    found = bootstrapped(auc_of(scores, positive), clusters_of(_names("a", "b", "c"), _names("a", "b", "c")), 1)
+    assert (found.low, found.value, found.high) == (1.0, 1.0, 1.0)

@@ -4,8 +4,6 @@ Random weights and small slices: the graph of a net, its depth and its widths ar
 any of them depends on the number of rows and columns. Only the paper's own 256 or 512 would cost minutes each here.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -25,15 +23,6 @@ SMALL = {
     "gate_2p5d": {"widths": (8, 8, 16, 16), "width": 16, "heads": 2},
 }
 """One net of each task, and one with a pooled map."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def slices(name: str, count: int = 30) -> NDArray[np.float32]:

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -13,15 +11,6 @@ from trainer.losses import (
 )
 from trainer.nets.munet import MUNet
 from trainer.nets.slice_classifier import SliceClassifier
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def labels_with(*patches: tuple[int, int, int], size: int = 32) -> torch.Tensor:

@@ -1,22 +1,11 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
-from trainer.nets.registry import build_net, parameter_count
 from trainer.nets.munet import MUNet, combine_levels
+from trainer.nets.registry import build_net, parameter_count
 from trainer.nets.slice_classifier import SliceClassifier
 
 DEMO_WIDTHS = (16, 32, 64, 128, 256)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("convs", "millions"), [(1, 14.105182), (2, 26.679774), (3, 39.254366)])

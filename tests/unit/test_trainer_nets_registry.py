@@ -1,7 +1,6 @@
 """Every net of the registry: the papers' parameter counts, shapes, a step of training, start weights, cost."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +14,6 @@ from trainer.nets.cost import cost_of
 from trainer.nets.evidence import MapClassifier
 from trainer.nets.gate import Gate25D, with_neighbours
 from trainer.nets.registry import NETS, build_net, check_side, parameter_count
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

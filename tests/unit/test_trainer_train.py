@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -26,15 +25,6 @@ MUNET = FitSpec(
 CLASSIFIER = replace(
     MUNET, architecture="slice_classifier", options={"widths": [8, 8, 16, 16], "pyramid": 8, "strongest": 4}
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other collapse on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -93,13 +93,14 @@ class NiftiVolume:
 
     def hu(self, index: int) -> NDArray[np.int16]:
         """One slice in HU, shape (row, column); what is no number, or below air, becomes air."""
-        return whole_hu(np.nan_to_num(self._values(index), nan=LOWEST_HU))
+        return whole_hu(np.nan_to_num(self.values(index), nan=LOWEST_HU))
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """One slice of a volume of label values, shape (row, column)."""
-        return np.clip(np.rint(np.nan_to_num(self._values(index))), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(np.nan_to_num(self.values(index))), 0, 255).astype(np.uint8)
 
-    def _values(self, index: int) -> NDArray[np.float32]:
+    def values(self, index: int) -> NDArray[np.float32]:
+        """One slice as the file means it, whatever that measures, shape (row, column)."""
         stored = self.grid.slice_of(self._stored, index).astype(np.float32)
         return np.asarray(stored * np.float32(self._slope) + np.float32(self._intercept))
 

@@ -28,7 +28,7 @@ _IMAGE_NAME = 12
 _MISSING = 9
 """A label that no row was met of so far."""
 
-_BATCH = 2000
+_BATCH = 500
 _TELL_SECONDS = 5.0
 _READERS = 8
 """Threads that read headers: most of the time goes by waiting for the disk."""

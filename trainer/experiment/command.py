@@ -55,15 +55,23 @@ def train_command(out: Path, protocol: str, data: Path | None, **given: Any) -> 
 def is_experiment(name_or_path: str) -> bool:
     """Whether a protocol names nets to compare; the other kind makes the heads that it trains on.
 
-    What is none of both is left to the reader of experiments, whose sentence says what there is.
+    Raises
+    ------
+    ValueError
+        It is none of both.
     """
     from importlib import resources
 
+    from trainer.experiment.protocol import shipped_experiments
+
     if (resources.files("trainer") / "protocols" / f"{name_or_path}.toml").is_file():
         return False
-    path = Path(name_or_path)
-    if not path.is_file():
+    path, shipped = Path(name_or_path), shipped_experiments()
+    if name_or_path in shipped:
         return True
+    if not path.is_file():
+        known = ", ".join(["demo", *shipped])
+        raise ValueError(f"there is no protocol {name_or_path!r}: give one of {known}, or the path of a TOML file")
     try:
         return "munet" not in tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

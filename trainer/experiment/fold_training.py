@@ -116,8 +116,10 @@ class FoldTraining:
         save_predictions(folder / CHECKPOINTS / f"epoch-{epoch:04d}.npz", predictions)
 
     def _refit(self, answering: Answering, folder: Path) -> None:
-        refit_head(answering, self._asking(), self.fold.train, self.seed)
         kept = load_tensors(folder / WEIGHTS, self.machine.device)
+        if kept.get("refitted"):
+            return
+        refit_head(answering, self._asking(), self.fold.train, self.seed)
         save_tensors(folder / WEIGHTS, {**kept, "state": answering.net.state_dict(), "refitted": True})
 
 

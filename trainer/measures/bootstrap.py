@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.measures.interval import BOOTSTRAPS, Interval, Numbers
 from trainer.measures.weighted import Figure, Sums, value_of
-from trainer.metrics import BOOTSTRAPS, Interval, Numbers
 
 _AT_ONCE = 4_000_000
 """Weights of entries in memory at once, for figures that need them all."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from trainer.measures.bootstrap import bootstrapped, clusters_of
+from trainer.measures.interval import Flags, Interval, Numbers
 from trainer.measures.weighted import sensitivity_of, specificity_of
-from trainer.metrics import Flags, Interval, Numbers
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.1, 10.0
 

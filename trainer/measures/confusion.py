@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import Interval, exact_interval
+from trainer.measures.interval import Interval, exact_interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn import metrics
 
-from trainer.metrics import Flags, Numbers
+from trainer.measures.interval import Flags, Numbers
 
 _POINTS = 200
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.measures.bootstrap import clusters_of
+from trainer.measures.interval import Flags, Numbers
 from trainer.measures.measure import Level, Measure, Population
 from trainer.measures.weighted import (
     Sums,
@@ -22,7 +23,6 @@ from trainer.measures.weighted import (
     sensitivity_of,
     specificity_of,
 )
-from trainer.metrics import Flags, Numbers
 
 Share = Callable[[Flags, Flags], Sums]
 

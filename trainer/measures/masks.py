@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.experiment.predictions import Predictions
 from trainer.measures.bootstrap import clusters_of
+from trainer.measures.interval import Numbers
 from trainer.measures.measure import Level, Measure, Population
 from trainer.measures.scans import Scans
 from trainer.measures.weighted import (
@@ -19,7 +20,6 @@ from trainer.measures.weighted import (
     median_of,
     ratio_of,
 )
-from trainer.metrics import Numbers
 
 TRUE_ONLY = "entries without true blood are left out"
 EMPTY_COUNTS_ONE = "entries where nothing is true and nothing is marked count 1"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainer.measures.bootstrap import Clusters, bootstrapped
+from trainer.measures.interval import Flags, Interval, exact_interval
 from trainer.measures.weighted import Figure
-from trainer.metrics import Flags, Interval, exact_interval
 
 Level = Literal["slice", "scan", "pooled"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from trainer.measures.bootstrap import Clusters, bootstrapped, difference
+from trainer.measures.interval import Interval, Numbers
 from trainer.measures.weighted import mean_of
-from trainer.metrics import Interval, Numbers
 
 
 @dataclass(frozen=True, slots=True)

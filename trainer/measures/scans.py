@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.experiment.predictions import Predictions
-from trainer.metrics import Flags, Numbers
+from trainer.measures.interval import Flags, Numbers
 from triage.inference.manifest import Scoring
 from triage.inference.postprocess import exam_evidence
 

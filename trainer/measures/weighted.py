@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import Flags, Numbers
+from trainer.measures.interval import Flags, Numbers
 
 _SURE = 1e-7
 """Probabilities are kept this far from 0 and 1 before their logarithm."""
@@ -202,7 +203,7 @@ def median_of(values: Numbers) -> Ranks:
     return Ranks(of, len(values), "a median needs values")
 
 
-def dice_per_entry(overlap: NDArray[np.int64], true: NDArray[np.int64], marked: NDArray[np.int64]) -> Numbers:
+def dice_per_entry(overlap: NDArray[Any], true: NDArray[Any], marked: NDArray[Any]) -> Numbers:
     """Dice of each entry; nan where nothing is true and nothing is marked, for the caller to decide."""
     return _divided(2.0 * overlap, true + marked)
 

@@ -12,11 +12,11 @@ from trainer.experiment.predictions import Predictions
 from trainer.measures.bootstrap import clusters_of
 from trainer.measures.confusion import ConfusionMatrix, confusion_matrix
 from trainer.measures.curves import Curve, precision_recall_curve, reliability_curve, roc_curve
+from trainer.measures.interval import Flags, Numbers
 from trainer.measures.measure import Measure
 from trainer.measures.paired import anova, paired_tests, per_batch
 from trainer.measures.run import measures_of
 from trainer.measures.weighted import dice_per_entry
-from trainer.metrics import Flags, Numbers
 from trainer.papers.paper import Paper, load_paper, recomputed
 from trainer.reports.content import Comparison, ExperimentResult, Row, beside, plain
 

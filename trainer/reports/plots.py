@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from trainer.measures.curves import Curve
-from trainer.metrics import Numbers
+from trainer.measures.interval import Numbers
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "trainer",

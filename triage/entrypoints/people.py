@@ -153,7 +153,10 @@ def _password(from_stdin: bool) -> str:
     """Never an argument: those stand in the shell's history and in the list of processes."""
     if from_stdin:
         return sys.stdin.readline(LONGEST + 2).rstrip("\r\n")
-    asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    try:
+        asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    except click.Abort as exc:
+        raise click.ClickException("No password was given; without a terminal use --password-stdin.") from exc
     return asked
 
 

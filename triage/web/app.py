@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 
 from triage import __version__
@@ -107,11 +108,22 @@ def _on_http_error(request: Request, exc: Exception) -> Response:
 def _to_login(request: Request) -> Response:
     """Send a browser to the login, and back to the page afterwards; a part of a page sends its whole page there."""
     if request.headers.get("HX-Request") == "true":
-        return Response("Please sign in.", 401, {"HX-Redirect": "/login"}, "text/plain")
-    if request.method == "GET" and "text/html" in request.headers.get("Accept", "*/*").replace("*/*", "text/html"):
-        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
-    return Response("Please sign in.", 401, media_type="text/plain")
+        shown = request.headers.get("HX-Current-URL")
+        return Response(
+            "Please sign in.", 401, {"HX-Redirect": _login_for(URL(shown) if shown else None)}, "text/plain"
+        )
+    if "text/html" not in request.headers.get("Accept", "*/*").replace("*/*", "text/html"):
+        return Response("Please sign in.", 401, media_type="text/plain")
+    if request.method == "GET":
+        return RedirectResponse(_login_for(request.url), 303)
+    return _say(request, 401, "You are signed out, and this was not done: sign in, and do it again.")
+
+
+def _login_for(wanted: URL | None) -> str:
+    """The login that leads back to a page; what it may lead to is checked there."""
+    if wanted is None:
+        return "/login"
+    return f"/login?next={quote(wanted.path + (f'?{wanted.query}' if wanted.query else ''), safe='')}"
 
 
 def _on_wrong_value(request: Request, exc: Exception) -> Response:
