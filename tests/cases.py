@@ -40,6 +40,7 @@ CASES: dict[str, Callable[[Path], Analysed]] = {
     "suspected without segment": lambda _: analysed(subtypes=[], score=0.8),
     "segments below the limit": lambda _: analysed(subtypes=[Subtype.SAH], score=0.2),
     "a trained bundle": lambda _: analysed(subtypes=[Subtype.IVH], score=0.6, provenance=REAL),
+    "of unspecified type": lambda _: analysed(subtypes=[Subtype.ICH], provenance=REAL),
     "tilted and uneven": synthetic(
         heights_mm=UNEVEN_MM, tilt_degrees=18.5, SliceThickness=lambda i: 4.0 if i < 5 else 7.0
     ),

@@ -22,7 +22,7 @@ from triage.dicom.source import read_source
 from triage.dicom.undetermined import encode_undetermined
 from triage.dicom.ups import encode_ups
 from triage.domain.encoded import SEG_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
-from triage.domain.finding import SUBTYPES, ReasonCode, Subtype
+from triage.domain.finding import KINDS, ReasonCode, Subtype
 from triage.domain.notice import Notice
 
 _EARLIER = ObjectReference("1.2.3.1", "1.2.3.2", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.4")
@@ -65,7 +65,8 @@ def _cases() -> list[Analysed]:
     lossy: dict[str, Any] = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "8"}
     lossy |= {"LossyImageCompressionMethod": "ISO_15444_1"}
     odd = [analysed([part10(ds) for ds in ct_series(9, **said)]) for said in (named, silent, lossy)]
-    return [analysed(), analysed(subtypes=[Subtype.IPH], provenance=REAL), analysed(subtypes=[], score=0.1), *odd]
+    found = [analysed(), analysed(subtypes=[Subtype.IPH], provenance=REAL), analysed(subtypes=[Subtype.ICH])]
+    return [*found, analysed(subtypes=[], score=0.1), *odd]
 
 
 def _admitted() -> Analysed:
@@ -82,7 +83,7 @@ def _objects(case: Analysed) -> Iterator[EncodedObject]:
     if case.labels.any():
         segmentation, key = case.seg(), case.result.key_slice
         assert key is not None
-        maps = {s: np.where(case.labels == i, 200, 0).astype(np.uint8) for i, s in enumerate(SUBTYPES, start=1)}
+        maps = {s: np.where(case.labels == i, 200, 0).astype(np.uint8) for i, s in enumerate(KINDS, start=1)}
         yield from (case.seg(kind=kind, probabilities=maps) for kind in sorted(SEG_KINDS))
         referenced = [segmentation, case.sr()]
         yield encode_key_objects(case.contents, case.volume, [key.index], referenced, case.provenance)

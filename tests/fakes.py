@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
+from triage.domain.finding import KINDS, SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
 from triage.domain.volume import Volume
 from triage.inference.predict import Analysis
 from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
@@ -35,7 +35,7 @@ def die() -> None:
 
 @dataclass
 class FixedPredictor:
-    """Says the same of every volume: one box of intraparenchymal blood in the middle slices, or none.
+    """Says the same of every volume: one box of blood of one kind in the middle slices, or none.
 
     ``at_gate`` and ``at_segment`` are called before the answers, to fail or to die there.
     """
@@ -43,6 +43,7 @@ class FixedPredictor:
     score: float = 0.95
     at_gate: Callable[[], None] = lambda: None
     at_segment: Callable[[], None] = lambda: None
+    kind: Subtype = Subtype.IPH
     provider: str = "CPUExecutionProvider"
     bundle: Any = field(
         default_factory=lambda: SimpleNamespace(
@@ -73,11 +74,12 @@ class FixedPredictor:
         labels = np.zeros(volume.hu.shape, np.uint8)
         if self.score >= RULE.suspected_at:
             middle = len(labels) // 2
-            labels[middle - 1 : middle + 1, 28:36, 38:46] = SUBTYPES.index(Subtype.IPH) + 1
+            labels[middle - 1 : middle + 1, 28:36, 38:46] = KINDS.index(self.kind) + 1
         return labels
 
     def _result(self, volume: Volume, labels: Any, *, provisional: bool) -> TriageResult:
-        volumes = {s: volume.mask_ml(labels == i + 1) for i, s in enumerate(SUBTYPES)}
+        named = (Subtype.ICH,) if self.kind is Subtype.ICH else SUBTYPES
+        volumes = {s: volume.mask_ml(labels == KINDS.index(s) + 1) for s in named}
         middle = len(labels) // 2
         source = volume.sources[middle]
         return TriageResult(

@@ -33,8 +33,9 @@ PATIENT = Demographics(
 
 
 def result(score: float = 0.97, found: tuple[Subtype, ...] = (Subtype.IPH, Subtype.SAH)) -> TriageResult:
-    """A result with 7.5 ml of each subtype found."""
-    subtypes = {s: SubtypeFinding(0.9, 7.5) if s in found else SubtypeFinding(0.05, 0.0) for s in SUBTYPES}
+    """A result with 7.5 ml of each subtype found; blood of unspecified type comes alone."""
+    kinds = (Subtype.ICH,) if Subtype.ICH in found else SUBTYPES
+    subtypes = {s: SubtypeFinding(0.9, 7.5) if s in found else SubtypeFinding(0.05, 0.0) for s in kinds}
     return TriageResult(
         score=score,
         rule=DecisionRule(suspected_at=0.5, emergent_at=0.9),

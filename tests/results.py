@@ -18,7 +18,7 @@ from triage.dicom.seg import encode_seg
 from triage.dicom.sr import encode_sr
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import EncodedObject, ObjectReference
-from triage.domain.finding import SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
+from triage.domain.finding import KINDS, SUBTYPES, DecisionRule, KeySlice, Subtype, SubtypeFinding, TriageResult
 from triage.domain.provenance import Provenance
 from triage.domain.volume import Volume
 
@@ -62,13 +62,18 @@ def analysed(
     score: float = 0.97,
     provenance: Provenance = PROVENANCE,
 ) -> Analysed:
-    """An analysis that found blobs of the given subtypes; twelve synthetic slices unless contents are given."""
+    """An analysis that found blobs of the given subtypes; twelve synthetic slices unless contents are given.
+
+    Blood of unspecified type comes alone: such a bundle tells no subtypes apart.
+    """
+    subtypes = list(subtypes)
     files = list(contents) if contents is not None else [part10(ds) for ds in ct_series(12)]
     volume = read_volume(files)
     labels = blobs(volume.hu.shape, subtypes)
     found = {
-        s: SubtypeFinding(0.11 * i + 0.4 if (labels == i).any() else 0.05, volume.mask_ml(labels == i))
-        for i, s in enumerate(SUBTYPES, start=1)
+        s: SubtypeFinding(min(0.11 * i + 0.4, 0.97) if (labels == i).any() else 0.05, volume.mask_ml(labels == i))
+        for i, s in enumerate(KINDS, start=1)
+        if (s is Subtype.ICH) is (Subtype.ICH in subtypes)
     }
     busiest = int(np.argmax(np.count_nonzero(labels, axis=(1, 2))))
     key = volume.sources[busiest]
@@ -88,7 +93,7 @@ def blobs(shape: tuple[int, int, int], subtypes: Iterable[Subtype]) -> NDArray[n
     slices, rows, columns = shape
     labels = np.zeros(shape, dtype=np.uint8)
     for subtype in subtypes:
-        place = SUBTYPES.index(subtype)
+        place = KINDS.index(subtype)
         first = place * (slices - 4) // 5
         row, column = rows // 4 + place * rows // 12, columns // 5 + place * columns // 10
         labels[first : first + 3, row : row + 5, column : column + 4] = place + 1

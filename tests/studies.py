@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, Site, head
+from triage.domain.finding import Subtype
 from triage.domain.worklist import WorklistRow
 
 
@@ -26,9 +27,9 @@ def installation(database_url: str, blobs: Path) -> Iterator[Site]:
         site.db.dispose()
 
 
-def taken_in(site: Site, datasets: Sequence[Dataset], score: float = 0.95) -> WorklistRow:
+def taken_in(site: Site, datasets: Sequence[Dataset], score: float = 0.95, kind: Subtype = Subtype.IPH) -> WorklistRow:
     """Receive a series and bring it to its end."""
-    site.predictor = FixedPredictor(score)
+    site.predictor = FixedPredictor(score, kind=kind)
     site.send(datasets, association=f"a{site.now.timestamp()}")
     site.wait(60)
     site.assemble()

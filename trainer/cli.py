@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from trainer.bundles.command import export_command
 from trainer.datasets.command import prepare_command
 from trainer.experiment.command import train_command
 from trainer.nets.command import nets_command
@@ -25,6 +26,7 @@ def main() -> None:
     """
 
 
+main.add_command(export_command, name="export")
 main.add_command(nets_command, name="nets")
 main.add_command(phantom_command, name="phantom")
 main.add_command(prepare_command, name="prepare")
@@ -74,23 +76,6 @@ def evaluate(
     if card is not None:
         card.write_text(text, encoding="utf-8")
     click.echo(text)
-
-
-@main.command()
-@click.argument("net", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@_common
-def export(net: Path, out: Path, protocol: str, anatomy: Path | None, workers: int) -> None:
-    """Write the trained NET (a .pt file) as ONNX to OUT, after comparing torch and ONNX Runtime on made slices.
-
-    Example: trainer export build/demo/nets/munet.pt munet.onnx
-    """
-    from trainer.build import export_saved
-
-    plan = _checked(_load, protocol)
-    exported = _checked(export_saved, net, plan, anatomy, workers)
-    out.write_bytes(exported.content)
-    click.echo(f"wrote {out}: largest logit difference {exported.parity:.2e}")
 
 
 def _load(protocol: str) -> Any:

@@ -37,7 +37,7 @@ def card_text(manifest: Manifest, measured: Measured) -> str:
         _COUNTING,
     ]
     if measured.reference is not None:
-        parts += ["## Scores to compare with", score_rows(measured.reference), _FAR_FROM_PATIENTS]
+        parts += ["## Scores to compare with", _scores(measured.reference), _FAR_FROM_PATIENTS]
     if measured.remarks:
         parts += ["## Seen besides", "\n".join(f"- {remark}" for remark in measured.remarks)]
         parts.append("Real series carry no labels; that no blood is visible on them is a layman's reading.")
@@ -45,6 +45,7 @@ def card_text(manifest: Manifest, measured: Measured) -> str:
 
 
 def facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """What a bundle is, a name and a value each."""
     limits, scoring, raster = manifest.thresholds, manifest.scoring, manifest.preprocessing
     origin = manifest.provenance
     windows = ", ".join(f"{center:g}/{width:g}" for center, width in raster.windows)
@@ -64,16 +65,18 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def figure_row(figure: Figure) -> tuple[str, str, str, str]:
+    """Name, value with its interval, cases and how the interval was made."""
     value = f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
     return figure.name, value, f"{figure.n} {figure.unit}", figure.method
 
 
-def score_rows(found: ReferenceScores) -> str:
+def _scores(found: ReferenceScores) -> str:
     bins = [f"{low:g} to {high:g}" for low, high in pairwise(found.edges)]
     rows = [(name, f"{100 * share:.1f} %") for name, share in zip(bins, found.proportions, strict=True)]
     return table(("final score", f"share of {found.n} exams"), rows)

@@ -12,7 +12,7 @@ from tests.cases import CASES
 from tests.results import Analysed, analysed
 from tests.services import Programs
 from triage.domain.encoded import ObjectReference
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, Subtype
 
 EARLIER = ObjectReference("1.2.3.1", "1.2.3.2", str(Comprehensive3DSRStorage), "1.2.3.4")
 Written = tuple[Analysed, list[Path]]
@@ -53,7 +53,7 @@ def test_objects_conform_and_agree(
     assert not [line for line in (entities.stdout + entities.stderr).splitlines() if line.startswith("Error")]
 
 
-@pytest.mark.parametrize("subtype", SUBTYPES)
+@pytest.mark.parametrize("subtype", KINDS)
 def test_each_subtype_alone_conforms(subtype: Subtype, dicom3tools: Programs, tmp_path: Path) -> None:
     case = analysed(subtypes=[subtype])
     for file in write(case, tmp_path)[len(case.contents) :]:

@@ -21,7 +21,7 @@ from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.presentation_state import encode_presentation_state
 from triage.dicom.secondary_capture import encode_secondary_capture
 from triage.domain.encoded import EncodedObject, ObjectKind
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, Subtype
 from triage.domain.key_slices import key_slices
 from triage.net.part10 import dataset_offset
 from triage.net.scu import OutgoingInstance, RemoteAe, send
@@ -62,7 +62,7 @@ SOURCES: dict[str, Callable[[Path], Analysed]] = {
 
 
 def probabilities(case: Analysed) -> dict[Subtype, NDArray[np.uint8]]:
-    return {s: np.where(case.labels == i, 200, 0).astype(np.uint8) for i, s in enumerate(SUBTYPES, start=1)}
+    return {s: np.where(case.labels == i, 200, 0).astype(np.uint8) for i, s in enumerate(KINDS, start=1)}
 
 
 def slices_of(case: Analysed) -> tuple[int, ...]:
@@ -124,11 +124,11 @@ def test_volumes_read_back_are_those_of_the_result(case: Analysed) -> None:
     for kind in (ObjectKind.SEG, ObjectKind.SEG_LABELMAP):
         seg = hd.seg.segread(io.BytesIO(case.seg(kind=kind).content))
         found = {seg.get_segment_description(n).segment_label[:3]: n for n in seg.segment_numbers}
-        for subtype in SUBTYPES:
+        for subtype in KINDS:
             mask = np.zeros(case.labels.shape, dtype=np.bool_)
             if subtype.value in found:
                 mask = planes(seg, case, found[subtype.value])
-            assert case.volume.mask_ml(mask) == pytest.approx(case.result.subtypes[subtype].volume_ml, rel=1e-9)
+            assert case.volume.mask_ml(mask) == pytest.approx(case.result.volume_ml(subtype), rel=1e-9)
 
 
 def planes(seg: hd.seg.Segmentation, case: Analysed, number: int) -> NDArray[np.bool_]:
@@ -165,7 +165,7 @@ def test_a_page_shows_each_subtype_in_its_colour_as_dcmtk_draws_it(dcmtk: Progra
     dcmtk.run("dcmdrle", file, tmp_path / "plain.dcm")
     dcmtk.run("dcm2pnm", tmp_path / "plain.dcm", tmp_path / "page.ppm")
     rgb = np.asarray(Image.open(tmp_path / "page.ppm"))
-    of_colour = {s: int((rgb == SUBTYPE_CODES[s].colour).all(axis=2).sum()) for s in SUBTYPES}
+    of_colour = {s: int((rgb == SUBTYPE_CODES[s].colour).all(axis=2).sum()) for s in KINDS}
     assert of_colour.pop(Subtype.IVH) > 500
     assert not any(of_colour.values())
 

@@ -8,14 +8,18 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.builders import localizer, rgb_screen, structured_report
 from tests.integration.site import Site, head
 from tests.studies import installation, not_analysed, not_suspected, pending, suspected, taken_in
 from tests.web import Browser, Clock, signed_in
+from triage.dicom.codes import SUBTYPE_CODES
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.finding import Subtype
 from triage.domain.worklist import ListedStudy
 from triage.store import audit, deliveries, readings, worklist
 from triage.web.app import make_app
@@ -77,6 +81,20 @@ def test_a_suspected_study(site: Site, radiologist: Browser) -> None:
     ):
         assert part in said, part
     assert f"/study/{uid}/slice/9.png?window=brain&amp;outline=1&amp;v=" in page.text
+
+
+def test_blood_of_unspecified_type_is_named_as_such_and_no_subtype_is(site: Site, radiologist: Browser) -> None:
+    uid = taken_in(site, head(18), kind=Subtype.ICH).study_instance_uid
+    page = radiologist.get(f"/study/{uid}")
+    said = words(page)
+    assert "outlined: ICH of unspecified type" in said
+    assert "ICH of unspecified type 0.95 10.2 9-10" in said
+    assert "intraparenchymal" not in said
+    picture = radiologist.get(f"/study/{uid}/slice/9.png?window=brain&outline=1")
+    assert picture.status_code == 200
+    drawn = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert (drawn == SUBTYPE_CODES[Subtype.ICH].colour[::-1]).all(axis=2).any()
+    assert "ICH" in words(radiologist.get("/"))
 
 
 def test_a_study_that_is_not_suspected_is_never_worded_as_negative(site: Site, radiologist: Browser) -> None:

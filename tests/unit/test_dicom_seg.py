@@ -353,8 +353,8 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
         case.seg(labels=case.labels[:-1])
     with pytest.raises(ValueError, match="labels are uint8"):
         case.seg(labels=case.labels.astype(np.int16))
-    with pytest.raises(ValueError, match="labels run from 0 to 5, not to 6"):
-        case.seg(labels=np.where(case.labels > 0, np.uint8(6), case.labels))
+    with pytest.raises(ValueError, match="labels run from 0 to 6, not to 7"):
+        case.seg(labels=np.where(case.labels > 0, np.uint8(7), case.labels))
     with pytest.raises(ValueError, match="without any segment"):
         case.seg(labels=np.zeros_like(case.labels))
 

@@ -12,7 +12,7 @@ from tests.results import analysed
 from triage.dicom.seg_reading import read_outlines
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import UnreadableInstance
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, Subtype
 from triage.domain.volume import SliceSource
 
 WITH_BLOOD = [name for name in CASES if name not in ("negative", "suspected without segment")]
@@ -27,7 +27,7 @@ def test_the_labels_come_back_slice_by_slice(name: str, kind: ObjectKind, shared
         found = outlines.labels(source)
         assert (found is None) is not labels.any()
         assert found is None or np.array_equal(found, labels)
-        assert outlines.subtypes(source) == tuple(SUBTYPES[n - 1] for n in np.unique(labels) if n)
+        assert outlines.subtypes(source) == tuple(KINDS[n - 1] for n in np.unique(labels) if n)
 
 
 def test_a_frame_without_blood_has_no_labels() -> None:

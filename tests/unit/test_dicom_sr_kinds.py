@@ -20,7 +20,7 @@ from tests.builders import NAMES, ct_series, ellipse_head, enhanced_ct, part10, 
 from tests.results import REAL, Analysed, analysed, dataset
 from triage.dicom import codes
 from triage.domain.encoded import SEG_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, SUBTYPES, Subtype
 
 CLASSES = {
     ObjectKind.SR: Comprehensive3DSRStorage,
@@ -34,7 +34,7 @@ EARLIER = ObjectReference("1.2.3.1", "1.2.3.2", str(EnhancedSRStorage), "1.2.3.4
 
 
 def segmented(case: Analysed, kind: ObjectKind) -> EncodedObject:
-    probabilities = {s: (case.labels == i).astype(np.uint8) * 255 for i, s in enumerate(SUBTYPES, start=1)}
+    probabilities = {s: (case.labels == i).astype(np.uint8) * 255 for i, s in enumerate(KINDS, start=1)}
     return case.seg(kind=kind, probabilities=probabilities)
 
 
@@ -82,7 +82,7 @@ def test_each_kind_is_of_its_class(kind: ObjectKind) -> None:
 
 
 @pytest.mark.parametrize("kind", MEASURING)
-@pytest.mark.parametrize("subtypes", [(), (Subtype.IVH,), tuple(SUBTYPES)], ids=str)
+@pytest.mark.parametrize("subtypes", [(), (Subtype.IVH,), tuple(SUBTYPES), (Subtype.ICH,)], ids=str)
 def test_the_measuring_kinds_hold_the_same_tree(kind: ObjectKind, subtypes: tuple[Subtype, ...]) -> None:
     case = analysed(subtypes=subtypes)
     usual, other = dataset(case.sr()), dataset(case.sr(kind=kind))

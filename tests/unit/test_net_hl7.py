@@ -11,7 +11,7 @@ from tests.notices import IDENTIFIER, PATIENT, SEG, SR, STUDY, negative, not_ana
 from triage.dicom import codes
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ConfigurationError
-from triage.domain.finding import SUBTYPES, ReasonCode
+from triage.domain.finding import KINDS, ReasonCode
 from triage.domain.notice import Demographics, PersonName, short_identifier
 from triage.net import hl7 as ours
 from triage.net.hl7 import Hl7Names, encode_oru, escape
@@ -233,7 +233,7 @@ def test_codes_are_those_of_the_structured_report():
     assert (named(codes.PROBABILITY), named(codes.VOLUME)) == (ours.PROBABILITY, ours.VOLUME)
     assert named(codes.SUBTYPE) == ours.SUBTYPE
     assert Hl7Names().exam_code == named(codes.CT_OF_HEAD)
-    for subtype in SUBTYPES:
+    for subtype in KINDS:
         said = codes.SUBTYPE_CODES[subtype].subtype
         assert named(said) == (str(subtype), ours.SUBTYPE_NAMES[subtype], ours.SCHEME)
 

@@ -11,7 +11,7 @@ from tests.builders import ct_series, part10
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.dicom.header import read_header
 from triage.dicom.slices import SeriesSlices, series_slices
-from triage.domain.finding import SUBTYPES, Subtype
+from triage.domain.finding import KINDS, SUBTYPES, Subtype
 from triage.web.drawing import (
     LEAST_SIDE,
     THUMBNAIL_SIDE,
@@ -38,7 +38,7 @@ def coloured(image: NDArray[np.uint8], subtype: Subtype) -> NDArray[np.bool_]:
 
 def box(subtype: Subtype, shape: tuple[int, int] = (512, 512)) -> NDArray[np.uint8]:
     labels = np.zeros(shape, dtype=np.uint8)
-    labels[200:240, 100:130] = SUBTYPES.index(subtype) + 1
+    labels[200:240, 100:130] = KINDS.index(subtype) + 1
     return labels
 
 
@@ -59,7 +59,7 @@ def test_without_outline_every_pixel_inside_is_the_windowed_value() -> None:
     assert np.array_equal(image[inside], windowed(hu, BRAIN)[inside])
 
 
-@pytest.mark.parametrize("subtype", SUBTYPES)
+@pytest.mark.parametrize("subtype", KINDS)
 def test_the_outline_lies_around_the_blood_and_never_on_it(subtype: Subtype) -> None:
     hu = np.full((512, 512), 60.0, dtype=np.float32)
     labels = box(subtype)

@@ -10,9 +10,11 @@ import numpy as np
 from trainer.bundles.scans import ScanSaid
 from trainer.datasets.case import UNKNOWN, YES
 from trainer.decide import fit_exam, harmless_gate, logit
-from trainer.measures.calibration import Threshold, temperature_of, threshold_for
-from trainer.metrics import Numbers
-from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
+from trainer.measures.calibration import temperature_of, threshold_for
+from trainer.measures.interval import Flags, Numbers
+from trainer.measures.labels import label_measures
+from trainer.measures.measure import Measure
+from triage.inference.manifest import OUTPUTS, Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
 from triage.inference.postprocess import (
     exam_evidence,
     final_probability,
@@ -29,6 +31,9 @@ LIMIT_RANGE = (0.01, 0.99)
 EMERGENT_SHARE = 0.5
 """Share of the validation scans with blood that reach the emergent limit; no label tells which of them are emergent."""
 
+_ROUNDS = 20
+"""Of limit and gate, each of which moves the other; they stand still after two or three."""
+
 GATE_SHARE = 1.0
 """Of the classifier beside the mask, where a net was trained for both; as in the demonstration bundle."""
 
@@ -42,17 +47,19 @@ class Limits:
     scores : ndarray of float64, shape (scan,)
         Final scores of the scans that these limits were chosen on.
     bleeding : ndarray of bool, shape (scan,)
-    chosen : Threshold
-        Of the suspected limit, with what it does on those scans.
+    wanted : float
+        Sensitivity that the suspected limit was chosen for.
+    sensitivity, specificity : Measure
+        What the limit does on these scans: optimistic, for it was chosen on them.
     """
 
     thresholds: Thresholds
     calibration: Calibration
     scores: Numbers
-    bleeding: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    patients: np.ndarray[tuple[int, ...], np.dtype[np.str_]]
-    studies: np.ndarray[tuple[int, ...], np.dtype[np.str_]]
-    chosen: Threshold
+    bleeding: Flags
+    wanted: float
+    sensitivity: Measure
+    specificity: Measure
 
 
 def limits_of(
@@ -63,6 +70,7 @@ def limits_of(
     *,
     outlines: bool,
     gate_speaks: bool,
+    names_subtypes: bool,
     mask_probability: float,
 ) -> Limits:
     """Fit and choose.
@@ -75,6 +83,8 @@ def limits_of(
         Sensitivity of the suspected limit on scans with blood.
     outlines, gate_speaks : bool
         Whether the bundle has masks, and whether its classifier was trained as one: which of the two decides.
+    names_subtypes : bool
+        Whether more than any blood was taught; what was not has no temperature.
 
     Raises
     ------
@@ -88,7 +98,7 @@ def limits_of(
             f"limits need validation scans with blood and scans without; of {len(said)} scans {int(bleeding.sum())} "
             f"are known to show blood and {int((~bleeding).sum())} to show none"
         )
-    temperatures = _temperatures(known)
+    temperatures = _temperatures(known, len(OUTPUTS) if names_subtypes else 1)
     gated = [sigmoid(logit(one.probabilities) / np.array(temperatures)) for one in known]
     from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
     weight, bias = fit_exam(logit(from_gate), bleeding)
@@ -103,13 +113,14 @@ def limits_of(
         weight, bias = fit_exam(logit(early) + share * logit(from_gate), bleeding)
         final = ExamCalibration(mask_weight=weight, gate_weight=share * weight, bias=bias)
         calibration = Calibration(temperatures, 1.0, provisional, final)
-    # A lower limit lowers the gate, and a lower gate may raise scores: what was chosen stays low enough.
-    suspected = LIMIT_RANGE[1]
-    for _ in range(2):
+    # A lower limit lowers the gate, and a lower gate has more slices segmented, which moves scores.
+    suspected, before = LIMIT_RANGE[1], np.inf
+    for _ in range(_ROUNDS):
+        if gate == before:
+            break
         scores = _scores(known, gated, scoring, gate, calibration)
-        chosen = threshold_for(scores, bleeding, patients, studies, wanted, seed)
-        suspected = float(np.clip(chosen.value, *LIMIT_RANGE))
-        gate = harmless_gate(gate, provisional, suspected)
+        suspected = float(np.clip(threshold_for(scores, bleeding, patients, studies, wanted, seed).value, *LIMIT_RANGE))
+        before, gate = gate, harmless_gate(gate, provisional, suspected)
     scores = _scores(known, gated, scoring, gate, calibration)
     emergent = float(np.quantile(scores[bleeding], 1.0 - EMERGENT_SHARE))
     thresholds = Thresholds(
@@ -118,18 +129,20 @@ def limits_of(
         emergent=float(np.clip(emergent, suspected, max(LIMIT_RANGE[1], suspected))),
         mask_probability=mask_probability,
     )
-    return Limits(thresholds, calibration, scores, bleeding, patients, studies, chosen)
+    reached = label_measures("any", "scan", scores, bleeding.astype(np.int8), patients, studies, suspected, seed)
+    by_name = {one.name: one for one in reached}
+    return Limits(thresholds, calibration, scores, bleeding, wanted, by_name["sensitivity"], by_name["specificity"])
 
 
-def _temperatures(said: Sequence[ScanSaid]) -> tuple[float, ...]:
-    """One per output; 1 where labels do not show both that it is there and that it is not."""
+def _temperatures(said: Sequence[ScanSaid], taught: int) -> tuple[float, ...]:
+    """One per output; 1 beyond those taught, and where labels do not show both that it is there and that it is not."""
     logits = logit(np.concatenate([one.probabilities for one in said]))
     truth = np.concatenate([one.truth for one in said])
     found: list[float] = []
     for column in range(logits.shape[1]):
         known = truth[:, column] != UNKNOWN
         positive = truth[known, column] == YES
-        told = bool(positive.any()) and not bool(positive.all())
+        told = column < taught and bool(positive.any()) and not bool(positive.all())
         found.append(temperature_of(logits[known, column], positive) if told else 1.0)
     return tuple(found)
 

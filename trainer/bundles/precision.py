@@ -23,15 +23,20 @@ MOST_AUC_LOST, MOST_DICE_LOST = 0.01, 0.01
 
 CALIBRATION_SLICES = 64
 _QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Where the work is. Everything else keeps single precision: the constants of `wrappers.NOTHING` would crush the rest."""
+"""Where the work is. Everything else stays single: the constants of `wrappers.NOTHING` would crush the rest."""
 
 
 def in_half(content: bytes) -> bytes:
     """An ONNX file that computes in half precision; its input and outputs stay single."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
+    model = onnx.load_from_string(content)
+    _own_scales(model)
     with _quiet():
-        model = convert_float_to_float16(onnx.load_from_string(content), keep_io_types=True)
+        model = convert_float_to_float16(model, keep_io_types=True)
+        # The converter puts its casts at the end, behind what reads them.
+        OnnxModel(model).topological_sort()
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
@@ -88,6 +93,22 @@ def check_loss(precision: Precision, before: Kept, after: Kept) -> str:
     if any(not was - now <= most for was, now, most in told.values()):
         raise ValueError(f"{precision} is refused: on the validation scans {figures}; at most {bounds} may be lost")
     return f"{precision} in place of fp32: on the validation scans {figures}; at most {bounds} was allowed to be lost."
+
+
+def _own_scales(model: onnx.ModelProto) -> None:
+    """Give every Resize its own scales: the converter names one cast for each reader after what is read."""
+    shared = {tensor.name: tensor for tensor in model.graph.initializer}
+    for number, node in enumerate(node for node in model.graph.node if node.op_type == "Resize"):
+        if len(node.input) > 2 and node.input[2] in shared:
+            own = onnx.TensorProto()
+            own.CopyFrom(shared[node.input[2]])
+            own.name = f"{own.name}_of_resize_{number}"
+            node.input[2] = own.name
+            model.graph.initializer.append(own)
+    read = {name for node in model.graph.node for name in node.input}
+    for tensor in shared.values():
+        if tensor.name not in read:
+            model.graph.initializer.remove(tensor)
 
 
 class _Reader:

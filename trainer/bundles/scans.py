@@ -12,7 +12,8 @@ from trainer.datasets.cache import Cache
 from trainer.datasets.case import NO, UNKNOWN, YES
 from trainer.experiment.balance import scans_of
 from trainer.experiment.batches import Indices
-from trainer.metrics import Numbers, auc, pooled_dice
+from trainer.measures.interval import Numbers
+from trainer.measures.weighted import auc_of, ratio_of, value_of
 from triage.domain.geometry import stack_frames
 from triage.domain.study import FrameGeometry
 from triage.domain.volume import SliceSource, Volume
@@ -28,13 +29,15 @@ class ScanSaid:
     ----------
     patient, study : str
     probabilities, evidence : ndarray of float64, shape (slice, 6)
-        Of the classifier and of the mask, every slice segmented.
+        Of the classifier, and of the mask where it was asked for.
     truth : ndarray of int8, shape (slice, 6)
         1, 0 or -1 unknown.
     label : int
         Any blood in the scan: 1, 0 or -1.
-    overlap_px, size_px : int
-        Any blood on slices with a true mask: marked and true, and marked plus true.
+    score : float
+        Final score.
+    overlap_px, true_px, marked_px : int
+        Any blood on slices with a true mask.
     """
 
     patient: str
@@ -43,8 +46,10 @@ class ScanSaid:
     evidence: Numbers
     truth: NDArray[np.int8]
     label: int
+    score: float
     overlap_px: int
-    size_px: int
+    true_px: int
+    marked_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +119,14 @@ def volume_of(cache: Cache, scan: Indices, spec: PreprocessSpec) -> Volume:
 
 
 def run_scans(
-    predictor: Predictor, cache: Cache, scans: Sequence[Indices], truth: NDArray[np.int8]
+    predictor: Predictor, cache: Cache, scans: Sequence[Indices], truth: NDArray[np.int8], *, every_slice: bool
 ) -> Iterator[ScanSaid]:
-    """Analyse scans one by one, every slice segmented."""
+    """Analyse scans one by one: with every slice segmented, for choosing limits, or as the daemon does."""
     names = cache.description
     for scan in scans:
         volume = volume_of(cache, scan, predictor.bundle.preprocessing)
         gate = predictor.gate(volume)
-        analysis = predictor.segment(volume, gate, every_slice=True)
+        analysis = predictor.segment(volume, gate, every_slice=every_slice)
         drawn = cache.table["drawn"][scan]
         real, marked = cache.masks[scan][drawn] > 0, analysis.marked[drawn] > 0
         patient = int(cache.table["patient"][scan[0]])
@@ -132,8 +137,10 @@ def run_scans(
             evidence=analysis.evidence,
             truth=truth[scan],
             label=scan_label(cache, scan, truth),
+            score=analysis.result.score,
             overlap_px=int((real & marked).sum()),
-            size_px=int(real.sum()) + int(marked.sum()),
+            true_px=int(real.sum()),
+            marked_px=int(marked.sum()),
         )
 
 
@@ -143,9 +150,9 @@ def kept_of(said: Sequence[ScanSaid], outlines: bool) -> Kept:
     scores = np.concatenate([one.probabilities[:, 0] for one in said])
     known = truth != UNKNOWN
     both = len(np.unique(truth[known])) == 2
-    size = np.array([float(one.size_px) for one in said])
+    size = np.array([float(one.true_px + one.marked_px) for one in said])
     overlap = np.array([float(one.overlap_px) for one in said])
     return Kept(
-        auc(scores[known], truth[known] == YES) if both else None,
-        pooled_dice(overlap, size) if outlines and size.sum() else None,
+        value_of(auc_of(scores[known], truth[known] == YES)) if both else None,
+        value_of(ratio_of(2.0 * overlap, size)) if outlines and size.any() else None,
     )

@@ -23,7 +23,8 @@ class Serving:
     Attributes
     ----------
     task : str
-        See `trainer.nets.registry.Task`.
+        What the net was trained to give, see `trainer.nets.registry.Task`: a net of masks and labels whose protocol
+        weighs only one of them was taught nothing of the other.
     channels : int
         How many of the three windows the net reads.
     names_subtypes : bool
@@ -63,7 +64,9 @@ def serving_of(protocol: ExperimentProtocol, net: str, cache: Cache) -> Serving:
     windows = given.windows
     if pictures:
         if cache.spec.window is None:
-            raise ValueError(f"nobody knows the window of the pictures of {cache.spec.dataset}: no scan can be shown so")
+            raise ValueError(
+                f"nobody knows the window of the pictures of {cache.spec.dataset}: no scan can be shown so"
+            )
         windows = (cache.spec.window,)
     channels = input_channels(given, pictures)
     if channels > 3:
@@ -83,12 +86,20 @@ def serving_of(protocol: ExperimentProtocol, net: str, cache: Cache) -> Serving:
         thin_below_mm=thin_below_mm,
     )
     return Serving(
-        task=entry_of(net).task,
+        task=_taught(protocol, net),
         channels=channels,
         names_subtypes=protocol.classes == "subtypes",
         preprocessing=preprocessing,
         remarks=tuple(remarks),
     )
+
+
+def _taught(protocol: ExperimentProtocol, net: str) -> Task:
+    task = entry_of(net).task
+    masks, labels = protocol.loss.mask != "none", protocol.loss.label != "none"
+    if task == "both" and masks != labels:
+        return "masks" if masks else "labels"
+    return task
 
 
 def _pixel_mm(protocol: ExperimentProtocol, cache: Cache) -> tuple[float, list[str]]:
@@ -104,10 +115,11 @@ def _pixel_mm(protocol: ExperimentProtocol, cache: Cache) -> tuple[float, list[s
         )
     median, low, high = (float(np.quantile(known, q)) for q in (0.5, 0.05, 0.95))
     pixel_mm = float(np.clip(round(median, 3), SMALLEST_PIXEL_MM, LARGEST_PIXEL_MM))
-    return pixel_mm, [
+    remark = (
         f"It was trained on whole images shrunk to {protocol.input.size} pixels, whose sides were {low:.2f} to "
         f"{high:.2f} mm (5 to 95 %); the daemon shows every head at {pixel_mm:g} mm, the median."
-    ]
+    )
+    return pixel_mm, [remark]
 
 
 def _slabs(cache: Cache) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from trainer.nets.registry import Task
 from triage.domain.finding import SUBTYPES
 
 NOTHING = -1e4
-"""Logit of what a net cannot say: whatever temperature divides it, the share is 0; single and half precision hold it."""
+"""Logit of what a net cannot say: whatever temperature divides it, the share is 0; half precision holds it."""
 
 _NAMED = len(SUBTYPES)
 
@@ -34,6 +34,8 @@ class ServedClassifier(nn.Module):
     ----------
     net : nn.Module
         Of the registry.
+    task : str
+        What the net was trained to give: of one that gives masks and labels it may be either alone.
     channels : int
         How many of the three windows it was trained with, the first ones.
     activation : str
@@ -51,8 +53,8 @@ class ServedClassifier(nn.Module):
         """(slice, 3, row, column) -> (slice, 6): any, EDH, IPH, IVH, SAH, SDH."""
         answer = self.net(image[:, : self.channels])
         if self.task == "masks":
-            return self._pooled(answer)
-        labels = cast(Tensor, answer[1] if self.task == "both" else answer)
+            return self._pooled(answer[0] if isinstance(answer, tuple) else answer)
+        labels = cast(Tensor, answer[1] if isinstance(answer, tuple) else answer)
         if labels.shape[1] == 1:
             return torch.cat([labels, torch.full_like(labels, NOTHING).expand(-1, _NAMED)], dim=1)
         if self.activation == "softmax":
@@ -80,7 +82,7 @@ class ServedSegmenter(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(slice, 3, row, column) -> (slice, 6, row, column) and (slice, 6)."""
         answer = self.net(image[:, : self.channels])
-        masks = cast(Tensor, answer[0] if self.task == "both" else answer)
+        masks = cast(Tensor, answer[0] if isinstance(answer, tuple) else answer)
         if masks.shape[1] == 1:
             rest = torch.full_like(masks, NOTHING).expand(-1, _NAMED - 1, -1, -1)
             masks = torch.cat([torch.zeros_like(masks), masks, rest], dim=1)

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.experiment.protocol import LossSpec
 from trainer.nets.munet import combine_levels
 
 Activation = Literal["sigmoid", "softmax"]
@@ -69,6 +70,11 @@ def answer(module: nn.Module, image: Tensor) -> Answer:
     """Ask an `Answering`, or one that `torch.nn.parallel.DistributedDataParallel` holds."""
     masks, labels, levels = module(image)
     return Answer(masks, labels, tuple(levels))
+
+
+def activation_of(loss: LossSpec) -> Activation:
+    """What turns the slice logits of a net into shares, as it was trained."""
+    return "softmax" if loss.label == "cross_entropy" else "sigmoid"
 
 
 def blood_shares(masks: Tensor) -> Tensor:

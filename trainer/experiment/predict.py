@@ -13,7 +13,7 @@ from torch import nn
 
 from trainer.datasets.cache import Cache
 from trainer.datasets.case import BLOOD_OF_UNKNOWN_TYPE
-from trainer.experiment.answers import Activation, Answer, answer, blood_shares, label_shares
+from trainer.experiment.answers import Activation, Answer, activation_of, answer, blood_shares, label_shares
 from trainer.experiment.balance import scans_of
 from trainer.experiment.batches import Batch, Indices, Slices, prepared
 from trainer.experiment.losses import ExperimentLoss
@@ -49,7 +49,7 @@ class Asking:
     @property
     def activation(self) -> Activation:
         """Of slice labels, as they were trained."""
-        return "softmax" if self.protocol.loss.label == "cross_entropy" else "sigmoid"
+        return activation_of(self.protocol.loss)
 
     @property
     def classes(self) -> tuple[str, ...]:

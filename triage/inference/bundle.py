@@ -105,16 +105,34 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     return load_bundle(folder)
 
 
+def check_replaceable(folder: Path) -> None:
+    """Make sure, before work begins, that `write_bundle` may write here: nothing is there, or a bundle alone.
+
+    Raises
+    ------
+    BundleError
+        The folder holds something else, or is none.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is no folder; choose another one.")
+    _earlier(folder)
+
+
 def _remove_earlier(folder: Path) -> None:
-    present = {p.name for p in folder.iterdir()}
+    for name in _earlier(folder):
+        (folder / name).unlink()
+
+
+def _earlier(folder: Path) -> set[str]:
+    """Names of the files of the bundle that is there."""
+    present = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
     if not present:
-        return
+        return present
     listed = _parse_sums(_read(folder / SUMS), folder) if SUMS in present else {}
     foreign = present - set(listed) - {SUMS}
     if foreign:
         raise BundleError(f"{folder} holds {sorted(foreign)[0]}, which is no part of a bundle; choose another folder.")
-    for name in present:
-        (folder / name).unlink()
+    return present
 
 
 def _parse_sums(content: bytes, path: Path) -> dict[str, str]:

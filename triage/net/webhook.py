@@ -26,6 +26,7 @@ import httpx
 
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.errors import ConfigurationError, DeliveryRefused, DeliveryUnconfirmed, TriageError
+from triage.domain.finding import KINDS
 from triage.domain.notice import Demographics, Notice
 from triage.net.callers import is_loopback
 from triage.net.outgoing import OutgoingInstance, SendOutcome
@@ -201,7 +202,7 @@ def _subtypes(notice: Notice) -> dict[str, dict[str, float]]:
         return {}
     return {
         str(s): {"probability": round(found.probability, 4), "volume_ml": round(found.volume_ml, 2)}
-        for s, found in notice.result.subtypes.items()
+        for s, found in ((s, notice.result.subtypes[s]) for s in KINDS if s in notice.result.subtypes)
     }
 
 
