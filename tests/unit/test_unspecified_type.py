@@ -141,7 +141,9 @@ def test_segmentation_and_report_say_hemorrhage_and_no_subtype() -> None:
     case = analysed(subtypes=[Subtype.ICH])
     (segment,) = dataset(case.seg()).SegmentSequence
     assert segment.SegmentLabel == SUBTYPE_CODES[Subtype.ICH].label
-    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "1386000"
+    (kind,) = segment.SegmentedPropertyTypeCodeSequence
+    modifiers = [item.CodeValue for item in kind.SegmentedPropertyTypeModifierCodeSequence]
+    assert (kind.CodeMeaning, modifiers) == ("Hemorrhage", ["1386000", "ICH"])
     assert read_outlines(case.seg().content).subtypes(case.volume.sources[9]) == (Subtype.ICH,)
     said = str(dataset(case.sr()))
     assert "Intracranial hemorrhage of unspecified type" in said

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from trainer.build import Nets
 from trainer.bundles.card import NO_OUTLINES, NO_TYPES, export_card, labels_of
 from trainer.bundles.figures import figures_of
-from trainer.bundles.limits import Limits, limits_of
+from trainer.bundles.limits import Limits, check_labels, limits_of
 from trainer.bundles.making import Asked, Making, Tell, making_of
 from trainer.bundles.nets import exported, smaller, training_slices
 from trainer.bundles.precision import check_loss
 from trainer.bundles.provenance import PROVENANCE, provenance_file
-from trainer.bundles.scans import ScanSaid, chosen_scans, kept_of, run_scans
+from trainer.bundles.scans import ScanSaid, chosen_scans, kept_of, run_scans, scan_label
 from trainer.datasets.cache import Cache
 from trainer.experiment.batches import Indices
 from trainer.experiment.run_folder import Run
@@ -42,12 +42,12 @@ def export_run(run: Run, cache: Cache, out: Path, asked: Asked, now: datetime, t
     """
     check_replaceable(out)
     making = making_of(run, cache, asked, now, tell)
-    slices = training_slices(cache, run.split().folds[making.fold].train, making.serving)
+    fold = run.split().folds[making.fold]
+    scans = chosen_scans(cache, fold.validation, making.truth, asked.scans, run.protocol.seed)
+    check_labels([scan_label(cache, scan, making.truth) for scan in scans])
+    slices = training_slices(cache, fold.train, making.serving)
     with TemporaryDirectory(prefix="trainer-") as folder:
         nets, wrapped = exported(making, slices)
-        scans = chosen_scans(
-            cache, run.split().folds[making.fold].validation, making.truth, asked.scans, run.protocol.seed
-        )
         said = _said_by(making, nets, Path(folder) / "fp32", scans)
         kept: tuple[str, ...] = ()
         if asked.precision != "fp32":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.bundles.scans import ScanSaid
-from trainer.datasets.case import UNKNOWN, YES
+from trainer.datasets.case import NO, UNKNOWN, YES
 from trainer.decide import fit_exam, harmless_gate, logit
 from trainer.measures.calibration import temperature_of, threshold_for
 from trainer.measures.interval import Flags, Numbers
@@ -91,13 +91,9 @@ def limits_of(
     ValueError
         No scan with blood, or none without.
     """
+    check_labels([one.label for one in said])
     known = [one for one in said if one.label != UNKNOWN]
     bleeding = np.array([one.label == YES for one in known], dtype=np.bool_)
-    if not len(known) or bleeding.all() or not bleeding.any():
-        raise ValueError(
-            f"limits need validation scans with blood and scans without; of {len(said)} scans {int(bleeding.sum())} "
-            f"are known to show blood and {int((~bleeding).sum())} to show none"
-        )
     temperatures = _temperatures(known, len(OUTPUTS) if names_subtypes else 1)
     gated = [sigmoid(logit(one.probabilities) / np.array(temperatures)) for one in known]
     from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
@@ -132,6 +128,22 @@ def limits_of(
     reached = label_measures("any", "scan", scores, bleeding.astype(np.int8), patients, studies, suspected, seed)
     by_name = {one.name: one for one in reached}
     return Limits(thresholds, calibration, scores, bleeding, wanted, by_name["sensitivity"], by_name["specificity"])
+
+
+def check_labels(labels: Sequence[int]) -> None:
+    """Make sure, before anything is run, that scans of these labels allow limits.
+
+    Raises
+    ------
+    ValueError
+        No scan with blood, or none without.
+    """
+    bleeding, quiet = (sum(label == kind for label in labels) for kind in (YES, NO))
+    if not bleeding or not quiet:
+        raise ValueError(
+            f"limits need validation scans with blood and scans without; of {len(labels)} scans {bleeding} are known "
+            f"to show blood and {quiet} to show none"
+        )
 
 
 def _temperatures(said: Sequence[ScanSaid], taught: int) -> tuple[float, ...]:

@@ -65,7 +65,7 @@ class Kept:
 
 def chosen_scans(cache: Cache, rows: Indices, truth: NDArray[np.int8], most: int, seed: int) -> list[Indices]:
     """The scans of some rows, at most so many: with and without blood alike, drawn evenly from each."""
-    scans = scans_of(cache, rows)
+    scans = scans_of(cache, rows) if len(rows) else []
     if len(scans) <= most:
         return scans
     rng = np.random.default_rng(seed)
