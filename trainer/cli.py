@@ -12,6 +12,7 @@ from trainer.datasets.command import prepare_command
 from trainer.experiment.command import train_command
 from trainer.nets.command import nets_command
 from trainer.phantom.command import phantom_command
+from trainer.reports.command import compare_command, evaluate_command
 from triage.domain.errors import TriageError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -29,6 +30,8 @@ main.add_command(nets_command, name="nets")
 main.add_command(phantom_command, name="phantom")
 main.add_command(prepare_command, name="prepare")
 main.add_command(train_command, name="train")
+main.add_command(evaluate_command, name="evaluate")
+main.add_command(compare_command, name="compare")
 
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
@@ -41,39 +44,6 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-_unlabelled = click.option(
-    "--unlabelled",
-    type=_FOLDER,
-    multiple=True,
-    help="Folder of one real series to be shown apart on the card, without claims. Repeatable.",
-)
-
-
-@main.command()
-@click.argument("bundle", type=_FOLDER)
-@_common
-@_unlabelled
-@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write the card to this file.")
-def evaluate(
-    bundle: Path, protocol: str, anatomy: Path | None, workers: int, unlabelled: tuple[Path, ...], card: Path | None
-) -> None:
-    """Run BUNDLE, as the daemon would, over the protocol's held-out made exams and print its card.
-
-    Example: trainer evaluate triage/bundles/demo --anatomy ct_template
-    """
-    from trainer.evaluate import measure
-    from trainer.report import card_text
-    from triage.inference.bundle import load_bundle
-
-    plan = _checked(_load, protocol)
-    loaded = _checked(load_bundle, bundle)
-    measured = _checked(measure, loaded, plan, anatomy, workers, unlabelled, _tell)
-    text = card_text(loaded.manifest, measured)
-    if card is not None:
-        card.write_text(text, encoding="utf-8")
-    click.echo(text)
 
 
 @main.command()
@@ -105,7 +75,3 @@ def _checked(step: Callable[..., Any], *args: object) -> Any:
         return step(*args)
     except (TriageError, ValueError, RuntimeError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
