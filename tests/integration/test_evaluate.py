@@ -162,6 +162,7 @@ def test_what_a_net_costs_is_measured(run: Path) -> None:
     assert cost.machine.endswith(f", {threads} {'thread' if threads == 1 else 'threads'}, one slice at a time")
 
 
+@pytest.mark.slow
 def test_the_test_part_is_opened_once_and_a_later_net_is_a_second_look(run: Path) -> None:
     evaluated(run)
     once = load_evaluation(load_run(run)).opened_at
@@ -191,6 +192,7 @@ def test_a_look_that_was_broken_off_is_written_down(run: Path) -> None:
     assert not list(run.glob("*/test.npz"))
 
 
+@pytest.mark.slow
 def test_an_external_set_is_a_part_of_its_own(run: Path, tmp_path: Path) -> None:
     outside = written_cache(tmp_path / "outside", replace(MADE, patients=4, seed=7))
     told = evaluated(run, "--external", f"else-where={outside.folder}")
@@ -235,6 +237,7 @@ def test_a_cache_that_moved_is_named(kept: Path, tmp_path: Path, cache: Path) ->
     evaluated(run, "--data", tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_nets_that_are_not_trained_are_left_out(tmp_path: Path, cache: Path) -> None:
     protocol = replace(PROTOCOL, split=SplitSpec("patient", test=0.2, folds=2))
     run = trained(tmp_path / "run", cache, protocol, net="slice_classifier")
@@ -270,6 +273,7 @@ def test_who_was_trained_with_made_slices_says_so(tmp_path: Path, cache: Path, k
     assert ("no picture is made" in said) == (kind == "smote_feature")
 
 
+@pytest.mark.slow
 def test_runs_of_one_split_are_compared_slice_by_slice(run: Path, tmp_path: Path, cache: Path) -> None:
     again = trained(tmp_path / "again", cache, replace(PROTOCOL, fit=FitSpec(epochs=1, batch=4)))
     evaluated(run)
@@ -289,6 +293,7 @@ def test_runs_of_one_split_are_compared_slice_by_slice(run: Path, tmp_path: Path
     assert not (tmp_path / "both" / "evaluation.json").exists()
 
 
+@pytest.mark.slow
 def test_runs_on_different_caches_say_why_they_are_not_paired(run: Path, tmp_path: Path) -> None:
     other = trained(tmp_path / "other", written_cache(tmp_path / "cache", replace(MADE, seed=9)).folder)
     evaluated(run)
@@ -308,6 +313,9 @@ def test_what_cannot_be_compared_or_evaluated_is_one_sentence(run: Path, tmp_pat
     (tmp_path / "empty").mkdir()
     assert "is no folder that trainer train wrote" in refused("compare", run, tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    assert "is a run and keeps its own report" in refused("compare", run, other, run)
+    assert not (run / "report.html").exists()
     assert "is neither a run nor a bundle" in refused("evaluate", tmp_path / "empty")
     assert "--card is an option for a bundle, and" in refused("evaluate", run, "--card", tmp_path / "card.md")
     (tmp_path / "empty" / "bundle.json").write_text("{}")

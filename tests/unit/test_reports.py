@@ -296,3 +296,23 @@ def test_checkpoints_stand_epoch_by_epoch_under_the_names_of_what_was_measured(t
     assert (first[0], second[0]) == ("100", "200")
     assert second[head.index("AUC")] == "–"
     assert first[head.index("Dice")] == second[head.index("Dice")] != "–"
+
+
+def test_a_figure_without_smote_is_no_neighbour_of_one_with_it() -> None:
+    published, honest = judge(experiment("ihsnet")), judge(experiment("ihsnet-honest"))
+    whys = {(row.net, row.note): row.why for row in published.beside if row.table == "Table 8" and row.net == "munet"}
+    assert whys == {("munet", "without SMOTE"): "trained with SMOTE here"}
+    for judged in (published, honest):
+        answered = [row for row in judged.beside if row.ours is not None]
+        assert any(row.table == "Table 7" for row in answered)
+        assert all(row.ours is None or row.net in ("munet", "munet_flat") for row in answered)
+    assert all(row.ours is not None for row in honest.beside if row.note == "without SMOTE")
+
+
+def test_an_external_set_beside_made_heads_is_told_apart(tmp_path: Path) -> None:
+    result = experiment("dunet", parts=("test", "cq500"))
+    result = replace(result, digests={"validation": "a", "test": "a", "cq500": "b"})
+    page = write_report(tmp_path, [result])
+    said = " ".join(lxml.html.fromstring(page.read_text(encoding="utf-8")).text_content().split())
+    assert "Whether cq500 was too stands below; nothing else here says how a network does on patients." in said
+    assert "cq500: per slice" in said

@@ -24,6 +24,8 @@ class Cell:
     """One printed figure; ``measure``, ``of`` and ``level`` name ours that comes nearest, ``note`` what differs.
 
     ``part`` is set where the paper says of which part the figure is; else the report takes its test part, if any.
+    ``smote`` is set where the paper says that this figure is one with or without it: a run that balanced otherwise has
+    none to put beside.
     """
 
     table: str
@@ -35,6 +37,7 @@ class Cell:
     deviation: float | None = None
     note: str = ""
     part: Literal["", "validation", "test"] = ""
+    smote: bool | None = None
 
 
 @with_config(_CHECKED)

@@ -74,6 +74,8 @@ def compare_command(runs: tuple[Path, ...], out: Path) -> None:
     try:
         if len(runs) < 2:
             raise ValueError("trainer compare takes two runs or more, and then the folder of the report")
+        if (out / _RUN).is_file():
+            raise ValueError(f"{out} is a run and keeps its own report: end with another folder for this one")
         page = write_report(out, [experiment_result(load_run(run)) for run in runs])
     except (TriageError, ValueError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc

@@ -99,7 +99,7 @@ class Row:
 
 
 def beside(
-    paper: Paper, measures: Mapping[tuple[str, str], Sequence[Measure]], nets: Collection[str], part: str
+    paper: Paper, measures: Mapping[tuple[str, str], Sequence[Measure]], nets: Collection[str], part: str, smote: bool
 ) -> list[Row]:
     """Set our figures beside every cell of a paper.
 
@@ -110,6 +110,8 @@ def beside(
         That were trained.
     part : str
         The part that answers where the cell does not name its own: ``test`` where there is one, else ``validation``.
+    smote : bool
+        Whether these nets were trained with it.
     """
     rows: list[Row] = []
     for cell in paper.cells:
@@ -120,9 +122,12 @@ def beside(
             None,
         )
         why = ""
-        if ours is None:
+        if cell.net not in nets:
+            why = "net not trained here"
+        elif cell.smote not in (None, smote):
+            ours, why = None, f"trained {'with' if smote else 'without'} SMOTE here"
+        elif ours is None:
             why = "not measurable on these data" if found is not None else f"no {answering} part here"
-            why = why if cell.net in nets else "net not trained here"
         rows.append(
             Row(
                 cell.table, cell.net, cell.measure, cell.of, cell.value, cell.deviation, cell.note, ours, answering, why

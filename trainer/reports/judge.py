@@ -63,6 +63,7 @@ def judge(result: ExperimentResult) -> Judged:
     }
     part = TEST if any(TEST in net.parts for net in result.nets) else VALIDATION
     paper = load_paper(protocol.paper) if protocol.paper else None
+    smote = protocol.balance.kind.startswith("smote")
     return Judged(
         result,
         measures,
@@ -70,7 +71,7 @@ def judge(result: ExperimentResult) -> Judged:
         tuple(within(result)),
         paper,
         tuple(recomputed(paper)) if paper else (),
-        tuple(beside(paper, measures, [net.name for net in result.nets], part)) if paper else (),
+        tuple(beside(paper, measures, [net.name for net in result.nets], part, smote)) if paper else (),
         part,
         {net.name: _by_epoch(net, result) for net in result.nets if net.checkpoints},
     )
