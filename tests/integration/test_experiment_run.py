@@ -21,6 +21,7 @@ from trainer.experiment.protocol import (
     BalanceSpec,
     ExperimentProtocol,
     FitSpec,
+    InputSpec,
     LossSpec,
     NetSpec,
     OptimiserSpec,
@@ -28,7 +29,7 @@ from trainer.experiment.protocol import (
 )
 from trainer.experiment.run import Options, run_experiment
 from trainer.experiment.run_folder import Run, load_run
-from trainer.experiment.testing import best_fold, predict_external, predict_test
+from trainer.experiment.testing import best_fold, check_external, predict_external, predict_test
 
 BEGAN = "2026-01-01T00:00:00Z"
 
@@ -283,10 +284,34 @@ def test_another_data_set_is_asked_only_when_it_fits(tmp_path: Path, cache: Cach
     unknown = (outside.masks[predictions.row] == 6).any(axis=(1, 2))
     assert unknown.any()
     np.testing.assert_array_equal(predictions.drawn, ~unknown)
-    with pytest.raises(ValueError, match="trained on"):
-        predict_external(run, cache, "munet", Machine())
-    with pytest.raises(ValueError, match="--size 32"):
-        predict_external(run, written_cache(tmp_path / "large", Made(size=64)), "munet", Machine())
+    check_external(run, cache, outside)
+    wrong = {
+        "is what the nets were trained on": cache,
+        "run trainer prepare with --size 32 --geometry resize": written_cache(tmp_path / "large", Made(size=64)),
+        "pictures and the nets were trained on HU in 3 windows": written_cache(tmp_path / "grey", Made(pictures=True)),
+    }
+    for sentence, other in wrong.items():
+        with pytest.raises(ValueError, match=sentence):
+            check_external(run, cache, other)
+
+
+def test_a_raster_of_other_pixels_is_refused(tmp_path: Path) -> None:
+    ours = written_cache(tmp_path / "ours", Made(slices=2, geometry="raster"))
+    finer = written_cache(tmp_path / "finer", Made(slices=2, geometry="raster", pixel_mm=0.5, seed=2))
+    protocol = small_protocol()
+    protocol = replace(protocol, input=replace(protocol.input, geometry="raster"), fit=FitSpec(epochs=1, batch=8))
+    run = train(tmp_path / "run", protocol, ours)
+    with pytest.raises(ValueError, match=r"0.5 mm and the nets were trained on 1 mm: .* --pixel-mm 1$"):
+        check_external(run, ours, finer)
+
+
+def test_pictures_do_not_test_what_a_raster_taught(tmp_path: Path) -> None:
+    ours = written_cache(tmp_path / "ours", Made(slices=2, geometry="raster"))
+    protocol = small_protocol(nets=(SMALL_UNET,), loss=LossSpec(mask="dice"), fit=FitSpec(epochs=1, batch=8))
+    protocol = replace(protocol, input=InputSpec(size=32, geometry="raster", windows=((40.0, 80.0),)))
+    run = train(tmp_path / "run", protocol, ours)
+    with pytest.raises(ValueError, match="as resize and the nets were trained on raster"):
+        check_external(run, ours, written_cache(tmp_path / "grey", Made(slices=2, pictures=True)))
 
 
 def test_smote_of_features_is_done_once(tmp_path: Path, cache: Cache) -> None:

@@ -98,7 +98,7 @@ def test_an_exam_is_measured_by_what_the_predictor_says(built: tuple[Bundle, Pat
 
 
 def test_commands_explain_themselves_with_an_example() -> None:
-    for command in ([], ["train"], ["evaluate"], ["export"], ["phantom"]):
+    for command in ([], ["train"], ["evaluate"], ["compare"], ["export"], ["phantom"]):
         shown = CliRunner().invoke(main, [*command, "--help"])
         assert shown.exit_code == 0
         assert "Example:" in shown.output

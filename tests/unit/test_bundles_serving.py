@@ -50,6 +50,16 @@ def test_pictures_are_served_in_the_window_that_they_were_made_with() -> None:
     assert any("pictures of 8 bits" in remark for remark in found.remarks)
 
 
+def test_pictures_are_whole_images_also_where_the_protocol_asks_for_a_raster() -> None:
+    made = cache_in_memory(replace(MADE, pictures=True, pixel_mm=3.0))
+    made.table["pixel_mm"] = 0.9
+    protocol = protocol_of("d_unet", "binary", 1, input=InputSpec(size=32, geometry="raster"))
+    assert serving(protocol, made).preprocessing.pixel_mm == 0.9
+    made.table["pixel_mm"] = np.nan
+    with pytest.raises(ValueError, match="phantom does not say how large its pixels are"):
+        serving(protocol, made)
+
+
 def test_a_raster_is_the_daemons_own_and_needs_no_remark() -> None:
     made = cache_in_memory(replace(MADE, geometry="raster", pixel_mm=1.25))
     protocol = seen(geometry="raster")
@@ -99,6 +109,18 @@ def test_whole_images_of_unknown_size_are_refused() -> None:
     made.table["pixel_mm"] = np.nan
     with pytest.raises(ValueError, match=r"rsna_2019 does not say how large its pixels are.*--geometry raster"):
         serving(seen(), made)
+
+
+def test_whole_images_of_unknown_size_are_served_at_a_size_that_a_person_gives() -> None:
+    unknown, known = cache_in_memory(MADE), cache_in_memory(MADE)
+    unknown.table["pixel_mm"] = np.nan
+    found = serving_of(seen(), "munet", unknown, 0.9)
+    assert found.preprocessing.pixel_mm == 0.9
+    assert "0.9 mm was given at export" in found.remarks[0]
+    with pytest.raises(ValueError, match=r"--pixel-mm lies in 0.1..10, not at 20"):
+        serving_of(seen(), "munet", unknown, 20.0)
+    with pytest.raises(ValueError, match="phantom says how large its pixels are: leave --pixel-mm out"):
+        serving_of(seen(), "munet", known, 0.9)
 
 
 def test_pictures_of_an_unknown_window_are_refused() -> None:

@@ -165,6 +165,10 @@ def test_size_and_geometry_come_from_the_protocol(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     spec = open_cache(tmp_path / "out").spec
     assert (spec.size, spec.geometry, spec.pixel_mm) == (48, "raster", 4.0)
+    physionet_jpeg_tree(tmp_path / "pictures")
+    pictures = run("physionet_ct_ich_jpeg", tmp_path / "pictures", tmp_path / "p", "--protocol", protocol)
+    assert "shrunk whole" in pictures.stderr
+    assert open_cache(tmp_path / "p").spec.geometry == "resize"
     both = run("physionet_ct_ich", root, tmp_path / "b", "--protocol", protocol, "--size", 32)
     assert both.exit_code == 1
     assert "leave out --size" in both.stderr

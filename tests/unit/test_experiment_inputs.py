@@ -78,6 +78,12 @@ def test_a_cache_of_another_input_is_refused_with_what_to_do() -> None:
         check_fits(InputSpec(size=32, geometry="raster"), cache)
 
 
+def test_pictures_say_no_mm_and_fit_a_raster_shrunk_whole() -> None:
+    check_fits(InputSpec(size=32, geometry="raster"), cache_in_memory(Made(pictures=True)))
+    with pytest.raises(ValueError, match="--size 64 --geometry resize"):
+        check_fits(InputSpec(size=64, geometry="raster"), cache_in_memory(Made(pictures=True)))
+
+
 def test_made_slices_stand_behind_those_of_the_cache() -> None:
     cache = cache_in_memory()
     made = MadeSlices(

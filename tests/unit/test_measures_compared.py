@@ -45,6 +45,8 @@ def test_cases_without_a_value_are_left_out_of_pairs_and_equal_nets_do_not_diffe
     assert tests["a", "b"].n == tests["a", "b"].difference.n == 50
     assert tests["c", "d"].p == 1.0
     assert anova({"c": np.ones(4), "d": np.ones(4)}, "slices").p == 1.0
+    apart = anova({"c": np.ones(4), "d": np.zeros(4)}, "slices")
+    assert (apart.f, apart.p) == (np.inf, 0.0)
     with pytest.raises(ValueError, match="two nets with two values"):
         anova({"c": np.ones(4), "d": np.array([1.0, np.nan])}, "slices")
     assert not paired_tests({"a": np.full(60, np.nan), "b": values["b"]}, people, seed=1)

@@ -19,6 +19,6 @@ def test_exams_run_without_torch() -> None:
     assert shown.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("name", ["phantom", "train", "evaluate", "export"])
+@pytest.mark.parametrize("name", ["phantom", "prepare", "train", "evaluate", "compare", "nets", "export"])
 def test_every_command_is_there(name: str) -> None:
     assert name in main.commands

@@ -34,6 +34,7 @@ _DATA = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="Runs: whether results say DEMONSTRATION; only who validated the bundle at a site turns that off.",
 )
+@click.option("--pixel-mm", type=float, help="Runs: side of a pixel as the net sees it, where the data do not say it.")
 @click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="Runs: of ONNX Runtime; 0: all.")
 @click.option("--protocol", default="demo", show_default=True, help="Nets: the one that made the heads.")
 @click.option("--anatomy", type=_DATA, help="Nets: folder of the CT template.")
@@ -65,7 +66,7 @@ def _bundle(source: Path, out: Path, given: dict[str, Any]) -> None:
     from trainer.bundles.making import Asked
     from trainer.datasets.cache import open_cache
 
-    names = ("net", "precision", "sensitivity", "scans", "name", "version", "demonstration", "threads")
+    names = ("net", "precision", "sensitivity", "scans", "name", "version", "demonstration", "pixel_mm", "threads")
     asked = Asked(fold=_fold(given["fold"]), **{name: given[name] for name in names})
     now = datetime.now(UTC).replace(microsecond=0)
     bundle = export_run(run, open_cache(data), out, asked, now, _tell)

@@ -40,6 +40,8 @@ class Asked:
         What results call the bundle; empty: protocol and net.
     demonstration : bool
         Whether results say so; only who validated the bundle at a site has a reason to turn that off.
+    pixel_mm : float, or None
+        Side of a pixel at the size of the net, for a data set that does not say it.
     threads : int
         Of ONNX Runtime; 0: all cores.
     """
@@ -52,6 +54,7 @@ class Asked:
     name: str = ""
     version: str = "1"
     demonstration: bool = True
+    pixel_mm: float | None = None
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -117,7 +120,7 @@ def making_of(run: Run, cache: Cache, asked: Asked, now: datetime, tell: Tell) -
         state = "is not finished" if asked.fold is not None else "is finished"
         raise ValueError(f"{which} of {net} {state}; run trainer train again, it goes on")
     fold = best_fold(run, net) if asked.fold is None else asked.fold
-    serving = serving_of(run.protocol, run.nets[net].name, cache)
+    serving = serving_of(run.protocol, run.nets[net].name, cache, asked.pixel_mm)
     training = training_of(run, cache, net, fold, demonstration=asked.demonstration)
     truth = slice_truth(cache, run.protocol.labels)
     return Making(run, cache, truth, asked, net, fold, serving, training, now, tell)

@@ -42,7 +42,7 @@ class Serving:
     remarks: tuple[str, ...]
 
 
-def serving_of(protocol: ExperimentProtocol, net: str, cache: Cache) -> Serving:
+def serving_of(protocol: ExperimentProtocol, net: str, cache: Cache, given_mm: float | None = None) -> Serving:
     """How a net of a protocol can be served.
 
     Parameters
@@ -51,6 +51,8 @@ def serving_of(protocol: ExperimentProtocol, net: str, cache: Cache) -> Serving:
         Name in the registry.
     cache : Cache
         What it was trained on; says how large its pixels and how far apart its slices were.
+    given_mm : float, or None
+        Side of a pixel at the size of the net, where the data set does not say it.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def serving_of(protocol: ExperimentProtocol, net: str, cache: Cache) -> Serving:
     channels = input_channels(given, pictures)
     if channels > 3:
         raise ValueError(f"the daemon shows three windows, and {net} was trained with {channels}")
-    pixel_mm, pixel_remarks = _pixel_mm(protocol, cache)
+    pixel_mm, pixel_remarks = _pixel_mm(protocol, cache, given_mm)
     slab_mm, thin_below_mm = _slabs(cache)
     remarks = [*pixel_remarks]
     if channels < 3:
@@ -102,16 +104,23 @@ def _taught(protocol: ExperimentProtocol, net: str) -> Task:
     return task
 
 
-def _pixel_mm(protocol: ExperimentProtocol, cache: Cache) -> tuple[float, list[str]]:
+def _pixel_mm(protocol: ExperimentProtocol, cache: Cache, given_mm: float | None) -> tuple[float, list[str]]:
     """Side of a pixel of the daemon's raster, and what must be said about it."""
-    if protocol.input.geometry == "raster":
-        return cache.spec.pixel_mm, []
     sides = cache.table["pixel_mm"][cache.usable]
     known = sides[np.isfinite(sides)]
+    if given_mm is not None and (known.size or cache.spec.geometry == "raster"):
+        raise ValueError(f"{cache.spec.dataset} says how large its pixels are: leave --pixel-mm out")
+    if cache.spec.geometry == "raster":
+        return cache.spec.pixel_mm, []
+    if given_mm is not None:
+        if not SMALLEST_PIXEL_MM <= given_mm <= LARGEST_PIXEL_MM:
+            raise ValueError(f"--pixel-mm lies in {SMALLEST_PIXEL_MM:g}..{LARGEST_PIXEL_MM:g}, not at {given_mm:g}")
+        return given_mm, [f"Nobody measured how large its pixels were: {given_mm:g} mm was given at export."]
     if not known.size:
         raise ValueError(
             f"{cache.spec.dataset} does not say how large its pixels are, so the daemon cannot show heads at the size "
-            "that the net has learnt: train on a cache of --geometry raster from a data set that says it"
+            "that the net has learnt: train on a cache of --geometry raster from a data set that says it, or give the side "
+            "of a pixel at the size of the net as --pixel-mm"
         )
     median, low, high = (float(np.quantile(known, q)) for q in (0.5, 0.05, 0.95))
     pixel_mm = float(np.clip(round(median, 3), SMALLEST_PIXEL_MM, LARGEST_PIXEL_MM))

@@ -52,7 +52,9 @@ def prepare_command(
             if size is not None or geometry is not None:
                 raise ValueError("--protocol says size and geometry; leave out --size and --geometry")
             said = load_experiment(protocol)
-            size, geometry = said.input.size, said.input.geometry
+            size, geometry = said.input.size, said.input.geometry_of(pictures=chosen.pictures)
+            if geometry != said.input.geometry:
+                _tell(f"{dataset} holds pictures, which say no size in mm: each is shrunk whole")
             if dataset not in said.datasets:
                 _tell(f"the protocol {said.name} was written for {', '.join(said.datasets)}, not for {dataset}")
         if pixel_mm is not None and geometry != "raster":

@@ -35,10 +35,11 @@ def check_fits(spec: InputSpec, cache: Cache) -> None:
     ValueError
         Size or geometry differ; the sentence says how to prepare it.
     """
-    if (spec.size, spec.geometry) != (cache.spec.size, cache.spec.geometry):
+    geometry = spec.geometry_of(pictures=cache.spec.pictures)
+    if (spec.size, geometry) != (cache.spec.size, cache.spec.geometry):
         raise ValueError(
             f"{cache.folder} was prepared as {cache.spec.size} pixels, {cache.spec.geometry}, and the protocol wants "
-            f"{spec.size}, {spec.geometry}: run trainer prepare with --size {spec.size} --geometry {spec.geometry}"
+            f"{spec.size}, {geometry}: run trainer prepare with --size {spec.size} --geometry {geometry}"
         )
 
 

@@ -24,7 +24,8 @@ class InputSpec:
     size : int
         Rows and columns.
     geometry : str
-        ``resize`` or ``raster``, see `trainer.datasets.cache.CacheSpec`; the cache must have been prepared so.
+        ``resize`` or ``raster``, see `trainer.datasets.cache.CacheSpec`; the cache must have been prepared so, but for
+        pictures, which say no size in mm and are always shrunk whole.
     windows : tuple of (centre, width)
         In HU, one channel each, scaled to 0..1. Pictures of 8 bits have one channel, their grey divided by 255.
     bone_removal : bool
@@ -44,6 +45,10 @@ class InputSpec:
             raise ValueError(f"input.size lies in 16..1024 and divides by 16, not {self.size}")
         if not self.windows or any(width <= 0 for _, width in self.windows):
             raise ValueError("input.windows are pairs of centre and width, with a width above 0")
+
+    def geometry_of(self, *, pictures: bool) -> Literal["resize", "raster"]:
+        """How a cache of pictures, or of HU, is prepared for this input."""
+        return "resize" if pictures else self.geometry
 
 
 @with_config(_CHECKED)

@@ -173,6 +173,7 @@ def _begin(
         dataset=cache.spec.dataset,
         digest=described.digest,
         licence=described.licence,
+        cache=str(cache.folder.absolute()),
         software=software_versions(),
         began_at=began_at,
         device=options.machine.device.type,

@@ -10,6 +10,9 @@
 ``<net>/fold-<k>/checkpoints/``           weights and predictions of every ``fit.checkpoint_every`` epochs
 ``<net>/grid.json``                       what a grid search tried and chose
 ``<net>/test.npz``                        of the locked test part; written by ``trainer evaluate`` alone
+``<net>/external-<name>.npz``             of a data set that trained no net; by ``trainer evaluate --external``
+``evaluation.json``                       when the test part was opened, and what was measured; see `trainer.reports`
+``report.html``, ``report.json``          by ``trainer evaluate``
 ========================================  ============================================================
 """
 
@@ -49,6 +52,8 @@ class RunRecord:
         Dotted keys that the command line changed for a try; empty for the protocol as it stands.
     dataset, digest, licence : str
         Of the cache.
+    cache : str
+        Where it lay.
     software : mapping
         Versions.
     began_at : str
@@ -64,6 +69,7 @@ class RunRecord:
     dataset: str
     digest: str
     licence: str
+    cache: str
     software: dict[str, str]
     began_at: str
     device: str

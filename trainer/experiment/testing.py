@@ -10,7 +10,7 @@ from trainer.datasets.cache import Cache
 from trainer.experiment.batches import Indices, Slices
 from trainer.experiment.checkpoint import WEIGHTS, read_history
 from trainer.experiment.fold_training import Machine, load_net
-from trainer.experiment.inputs import check_fits
+from trainer.experiment.inputs import check_fits, input_channels
 from trainer.experiment.predict import TEST_FOLD, Asking, predict_together
 from trainer.experiment.predictions import Predictions, save_predictions
 from trainer.experiment.protocol import SplitSpec
@@ -46,20 +46,50 @@ def predict_test(run: Run, cache: Cache, net: str, machine: Machine, using: Usin
     return predictions
 
 
-def predict_external(run: Run, cache: Cache, net: str, machine: Machine, using: Using = "mean") -> Predictions:
-    """Ask the trained nets about every labelled slice of another data set.
+def check_external(run: Run, cache: Cache, external: Cache) -> None:
+    """Refuse a data set that the nets of a run cannot be asked about.
+
+    Parameters
+    ----------
+    cache : Cache
+        That trained them.
 
     Raises
     ------
     ValueError
-        The cache was prepared otherwise, is the one that trained, or no slice of it is labelled.
+        The external cache was prepared otherwise, is the one that trained, or nothing is known of its slices.
     """
-    check_fits(run.protocol.input, cache)
-    if cache.description.digest == run.record.digest:
-        raise ValueError(f"{cache.folder} is what the nets were trained on; an external set is another one")
-    truth = slice_truth(cache, run.protocol.labels)
-    rows = selected_rows(cache, SplitSpec("image", select="all"), truth, np.random.default_rng(0))
-    return predict_rows(run, cache, net, rows, machine, using)
+    protocol, ours, theirs = run.protocol, cache.spec, external.spec
+    check_fits(protocol.input, external)
+    if external.description.digest == run.record.digest:
+        raise ValueError(f"{external.folder} is what the nets were trained on; an external set is another one")
+    if ours.geometry == theirs.geometry == "raster" and ours.pixel_mm != theirs.pixel_mm:
+        raise ValueError(
+            f"{external.folder} has pixels of {theirs.pixel_mm:g} mm and the nets were trained on {ours.pixel_mm:g} "
+            f"mm: run trainer prepare with --pixel-mm {ours.pixel_mm:g}"
+        )
+    if input_channels(protocol.input, ours.pictures) != input_channels(protocol.input, theirs.pictures):
+        holding, trained = ("pictures" if spec.pictures else "HU" for spec in (theirs, ours))
+        raise ValueError(
+            f"{external.folder} holds {holding} and the nets were trained on {trained} in "
+            f"{len(protocol.input.windows)} windows: they cannot be asked about it"
+        )
+    if ours.geometry != theirs.geometry:
+        raise ValueError(
+            f"{external.folder} holds images as {theirs.geometry} and the nets were trained on {ours.geometry}: heads "
+            "would have another size"
+        )
+    _external_rows(run, external)
+
+
+def predict_external(run: Run, external: Cache, net: str, machine: Machine, using: Using = "mean") -> Predictions:
+    """Ask the trained nets about every labelled slice of another data set, after `check_external`."""
+    return predict_rows(run, external, net, _external_rows(run, external), machine, using)
+
+
+def _external_rows(run: Run, external: Cache) -> Indices:
+    truth = slice_truth(external, run.protocol.labels)
+    return selected_rows(external, SplitSpec("image", select="all"), truth, np.random.default_rng(0))
 
 
 def predict_rows(

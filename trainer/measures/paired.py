@@ -51,8 +51,9 @@ def anova(values: Mapping[str, Numbers], entry: str) -> Anova:
     groups = [v[~np.isnan(v)] for v in values.values()]
     if len(groups) < 2 or min(len(g) for g in groups) < 2:
         raise ValueError("an ANOVA needs two nets with two values each")
-    if all(np.ptp(g) == 0 for g in groups) and len({float(g[0]) for g in groups}) == 1:
-        return Anova(0.0, 1.0, len(groups), sum(len(g) for g in groups), entry)
+    if all(np.ptp(g) == 0 for g in groups):
+        f, p = (0.0, 1.0) if len({float(g[0]) for g in groups}) == 1 else (float("inf"), 0.0)
+        return Anova(f, p, len(groups), sum(len(g) for g in groups), entry)
     found = stats.f_oneway(*groups)
     return Anova(float(found.statistic), float(found.pvalue), len(groups), sum(len(g) for g in groups), entry)
 

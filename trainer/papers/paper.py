@@ -21,7 +21,12 @@ PAPERS = ("denseunet", "light", "dunet", "liu", "ihsnet")
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One printed figure; ``measure``, ``of`` and ``level`` name ours that comes nearest, ``note`` what differs."""
+    """One printed figure; ``measure``, ``of`` and ``level`` name ours that comes nearest, ``note`` what differs.
+
+    ``part`` is set where the paper says of which part the figure is; else the report takes its test part, if any.
+    ``smote`` is set where the paper says that this figure is one with or without it: a run that balanced otherwise has
+    none to put beside.
+    """
 
     table: str
     net: str
@@ -31,6 +36,8 @@ class Cell:
     level: Literal["slice", "scan", "pooled"] = "slice"
     deviation: float | None = None
     note: str = ""
+    part: Literal["", "validation", "test"] = ""
+    smote: bool | None = None
 
 
 @with_config(_CHECKED)

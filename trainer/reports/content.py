@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.experiment.predictions import Predictions
 from trainer.experiment.protocol import ExperimentProtocol
+from trainer.explain.drawing import Picture
 from trainer.measures.measure import Measure
 from trainer.measures.paired import Anova, PairedTest
 from trainer.papers.paper import Paper
@@ -17,7 +19,7 @@ from trainer.papers.paper import Paper
 class Cost:
     """What a net costs; None where it was not measured."""
 
-    parameters: int
+    parameters: int | None = None
     gflop_per_slice: float | None = None
     ms_per_slice: float | None = None
     training_seconds: float | None = None
@@ -26,20 +28,12 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PartCount:
-    """One part of a split."""
+    """One part of a split; ``patients`` is None where the data set does not name them all."""
 
     name: str
-    patients: int
+    patients: int | None
     slices: int
     positive: int
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One image of the gallery: a PNG, and what there is to see."""
-
-    png: bytes
-    caption: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +46,8 @@ class NetResult:
         ``validation`` (all folds joined), ``test``, and external sets by their names.
     history : mapping of str to list of mapping
         Per fold what each epoch logged.
+    checkpoints : mapping of int to Predictions
+        Epoch to what its weights said of the validation parts, where the protocol kept them.
     """
 
     name: str
@@ -59,6 +55,7 @@ class NetResult:
     parts: Mapping[str, Predictions]
     history: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     gallery: tuple[Picture, ...] = ()
+    checkpoints: Mapping[int, Predictions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,8 @@ class ExperimentResult:
         What made it: data set, licence, digest, software, seed, overrides.
     synthetic : bool
         Whether the data set was made by a program.
+    digests : mapping of str to str
+        Part to the digest of the cache that its slices lie in.
     """
 
     name: str
@@ -80,6 +79,7 @@ class ExperimentResult:
     split_remarks: tuple[str, ...]
     nets: tuple[NetResult, ...]
     synthetic: bool
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +98,40 @@ class Row:
     why: str = ""
 
 
-def beside(paper: Paper, measures: Mapping[tuple[str, str], Sequence[Measure]], part: str) -> list[Row]:
+def beside(
+    paper: Paper, measures: Mapping[tuple[str, str], Sequence[Measure]], nets: Collection[str], part: str, smote: bool
+) -> list[Row]:
     """Set our figures beside every cell of a paper.
 
     Parameters
     ----------
     measures : mapping of (net, part) to measures
+    nets : collection of str
+        That were trained.
     part : str
-        The part that answers: ``test`` where there is one, else ``validation``.
+        The part that answers where the cell does not name its own: ``test`` where there is one, else ``validation``.
+    smote : bool
+        Whether these nets were trained with it.
     """
     rows: list[Row] = []
     for cell in paper.cells:
-        found = measures.get((cell.net, part))
+        answering = cell.part or part
+        found = measures.get((cell.net, answering))
         ours = next(
             (m for m in found or () if (m.name, m.of, m.level) == (cell.measure, cell.of, cell.level)),
             None,
         )
-        why = "" if ours else "net not trained here" if found is None else "not measurable on these data"
+        why = ""
+        if cell.net not in nets:
+            why = "net not trained here"
+        elif cell.smote not in (None, smote):
+            ours, why = None, f"trained {'with' if smote else 'without'} SMOTE here"
+        elif ours is None:
+            why = "not measurable on these data" if found is not None else f"no {answering} part here"
         rows.append(
-            Row(cell.table, cell.net, cell.measure, cell.of, cell.value, cell.deviation, cell.note, ours, part, why)
+            Row(
+                cell.table, cell.net, cell.measure, cell.of, cell.value, cell.deviation, cell.note, ours, answering, why
+            )
         )
     return rows
 
@@ -132,10 +147,18 @@ class Comparison:
     paired: tuple[PairedTest, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Across:
+    """Nets of several experiments compared, and sentences about the parts where they cannot be."""
+
+    comparisons: tuple[Comparison, ...]
+    reasons: tuple[str, ...]
+
+
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it; nan, which JSON cannot, as None."""
+    """A value as JSON can hold it; nan and infinity, which JSON cannot, as None."""
     if isinstance(value, float):
-        return None if value != value else value
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -6,23 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.experiment.predictions import Predictions
-from trainer.measures.bootstrap import clusters_of
 from trainer.measures.confusion import ConfusionMatrix, confusion_matrix
 from trainer.measures.curves import Curve, precision_recall_curve, reliability_curve, roc_curve
 from trainer.measures.interval import Flags, Numbers
 from trainer.measures.measure import Measure
-from trainer.measures.paired import anova, paired_tests, per_batch
 from trainer.measures.run import measures_of
-from trainer.measures.weighted import dice_per_entry
 from trainer.papers.paper import Paper, load_paper, recomputed
-from trainer.reports.content import Comparison, ExperimentResult, Row, beside, plain
+from trainer.reports.compare import within
+from trainer.reports.content import Comparison, ExperimentResult, NetResult, Row, beside, plain
 
 TEST, VALIDATION = "test", "validation"
-_BATCH = 8
-"""Of the ANOVA of paper 003."""
+_OF_CHECKPOINTS = ("Dice, empty counted", "IoU, empty counted", "Dice", "AUC")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +31,9 @@ class Judged:
     matrices : mapping of (net, part) to ConfusionMatrix
         Of the likeliest subtype, among slices that truly show exactly one; empty for one class.
     part : str
-        The part that stands beside the paper.
+        The part that stands beside the paper, where a cell does not name its own.
+    checkpoints : mapping of net to mapping of epoch to list of Measure
+        Of the validation parts, any blood, by slice.
     """
 
     result: ExperimentResult
@@ -46,6 +44,7 @@ class Judged:
     recomputed: tuple[str, ...]
     beside: tuple[Row, ...]
     part: str
+    checkpoints: Mapping[str, Mapping[int, list[Measure]]]
 
 
 def judge(result: ExperimentResult) -> Judged:
@@ -64,16 +63,26 @@ def judge(result: ExperimentResult) -> Judged:
     }
     part = TEST if any(TEST in net.parts for net in result.nets) else VALIDATION
     paper = load_paper(protocol.paper) if protocol.paper else None
+    smote = protocol.balance.kind.startswith("smote")
     return Judged(
         result,
         measures,
         matrices,
-        tuple(_comparisons(result)),
+        tuple(within(result)),
         paper,
         tuple(recomputed(paper)) if paper else (),
-        tuple(beside(paper, measures, part)) if paper else (),
+        tuple(beside(paper, measures, [net.name for net in result.nets], part, smote)) if paper else (),
         part,
+        {net.name: _by_epoch(net, result) for net in result.nets if net.checkpoints},
     )
+
+
+def _by_epoch(net: NetResult, result: ExperimentResult) -> dict[int, list[Measure]]:
+    found: dict[int, list[Measure]] = {}
+    for epoch, predictions in net.checkpoints.items():
+        every = measures_of(predictions, result.protocol.threshold, result.protocol.seed)
+        found[epoch] = [m for m in every if m.name in _OF_CHECKPOINTS and (m.of, m.level) == ("any", "slice")]
+    return found
 
 
 def subtype_matrix(predictions: Predictions) -> ConfusionMatrix | None:
@@ -110,40 +119,6 @@ CURVES = {
 }
 
 
-def _comparisons(result: ExperimentResult) -> list[Comparison]:
-    """Every part that two nets or more have seen on the same rows."""
-    found: list[Comparison] = []
-    for part in dict.fromkeys(name for net in result.nets for name in net.parts):
-        seen = {net.name: net.parts[part] for net in result.nets if part in net.parts}
-        first = next(iter(seen.values()))
-        if len(seen) < 2 or any(not np.array_equal(p.row, first.row) for p in seen.values()):
-            continue
-        masks = all(p.drawn.any() and p.marked_px.any() for p in seen.values())
-        values = {name: _dice(p) if masks else _right(p, result.protocol.threshold) for name, p in seen.items()}
-        try:
-            by_case = anova(values, "slices")
-            by_batch = anova({n: per_batch(v, _BATCH) for n, v in values.items()}, "batches") if masks else None
-        except ValueError:
-            continue
-        pairs = paired_tests(values, clusters_of(first.patient, first.study), result.protocol.seed)
-        what = "Dice per slice with true blood" if masks else "right answers per slice"
-        found.append(Comparison(part, what, by_case, by_batch, tuple(pairs)))
-    return found
-
-
-def _dice(predictions: Predictions) -> Numbers:
-    columns = [getattr(predictions, name)[:, 0] for name in ("overlap_px", "true_px", "marked_px")]
-    held = predictions.drawn & (predictions.true_px[:, 0] > 0)
-    return np.where(held, dice_per_entry(*columns), np.nan)
-
-
-def _right(predictions: Predictions, threshold: float) -> Numbers:
-    label: NDArray[np.int8] = predictions.label[:, 0]
-    said = predictions.probability[:, 0]
-    known = (label >= 0) & ~np.isnan(said)
-    return np.where(known, (said >= threshold) == (label == 1), np.nan)
-
-
 def as_json(judged: Judged) -> dict[str, object]:
     """Everything but curves and pictures, for programs."""
     result = judged.result
@@ -166,6 +141,10 @@ def as_json(judged: Judged) -> dict[str, object]:
             {"net": net, "part": part, "classes": matrix.classes, "rows": matrix.table.tolist()}
             for (net, part), matrix in judged.matrices.items()
         ],
+        "checkpoints": {
+            net: {str(epoch): [asdict(m) for m in found] for epoch, found in epochs.items()}
+            for net, epochs in judged.checkpoints.items()
+        },
         "comparisons": [asdict(comparison) for comparison in judged.comparisons],
         "paper": {
             "title": judged.paper.title,

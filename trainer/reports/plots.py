@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from trainer.measures.curves import Curve
 from trainer.measures.interval import Numbers
@@ -40,14 +41,24 @@ def curves_plot(title: str, axes: tuple[str, str], curves: Mapping[str, Curve], 
         return _svg(figure)
 
 
-def history_plot(title: str, lines: Mapping[str, Sequence[float]], label: str) -> str:
-    """Values epoch by epoch, counted from 1."""
+def history_plot(title: str, lines: Mapping[tuple[str, str], Sequence[float]], label: str) -> str:
+    """Values of (fold, what) epoch by epoch, counted from 1; folds share the kind of line of what they show."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_SIDE_INCHES * 1.5, _SIDE_INCHES), layout="constrained")
         plot = figure.subplots()
-        for index, (name, values) in enumerate(lines.items()):
-            plot.plot(range(1, len(values) + 1), values, _LINES[index % len(_LINES)], label=name)
-        plot.set(title=title, xlabel="epoch", ylabel=label)
+        folds, kinds = (list(dict.fromkeys(key[place] for key in lines)) for place in (0, 1))
+        for (fold, kind), values in lines.items():
+            plot.plot(
+                range(1, len(values) + 1),
+                values,
+                _LINES[kinds.index(kind) % len(_LINES)],
+                color=f"C{folds.index(fold) % 10}",
+                label=kind.replace("_", " ") if fold == folds[0] else None,
+                marker="o" if len(values) < 20 else "",
+                markersize=3,
+            )
+        plot.set(title=title if len(folds) == 1 else f"{title}, {len(folds)} folds", xlabel="epoch", ylabel=label)
+        plot.xaxis.set_major_locator(MaxNLocator(integer=True))
         plot.legend(loc="best", fontsize=8)
         return _svg(figure)
 

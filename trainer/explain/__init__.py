@@ -1,0 +1,1 @@
+"""What a net looked at, and where it was most wrong."""
