@@ -119,8 +119,8 @@ def _pixel_mm(protocol: ExperimentProtocol, cache: Cache, given_mm: float | None
     if not known.size:
         raise ValueError(
             f"{cache.spec.dataset} does not say how large its pixels are, so the daemon cannot show heads at the size "
-            "that the net has learnt: train on a cache of --geometry raster from a data set that says it, or give the side "
-            "of a pixel at the size of the net as --pixel-mm"
+            "that the net has learnt: train on a cache of --geometry raster from a data set that says it, or give the "
+            "side of a pixel at the size of the net as --pixel-mm"
         )
     median, low, high = (float(np.quantile(known, q)) for q in (0.5, 0.05, 0.95))
     pixel_mm = float(np.clip(round(median, 3), SMALLEST_PIXEL_MM, LARGEST_PIXEL_MM))
