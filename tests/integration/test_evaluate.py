@@ -199,6 +199,8 @@ def test_an_external_set_is_a_part_of_its_own(run: Path, tmp_path: Path) -> None
     assert "d_unet: asked about else-where" in told
     (found,) = content(run)["experiments"]
     assert all("else-where" in net["parts"] for net in found["nets"])
+    count = {"name": "external set else-where", "patients": 4, "slices": 16, "positive": 4}
+    assert found["split"][-1] == count
     digest = outside.description.digest
     assert found["facts"]["external set else-where"] == f"phantom; made by the tests; SHA-256 {digest}"
     result = experiment_result(load_run(run))

@@ -71,9 +71,9 @@ def _seen(
 
 def _caption(mistake: Mistake, predictions: Predictions, part: str, net: Answering, heat: bool) -> str:
     entry = mistake.entry
-    place = f"{predictions.position_mm[entry]:g}"
+    height = predictions.position_mm[entry]
     # Of pictures nobody says how far apart they are: they are counted.
-    place = f"place {place}" if np.isnan(predictions.pixel_mm[entry]) else f"{place} mm"
+    place = f"place {height:g}" if np.isnan(predictions.pixel_mm[entry]) else f"{height:.1f} mm"
     said = [f"{mistake.what}, {part}: study {predictions.study[entry]}, {place}"]
     if bool(predictions.drawn[entry]):
         true, marked, overlap = (_area(predictions, name, entry) for name in ("true_px", "marked_px", "overlap_px"))

@@ -58,7 +58,8 @@ def history_plot(title: str, lines: Mapping[tuple[str, str], Sequence[float]], l
                 markersize=3,
             )
         plot.set(title=title if len(folds) == 1 else f"{title}, {len(folds)} folds", xlabel="epoch", ylabel=label)
-        plot.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plot.set_xlim(0.5, max(len(values) for values in lines.values()) + 0.5)
+        plot.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         plot.legend(loc="best", fontsize=8)
         return _svg(figure)
 

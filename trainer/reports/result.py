@@ -7,9 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from trainer.datasets.registry import dataset_named
 from trainer.experiment.checkpoint import read_history
+from trainer.experiment.predictions import Predictions
 from trainer.experiment.run_folder import GRID, Run
-from trainer.reports.content import Cost, ExperimentResult, NetResult
+from trainer.reports.content import Cost, ExperimentResult, NetResult, PartCount
 from trainer.reports.evaluation import Evaluation, external_predictions, load_evaluation
 
 SYNTHETIC = ("phantom",)
@@ -40,14 +44,16 @@ def experiment_result(run: Run) -> ExperimentResult:
         No net is finished.
     """
     evaluation = load_evaluation(run)
-    nets = finished_nets(run)
+    names = finished_nets(run)
+    nets = tuple(_net(run, net, evaluation) for net in names)
+    outside = {name: net.parts[name] for net in nets for name in evaluation.externals if name in net.parts}
     return ExperimentResult(
         name=run.protocol.name,
         protocol=run.protocol,
-        facts=facts_of(run, evaluation, nets),
-        split=evaluation.split,
+        facts=facts_of(run, evaluation, names),
+        split=(*evaluation.split, *(_counted(f"external set {name}", said) for name, said in outside.items())),
         split_remarks=run.record.remarks,
-        nets=tuple(_net(run, net, evaluation) for net in nets),
+        nets=nets,
         synthetic=run.record.dataset in SYNTHETIC,
         digests={
             "validation": run.record.digest,
@@ -113,6 +119,11 @@ def _net(run: Run, net: str, evaluation: Evaluation) -> NetResult:
     )
 
 
+def _counted(name: str, said: Predictions) -> PartCount:
+    patients = None if (said.patient == "").any() else len(np.unique(said.patient))
+    return PartCount(name, patients, len(said), int((said.label[:, 0] == 1).sum()))
+
+
 def _numbers(epoch: Mapping[str, Any]) -> dict[str, float]:
     """What an epoch logged; nan for what could not be told."""
     return {key: math.nan if value is None else float(value) for key, value in epoch.items()}
@@ -125,9 +136,10 @@ def _grid(run: Run, net: str) -> dict[str, float]:
 
 def _input(run: Run) -> str:
     spec = run.protocol.input
+    geometry = spec.geometry_of(pictures=dataset_named(run.record.dataset).pictures)
     windows = ", ".join(f"{centre:g}/{width:g}" for centre, width in spec.windows)
     extras = [name for name, on in (("bone removed", spec.bone_removal), ("CLAHE", spec.clahe)) if on]
-    return ", ".join([f"{spec.size} x {spec.size}, {spec.geometry}", f"windows {windows} HU (of CT)", *extras])
+    return ", ".join([f"{spec.size} x {spec.size}, {geometry}", f"windows {windows} HU (of CT)", *extras])
 
 
 def _opened(evaluation: Evaluation) -> str:
