@@ -123,6 +123,7 @@ def finished_run(folder: Path, cache: Cache, protocol: ExperimentProtocol, seed:
         protocol=protocol,
         overrides={},
         dataset=cache.spec.dataset,
+        cache=str(cache.folder),
         digest=cache.description.digest,
         licence=cache.description.licence,
         software=software_versions(),

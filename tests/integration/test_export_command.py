@@ -50,9 +50,7 @@ def trained(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(trained: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str, str]:
     """Its bundle, and what was said."""
     out = tmp_path_factory.mktemp("exported") / "bundle"
-    code, said, told = given(
-        "export", trained, out, "--data", cache.folder, "--threads", 1, "--sensitivity", 0.9, "--version", "2.1"
-    )
+    code, said, told = given("export", trained, out, "--threads", 1, "--sensitivity", 0.9, "--version", "2.1")
     assert code == 0, told
     return load_bundle(out), said, told
 
@@ -182,7 +180,7 @@ def test_subtypes_are_named_and_the_test_part_measured_once_it_was_opened(cache:
     assert "Subdural hemorrhage" in (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
 
 
-def refused(cache: Cache, run: Path, out: Path, *arguments: object) -> str:
+def refused(run: Path, out: Path, *arguments: object) -> str:
     code, _, told = given("export", run, out, *arguments)
     assert code == 1
     assert told.count("\n") == 1
@@ -190,7 +188,6 @@ def refused(cache: Cache, run: Path, out: Path, *arguments: object) -> str:
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ([], "needs --data, the cache that it was trained on"),
     (["--net", "munet"], "small has no net munet; it has d_unet"),
     (["--fold", "3"], "fold 3 of d_unet is not finished"),
     (["--fold", "worst"], "--fold is a number from 0, or best"),
@@ -200,8 +197,7 @@ def refused(cache: Cache, run: Path, out: Path, *arguments: object) -> str:
 def test_what_cannot_be_meant_is_one_sentence(
     arguments: Sequence[str], sentence: str, trained: Path, cache: Cache, tmp_path: Path
 ) -> None:
-    data = ["--data", cache.folder] if arguments else []
-    assert sentence in refused(cache, trained, tmp_path / "out", *data, *arguments)
+    assert sentence in refused(trained, tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
 
 
@@ -209,14 +205,14 @@ def test_other_folders_are_never_overwritten(trained: Path, cache: Cache, tmp_pa
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("SYNTHETIC")
     for out, sentence in ((tmp_path / "letters", "holds love.txt"), (tmp_path / "letters/love.txt", "is no folder")):
-        assert sentence in refused(cache, trained, out, "--data", cache.folder)
+        assert sentence in refused(trained, out, "--data", cache.folder)
     assert [path.name for path in (tmp_path / "letters").iterdir()] == ["love.txt"]
 
 
 def test_another_cache_and_a_folder_without_a_run_are_refused(trained: Path, cache: Cache, tmp_path: Path) -> None:
     other = written_cache(tmp_path / "cache", Made(seed=9))
-    assert "trained on another cache" in refused(other, trained, tmp_path / "out", "--data", other.folder)
-    told = refused(cache, cache.folder, tmp_path / "out", "--data", other.folder)
+    assert "trained on another cache" in refused(trained, tmp_path / "out", "--data", other.folder)
+    told = refused(cache.folder, tmp_path / "out", "--data", other.folder)
     assert "no folder that trainer train wrote" in told
 
 
@@ -231,11 +227,19 @@ def test_what_the_daemon_cannot_serve_is_refused_before_anything_is_run(
 ) -> None:
     cache = written_cache(tmp_path / "cache", made)
     run = finished_run(tmp_path / "run", cache, protocol_of("d_unet", **changes))
-    assert sentence in refused(cache, run.folder, tmp_path / "out", "--data", cache.folder)
+    assert sentence in refused(run.folder, tmp_path / "out", "--data", cache.folder)
+
+
+def test_a_cache_that_has_moved_is_asked_for(tmp_path: Path) -> None:
+    cache = written_cache(tmp_path / "cache", Made(slices=2))
+    run = finished_run(tmp_path / "run", cache, protocol_of("d_unet", input=InputSpec(size=32, clahe=True)))
+    cache.folder.rename(tmp_path / "elsewhere")
+    assert "is no longer at" in refused(run.folder, tmp_path / "out")
+    assert "input.clahe" in refused(run.folder, tmp_path / "out", "--data", tmp_path / "elsewhere")
 
 
 def test_a_run_without_a_finished_net_is_refused(cache: Cache, tmp_path: Path) -> None:
     protocol = protocol_of("d_unet", input=InputSpec(size=32, geometry="raster"))
     run = finished_run(tmp_path / "run", cache, protocol)
     (run.fold_folder("d_unet", 0) / "predictions.npz").unlink()
-    assert "no fold of d_unet is finished" in refused(cache, run.folder, tmp_path / "out", "--data", cache.folder)
+    assert "no fold of d_unet is finished" in refused(run.folder, tmp_path / "out", "--data", cache.folder)

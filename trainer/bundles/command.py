@@ -16,7 +16,7 @@ _DATA = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command("export")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--data", type=_DATA, help="Runs: the cache that trained.")
+@click.option("--data", type=_DATA, help="Runs: the cache that trained it, if it has moved.")
 @click.option("--net", help="Runs: which net; the first of the protocol if not given.")
 @click.option("--fold", default="best", show_default=True, help="Runs: a number, or best: by its validation.")
 @click.option(
@@ -45,7 +45,7 @@ def export_command(source: Path, out: Path, **given: Any) -> None:
     Limits and temperatures come from the validation scans. A smaller precision is refused when it loses too much. Given
     a .pt file of trainer train --protocol demo instead, write that net as ONNX to the file OUT.
 
-    Example: trainer export runs/ihsnet bundles/ihsnet --data caches/physionet --sensitivity 0.95
+    Example: trainer export runs/ihsnet bundles/ihsnet --sensitivity 0.95
     """
     try:
         if source.is_dir():
@@ -57,19 +57,17 @@ def export_command(source: Path, out: Path, **given: Any) -> None:
 
 
 def _bundle(source: Path, out: Path, given: dict[str, Any]) -> None:
-    from trainer.experiment.run_folder import load_run
+    from trainer.experiment.run_folder import cache_of, load_run
 
-    run, data = load_run(source), given["data"]
-    if data is None:
-        raise ValueError("a bundle of a run needs --data, the cache that it was trained on")
+    run = load_run(source)
+    cache = cache_of(run, given["data"])
     from trainer.bundles.build import export_run
     from trainer.bundles.making import Asked
-    from trainer.datasets.cache import open_cache
 
     names = ("net", "precision", "sensitivity", "scans", "name", "version", "demonstration", "pixel_mm", "threads")
     asked = Asked(fold=_fold(given["fold"]), **{name: given[name] for name in names})
     now = datetime.now(UTC).replace(microsecond=0)
-    bundle = export_run(run, open_cache(data), out, asked, now, _tell)
+    bundle = export_run(run, cache, out, asked, now, _tell)
     for remark in bundle.manifest.card.remarks:
         _tell(remark)
     click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")

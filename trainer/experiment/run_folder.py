@@ -27,6 +27,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from trainer.datasets.cache import Cache, open_cache
 from trainer.experiment.files import write_atomically
 from trainer.experiment.predictions import Predictions, joined, load_predictions
 from trainer.experiment.protocol import ExperimentProtocol, NetSpec
@@ -170,6 +171,25 @@ def load_run(folder: Path) -> Run:
     if record.format != FORMAT:
         raise ValueError(f"{path} has format {record.format}; this release reads {FORMAT}")
     return Run(folder, record)
+
+
+def cache_of(run: Run, moved: Path | None = None) -> Cache:
+    """Open the cache that trained a run.
+
+    Parameters
+    ----------
+    moved : Path, or None
+        Where it lies now, if not where it was.
+
+    Raises
+    ------
+    ValueError
+        It is not there, or is none. Whether it is the same is for who uses it to check, by its digest.
+    """
+    folder = moved or Path(run.record.cache)
+    if not folder.is_dir():
+        raise ValueError(f"the cache that trained {run.folder} is no longer at {folder}: say with --data where it is")
+    return open_cache(folder)
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

@@ -84,13 +84,10 @@ def compare_command(runs: tuple[Path, ...], out: Path) -> None:
 
 def _evaluate_run(folder: Path, given: dict[str, Any]) -> None:
     from trainer.datasets.cache import Cache, open_cache
-    from trainer.experiment.run_folder import load_run
+    from trainer.experiment.run_folder import cache_of, load_run
 
     run = load_run(folder)
-    data = given["data"] or Path(run.record.cache)
-    if given["data"] is None and not data.is_dir():
-        raise ValueError(f"the cache that trained {folder} is no longer at {data}: say with --data where it is")
-    cache = open_cache(data)
+    cache = cache_of(run, given["data"])
     externals: dict[str, Cache] = {}
     for name, path in map(_named, given["external"]):
         if name in externals:
