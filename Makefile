@@ -1,5 +1,6 @@
 # make demo   see it work      make test   the whole test suite      make check   quick look before a commit
 # make setup  only .venv       make bench  ratios against peers      make pins    renew constraints.txt
+# make trainer  also torch, for training
 # make install  on a server, as root: the daemon under systemd, or this release in place of the one before
 
 SHELL := /bin/sh
@@ -11,10 +12,12 @@ APT_PACKAGES := buildah caddy dcmtk debootstrap dicom3tools logrotate orthanc or
 SOURCES := triage trainer migrations tests
 WORKERS ?= 2
 
-.PHONY: setup demo test check bench pins debian-packages browser lint
+.PHONY: setup trainer demo test check bench pins debian-packages browser lint
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.daemon
+
+trainer: $(VENV)/.trainer
 
 # ONCE=1 ends by itself; STUDY=dir sends your own DICOM.
 demo: $(VENV)/.daemon
@@ -61,9 +64,13 @@ $(VENV)/.daemon: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[cpu]'
 	@touch $@
 
+$(VENV)/.trainer: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[cpu,train]'
+	@touch $@ $(VENV)/.daemon
+
 $(VENV)/.everything: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[cpu,train,test]'
-	@touch $@ $(VENV)/.daemon
+	@touch $@ $(VENV)/.daemon $(VENV)/.trainer
 
 $(VENV)/.made:
 	@.ci/make-venv '$(PYTHON)' $(VENV)

@@ -74,7 +74,7 @@ def test_figures_worked_out_by_hand() -> None:
 
 def test_intervals_say_whom_they_draw_and_are_exact_where_cases_are_independent() -> None:
     found = _by_name(measures_of(predictions(), threshold=0.5, seed=1))
-    alarms = found["specificity", "slice"]
+    alarms = found["specificity, from masks", "slice"]
     assert (alarms.unit, alarms.n, alarms.method) == ("patients", 4, "bootstrap over patients")
     alone = found["sensitivity", "slice"]  # one slice with blood in each of two patients: independent
     assert (alone.unit, alone.n, alone.method) == ("slices", 2, "Clopper-Pearson")
@@ -85,6 +85,14 @@ def test_intervals_say_whom_they_draw_and_are_exact_where_cases_are_independent(
     assert whole.high == pytest.approx(0.842, abs=1e-3)
     assert found["Dice", "slice"].rule == "entries without true blood are left out"
     assert "count 1" in found["Dice, empty counted", "slice"].rule
+
+
+@pytest.mark.parametrize(("said", "low", "high"), [(0.1, 0.398, 1.0), (0.9, 0.0, 0.602)])
+def test_who_is_always_right_or_never_has_an_interval_of_as_many_patients(said: float, low: float, high: float) -> None:
+    quiet = replace(predictions(), label=np.zeros((12, 1), np.int8), probability=np.full((12, 1), said, np.float32))
+    alarms = _by_name(measures_of(quiet, threshold=0.5, seed=1))["specificity", "slice"]
+    assert (alarms.unit, alarms.n, alarms.method) == ("patients", 4, "Clopper-Pearson")
+    assert (alarms.low, alarms.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
 
 
 def test_what_was_not_drawn_or_is_not_known_gives_no_figure() -> None:

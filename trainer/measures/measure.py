@@ -70,6 +70,8 @@ class Population:
     def proportion(self, name: str, right: Flags, figure: Figure, rule: str = "") -> list[Measure]:
         """A share of entries: exact where entries are independent, by bootstrap where they share patients.
 
+        A share of nothing or of everything is the same in every draw, so its interval is that of as many patients.
+
         Parameters
         ----------
         right : ndarray of bool
@@ -77,10 +79,13 @@ class Population:
         figure : Figure
             The same share from weights.
         """
-        if self.clusters.count < len(self.clusters.index):
-            return self.drawn(name, figure, rule)
         if not right.size:
             return []
+        if self.clusters.count < len(self.clusters.index):
+            if right.any() and not right.all():
+                return self.drawn(name, figure, rule)
+            interval = exact_interval(self.clusters.count if right.all() else 0, self.clusters.count)
+            return [self._measure(name, interval, self.clusters.unit, "Clopper-Pearson", rule)]
         interval = exact_interval(int(right.sum()), right.size)
         return [self._measure(name, interval, self.level + "s", "Clopper-Pearson", rule)]
 
