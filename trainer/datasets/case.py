@@ -163,6 +163,15 @@ class Dataset:
     window: tuple[float, float] | None = None
 
 
+def slice_by_slice(case: Case, read: Callable[[SliceRecord], SlicePixels]) -> Iterator[SlicePixels | Unusable]:
+    """The slices of a case that lies in a file each; one that cannot be read is named and the others go on."""
+    for one in case.slices:
+        try:
+            yield read(one)
+        except (OSError, ValueError) as exc:
+            yield Unusable(str(one.image), str(exc))
+
+
 def wrong_folder(root: Path, expects: str) -> ValueError:
     """The sentence about a folder that is not the data set."""
     return ValueError(f"{root} does not look like this data set: expected {expects}")

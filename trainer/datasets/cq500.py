@@ -28,6 +28,7 @@ from trainer.datasets.case import (
     SlicePixels,
     SliceRecord,
     Unusable,
+    slice_by_slice,
     wrong_folder,
 )
 from trainer.datasets.cq500_reads import PatientKey, patient_key, read_reads
@@ -187,12 +188,7 @@ def _no_head(series: _Series) -> str:
 
 
 def _read(case: Case) -> Iterator[SlicePixels | Unusable]:
-    for one in case.slices:
-        try:
-            image, spacing_mm = dicom_slice(one.image)
-            yield SlicePixels(image, spacing_mm, None)
-        except (OSError, ValueError) as exc:
-            yield Unusable(str(one.image), str(exc))
+    return slice_by_slice(case, lambda one: SlicePixels(*dicom_slice(one.image), None))
 
 
 CQ500 = Dataset(

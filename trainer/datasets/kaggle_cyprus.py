@@ -28,6 +28,7 @@ from trainer.datasets.case import (
     SlicePixels,
     SliceRecord,
     Unusable,
+    slice_by_slice,
     wrong_folder,
 )
 from trainer.datasets.physionet import home_of
@@ -83,11 +84,7 @@ def _patient(folder: Path, study: str, labels: Labels) -> Iterator[Case | Unusab
 
 
 def _read(case: Case) -> Iterator[SlicePixels | Unusable]:
-    for one in case.slices:
-        try:
-            yield SlicePixels(picture(one.image), None, None)
-        except (OSError, ValueError) as exc:
-            yield Unusable(str(one.image), str(exc))
+    return slice_by_slice(case, lambda one: SlicePixels(picture(one.image), None, None))
 
 
 KAGGLE_CYPRUS = Dataset(

@@ -26,6 +26,7 @@ from trainer.datasets.case import (
     SlicePixels,
     SliceRecord,
     Unusable,
+    slice_by_slice,
     wrong_folder,
 )
 from trainer.datasets.physionet import home_of
@@ -88,11 +89,7 @@ def _read_labels(table: Path, said: dict[int, Labels]) -> Iterator[Unusable]:
 
 
 def _read(case: Case) -> Iterator[SlicePixels | Unusable]:
-    (one,) = case.slices
-    try:
-        yield SlicePixels(picture(one.image), None, None)
-    except (OSError, ValueError) as exc:
-        yield Unusable(str(one.image), str(exc))
+    return slice_by_slice(case, lambda one: SlicePixels(picture(one.image), None, None))
 
 
 KAGGLE_KITAMURA = Dataset(

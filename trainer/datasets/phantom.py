@@ -26,6 +26,7 @@ from trainer.datasets.case import (
     SlicePixels,
     SliceRecord,
     Unusable,
+    slice_by_slice,
     wrong_folder,
 )
 from trainer.datasets.labels import labels_naming
@@ -108,13 +109,12 @@ def _outlines(archive: Path) -> NDArray[np.uint8]:
 def _read(case: Case) -> Iterator[SlicePixels | Unusable]:
     archive = next((one.mask for one in case.slices if one.mask is not None), None)
     outlines = _outlines(archive) if archive is not None else None
-    for one in case.slices:
-        try:
-            image, spacing_mm = dicom_slice(one.image)
-            mask = outlines[one.mask_frame] if outlines is not None and one.mask is not None else None
-            yield SlicePixels(image, spacing_mm, mask)
-        except (OSError, ValueError) as exc:
-            yield Unusable(str(one.image), str(exc))
+
+    def read(one: SliceRecord) -> SlicePixels:
+        mask = outlines[one.mask_frame] if outlines is not None and one.mask is not None else None
+        return SlicePixels(*dicom_slice(one.image), mask)
+
+    return slice_by_slice(case, read)
 
 
 PHANTOM = Dataset(

@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from trainer.datasets.case import Case, Dataset, Progress, SlicePixels, SliceRecord, Unusable, wrong_folder
+from trainer.datasets.case import (
+    Case,
+    Dataset,
+    Progress,
+    SlicePixels,
+    SliceRecord,
+    Unusable,
+    slice_by_slice,
+    wrong_folder,
+)
 from trainer.datasets.labels import labels_of_slices
 from trainer.datasets.physionet import home_of
 from trainer.datasets.reading import dicom_slice
@@ -40,14 +49,14 @@ def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
 
 
 def _read(case: Case) -> Iterator[SlicePixels | Unusable]:
-    for one in case.slices:
-        try:
-            image, spacing_mm = dicom_slice(one.image, wrapped=True)
-            if image.min() == image.max():
-                raise ValueError(f"every pixel has the same value, {int(image[0, 0])} HU")
-            yield SlicePixels(image, spacing_mm, None)
-        except (OSError, ValueError) as exc:
-            yield Unusable(str(one.image), str(exc))
+    return slice_by_slice(case, _slice)
+
+
+def _slice(one: SliceRecord) -> SlicePixels:
+    image, spacing_mm = dicom_slice(one.image, wrapped=True)
+    if image.min() == image.max():
+        raise ValueError(f"every pixel has the same value, {int(image[0, 0])} HU")
+    return SlicePixels(image, spacing_mm, None)
 
 
 RSNA_2019 = Dataset(
