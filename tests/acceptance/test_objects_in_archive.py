@@ -26,7 +26,7 @@ from triage.dicom.header import read_header
 from triage.dicom.undetermined import encode_undetermined
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import MESSAGE_KINDS, SEG_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
-from triage.domain.finding import SUBTYPES, ReasonCode
+from triage.domain.finding import KINDS, ReasonCode
 from triage.domain.profile import Profile
 from triage.domain.volume import Volume
 from triage.inference.predict import Analysis
@@ -86,7 +86,7 @@ def receiver(dcmtk: Programs, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def every_object(exam: Analysed) -> list[EncodedObject]:
     """What the profiles ask for, with the notes that reject an earlier set, and every report of no analysis."""
-    probabilities = {s: np.where(exam.labels == i, 200, 0).astype(np.uint8) for i, s in enumerate(SUBTYPES, start=1)}
+    probabilities = {s: np.where(exam.labels == i, 200, 0).astype(np.uint8) for i, s in enumerate(KINDS, start=1)}
     found = {s: p for s, p in probabilities.items() if p.any()}
     evidence = np.zeros((len(exam.labels), 6))
     analysis = Analysis(exam.result, exam.labels, exam.labels, evidence, len(exam.labels), found)
