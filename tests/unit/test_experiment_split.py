@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tests.caches import Made, cache_in_memory
 from trainer.datasets.cache import Cache
 from trainer.experiment.named_split import load_named_split, named_parts, read_named_split
-from trainer.experiment.protocol import SplitSpec
+from trainer.experiment.protocol import SplitSpec, load_experiment, shipped_experiments
 from trainer.experiment.split import Split, draw_split, load_split, save_split
 from trainer.experiment.truth import mask_labels, slice_truth, strata
 
@@ -58,6 +59,19 @@ def test_no_patient_stands_in_two_parts(made: Made, select: str, test: float, fo
         held = np.concatenate([fold.validation for fold in split.folds])
         assert len(held) == len(np.unique(held))
         assert set(held.tolist()) == set(np.concatenate(parts_of(split)[0][1:]).tolist())
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_experiments() if load_experiment(n).split.unit == "patient"])
+@given(patients=st.integers(12, 30), slices=st.integers(1, 4), bleeding=st.integers(1, 3), seed=st.integers(0, 1000))
+@settings(max_examples=15)
+def test_no_patient_stands_in_two_parts_of_a_shipped_protocol(
+    name: str, patients: int, slices: int, bleeding: int, seed: int
+) -> None:
+    cache = cache_in_memory(Made(patients=patients, slices=slices, bleeding=bleeding, size=16, seed=seed % 10))
+    split = draw_split(cache, replace(load_experiment(name).split, named=""), seed)
+    for parts in parts_of(split):
+        everyone = [patients_of(cache, rows) for rows in parts]
+        assert sum(len(part) for part in everyone) == len(set.union(*everyone))
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
