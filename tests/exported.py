@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from tests.builders import ct_series, ellipse_head
 from tests.caches import BLOOD, Made
-from tests.small_protocols import small_protocol
+from tests.small_protocols import NARROW, small_protocol
 from trainer.cli import main
 from trainer.datasets.cache import Cache
 from trainer.experiment.checkpoint import WEIGHTS, save_tensors
@@ -25,30 +24,6 @@ from trainer.experiment.split import draw_split, save_split
 from trainer.experiment.truth import slice_truth
 
 WINDOWS = ((40.0, 80.0), (80.0, 200.0), (600.0, 2800.0))
-
-_UNET = {"widths": [4, 8], "bottleneck": 8}
-NARROW: Mapping[str, dict[str, Any]] = {
-    "munet": {"widths": [4, 4, 8, 8, 8], "hidden": 8},
-    "munet_flat": {"widths": [4, 4, 8, 8, 8], "hidden": 8},
-    "denseunet": {"growth": 4, "depth": 2, "layers": 1, "stem": 4},
-    "densenet121": {"blocks": [1, 1, 1, 1]},
-    "densenet169": {"blocks": [1, 1, 2, 1]},
-    "unet": _UNET,
-    "resnet18": {"layers": [1, 1, 1, 1]},
-    "resnet34": {"layers": [1, 2, 1, 1]},
-    "resnet50": {"layers": [1, 1, 1, 1]},
-    "light_unet": _UNET,
-    "light_classifier": _UNET,
-    "d_unet": _UNET,
-    "unet_classic": _UNET,
-    "dr_unet": {"width": 4, "levels": 3, "stem": 4},
-    "unet_dr": {"width": 4, "levels": 3, "stem": 4},
-    "dense_unet": {"growth": 2, "blocks": [1, 1, 1, 1], "decoder": [8, 8, 4, 4]},
-    "gate_2p5d": {"widths": [8, 8, 16, 16], "width": 16, "heads": 2},
-    "slice_classifier": {"widths": [4, 4, 8, 8], "pyramid": 4},
-}
-"""Options that make every net of the registry as small as it goes."""
-
 
 LARGE_HEADS = Made(patients=12, geometry="raster", pixel_mm=8.0)
 """Heads of 25 cm, as large as those that the tests of the daemon send."""

@@ -13,29 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.small_protocols import NARROW
 from tests.trees import EDH, IPH, IVH, SAH, SDH, PhysionetScan, blood
 from tests.trees_pictures import cyprus_tree, grey_head, save_picture
 
 SIZE = 32
-
-NARROW: dict[str, dict[str, Any]] = {
-    "munet": {"widths": [8, 8, 8, 8, 16], "hidden": 8},
-    "munet_flat": {"widths": [8, 8, 8, 8, 16], "hidden": 8},
-    "light_unet": {"widths": [8, 16], "bottleneck": 16},
-    "light_classifier": {"widths": [8, 16], "bottleneck": 16},
-    "d_unet": {"widths": [8, 16], "bottleneck": 16},
-    "unet_classic": {"widths": [8, 16], "bottleneck": 16},
-    "dr_unet": {"width": 8},
-    "unet_dr": {"width": 8},
-    "dense_unet": {"blocks": [1, 1, 1, 1], "decoder": [8, 8, 8, 8]},
-    "denseunet": {"depth": 2, "layers": 1, "growth": 4, "stem": 8},
-    "densenet121": {"blocks": [1, 1, 1, 1]},
-    "unet": {"widths": [8, 16], "bottleneck": 16},
-    "resnet18": {"layers": [1, 1, 1, 1]},
-    "resnet34": {"layers": [1, 1, 1, 1]},
-    "resnet50": {"layers": [1, 1, 1, 1]},
-    "gate_2p5d": {"widths": [8, 8, 8, 8]},
-}
 
 
 def miniature(name: str, folder: Path) -> Path:

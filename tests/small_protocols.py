@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,29 @@ from trainer.experiment.protocol import (
 SMALL_MUNET = NetSpec("munet", {"widths": [8, 8, 8, 16, 16], "hidden": 8, "dropout": 0.3})
 SMALL_CLASSIFIER = NetSpec("slice_classifier", {"widths": [8, 8, 8, 8], "pyramid": 8})
 SMALL_UNET = NetSpec("d_unet", {"widths": [8, 16], "bottleneck": 16})
+
+_UNET = {"widths": [4, 8], "bottleneck": 8}
+NARROW: Mapping[str, dict[str, Any]] = {
+    "munet": {"widths": [4, 4, 8, 8, 8], "hidden": 8},
+    "munet_flat": {"widths": [4, 4, 8, 8, 8], "hidden": 8},
+    "denseunet": {"growth": 4, "depth": 2, "layers": 1, "stem": 4},
+    "densenet121": {"blocks": [1, 1, 1, 1]},
+    "densenet169": {"blocks": [1, 1, 2, 1]},
+    "unet": _UNET,
+    "resnet18": {"layers": [1, 1, 1, 1]},
+    "resnet34": {"layers": [1, 2, 1, 1]},
+    "resnet50": {"layers": [1, 1, 1, 1]},
+    "light_unet": _UNET,
+    "light_classifier": _UNET,
+    "d_unet": _UNET,
+    "unet_classic": _UNET,
+    "dr_unet": {"width": 4, "levels": 3, "stem": 4},
+    "unet_dr": {"width": 4, "levels": 3, "stem": 4},
+    "dense_unet": {"growth": 2, "blocks": [1, 1, 1, 1], "decoder": [8, 8, 4, 4]},
+    "gate_2p5d": {"widths": [8, 8, 16, 16], "width": 16, "heads": 2},
+    "slice_classifier": {"widths": [4, 4, 8, 8], "pyramid": 4},
+}
+"""Options that make every net of the registry as small as it goes."""
 
 _SMALL = ExperimentProtocol(
     name="small",

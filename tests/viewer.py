@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
+from selenium.common.exceptions import JavascriptException, StaleElementReferenceException, TimeoutException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -141,7 +141,10 @@ class _Handler(SimpleHTTPRequestHandler):
 def _configuration() -> bytes:
     """The viewer's configuration as it reads it, which also counts the tour for newcomers as seen."""
     seen = f"localStorage.setItem('shownTours', '{json.dumps(TOURS)}');"
-    return f"window.config = {json.dumps(CONFIGURATION)};\n{seen}".encode()
+    # A library within the viewer asks for this name of Node.js when its files arrive in another order than usual, and
+    # the page stays black where nobody has it.
+    named = "window.__filename = '';"
+    return f"window.config = {json.dumps(CONFIGURATION)};\n{seen}\n{named}".encode()
 
 
 @contextmanager
@@ -239,4 +242,9 @@ class Viewer:
 
     def _wait(self, ready: Callable[[], T], seconds: float = LOAD_SECONDS) -> T:
         waiting = WebDriverWait(self._browser, seconds, 0.05, [JavascriptException, StaleElementReferenceException])
-        return waiting.until(lambda _: ready())
+        try:
+            return waiting.until(lambda _: ready())
+        except TimeoutException as late:
+            keep("viewer-late.png", self._browser.get_screenshot_as_png())
+            said = "\n".join(entry["message"] for entry in self._browser.get_log("browser"))
+            raise AssertionError(f"not shown within {seconds:g} s; the browser says:\n{said}") from late

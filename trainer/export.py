@@ -78,7 +78,7 @@ def export_net(
     net = net.eval().cpu()
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in the stubs of torch
     example = torch.from_numpy(inputs[:2])
-    with _quiet():
+    with quiet("torch.onnx", "onnxscript", "torch.export"):
         program = torch.onnx.export(
             net,
             (example,),
@@ -129,9 +129,9 @@ def logit_differences(net: nn.Module, content: bytes, inputs: NDArray[np.float32
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's own warnings speak to its developers; parity is what counts here."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+def quiet(*names: str) -> Iterator[None]:
+    """Neither warnings nor what these loggers say below an error: it speaks to the developers of the exporters."""
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

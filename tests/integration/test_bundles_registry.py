@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.caches import Made, written_cache
-from tests.exported import NARROW, finished_run, protocol_of
+from tests.exported import finished_run, protocol_of
 from tests.results import PROVENANCE
+from tests.small_protocols import NARROW
 from trainer.bundles.build import export_run
 from trainer.bundles.making import Asked
 from trainer.datasets.cache import Cache

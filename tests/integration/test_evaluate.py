@@ -13,8 +13,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tests.caches import Made, cache_in_memory, written_cache
-from tests.miniatures import NARROW
-from tests.small_protocols import SMALL_CLASSIFIER, SMALL_UNET, small_protocol
+from tests.small_protocols import NARROW, SMALL_CLASSIFIER, SMALL_UNET, small_protocol
 from trainer.cli import main
 from trainer.datasets.cache import Cache, open_cache
 from trainer.experiment.checkpoint import read_history

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.exported import NARROW
+from tests.small_protocols import NARROW
 from trainer.bundles.wrappers import NOTHING, served
 from trainer.experiment.answers import Answering, answer, blood_shares, label_shares
 from trainer.nets.registry import NETS, build_net

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader expects
 
 from tests.caches import Made, cache_in_memory, made_slice
-from tests.miniatures import NARROW
-from tests.small_protocols import SMALL_CLASSIFIER, SMALL_MUNET, SMALL_UNET, small_protocol
+from tests.small_protocols import NARROW, SMALL_CLASSIFIER, SMALL_MUNET, SMALL_UNET, small_protocol
 from trainer.datasets.cache import Cache
 from trainer.experiment.answers import Answering
 from trainer.experiment.batches import Slices
@@ -71,7 +70,7 @@ def heads(rng: np.random.Generator, count: int) -> tuple[Tensor, NDArray[np.bool
 def learned() -> nn.Module:
     """A classifier that was told which heads bleed, never where."""
     torch.manual_seed(0)
-    net = build_net("light_classifier", NARROW["light_classifier"], in_channels=1, classes=1)
+    net = build_net("light_classifier", {"widths": [8, 16], "bottleneck": 16}, in_channels=1, classes=1)
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
     rng = np.random.default_rng(0)
     for _ in range(150):

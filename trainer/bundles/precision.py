@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
@@ -15,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from trainer.bundles.scans import Kept
+from trainer.export import quiet
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -33,7 +31,7 @@ def in_half(content: bytes) -> bytes:
 
     model = onnx.load_from_string(content)
     _own_scales(model)
-    with _quiet():
+    with quiet("root"):
         model = convert_float_to_float16(model, keep_io_types=True)
         # The converter puts its casts at the end, behind what reads them.
         OnnxModel(model).topological_sort()
@@ -54,7 +52,7 @@ def in_8_bits(content: bytes, slices: NDArray[np.float32], *, together: bool) ->
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with TemporaryDirectory(prefix="trainer-") as folder, _quiet():
+    with TemporaryDirectory(prefix="trainer-") as folder, quiet("root"):
         plain, ready, small = (Path(folder) / name for name in ("plain.onnx", "ready.onnx", "small.onnx"))
         plain.write_bytes(content)
         quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
@@ -121,17 +119,3 @@ class _Reader:
         """The next batch, or None after the last."""
         batch: Any = next(self._batches, None)
         return None if batch is None else {"image": batch}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The converters speak of their own settings; the figures on the validation scans are what counts here."""
-    logger = logging.getLogger()
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
