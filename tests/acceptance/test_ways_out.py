@@ -239,7 +239,7 @@ def test_one_suspected_study_reaches_every_archive_and_every_list(
     assert post["status"] == "suspected"
     assert sorted(sop_class for sop_class, _ in lists.created) == [IAN, UPS_PUSH]
     (mail,) = lists.duty.messages
-    assert mail["Subject"].startswith("Head CT: intracranial haemorrhage suspected")
+    assert mail["Subject"].startswith("DEMONSTRATION: Head CT: intracranial haemorrhage suspected")
     assert study in mail.get_content()
     (text,) = (tmp_path / "site" / "share").iterdir()
     assert text.suffix == ".dcm"

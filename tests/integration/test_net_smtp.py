@@ -234,7 +234,7 @@ def read(content: bytes) -> tuple[Any, str]:
 
 def test_what_it_says() -> None:
     parsed, body = read(encoded(public_url="https://triage.example/"))
-    assert parsed["Subject"] == "Head CT: intracranial haemorrhage suspected, emergent"
+    assert parsed["Subject"] == "DEMONSTRATION: Head CT: intracranial haemorrhage suspected, emergent"
     assert parsed["From"] == SENDER
     assert parsed["To"] == ", ".join(RECIPIENTS)
     assert parsed["Date"] == "Tue, 02 Jan 2024 03:04:05 +0000"
@@ -277,7 +277,7 @@ def test_a_study_without_a_flag_is_not_called_negative() -> None:
     assert "DEMONSTRATION" not in body
     assert parsed["Importance"] is None
     refused, why = read(encoded(not_analysed()))
-    assert refused["Subject"] == "Head CT not analysed (gap)"
+    assert refused["Subject"] == "DEMONSTRATION: Head CT not analysed (gap)"
     assert "says nothing about the presence of haemorrhage" in why
 
 
@@ -285,7 +285,7 @@ def test_an_escalation_says_how_long_nobody_looked() -> None:
     first = notice()
     due_at = first.at + timedelta(minutes=15)
     parsed, body = read(encoded(notice(escalation=Escalation(15, due_at))))
-    assert parsed["Subject"] == "Head CT: NOT OPENED YET, intracranial haemorrhage suspected, emergent"
+    assert parsed["Subject"] == "DEMONSTRATION: Head CT: NOT OPENED YET, intracranial haemorrhage suspected, emergent"
     assert parsed["Date"] == "Tue, 02 Jan 2024 03:19:05 +0000"
     assert "Not opened on the triage pages for 15 min after it was flagged." in body
     assert "Images received: 2024-01-02 03:04 UTC" in body

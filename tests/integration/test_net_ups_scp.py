@@ -183,7 +183,7 @@ def test_what_was_not_asked_for_is_not_told(steps):
     *pending, _ = asked_of(Worklist(steps[:1]), keys(ProcedureStepLabel="", TransactionUID="", MedicalAlerts=""))
     ((_, answer),) = pending
 
-    assert answer.ProcedureStepLabel == "Suspected ICH: priority read"
+    assert answer.ProcedureStepLabel == "Suspected ICH: priority read, DEMONSTRATION"
     assert answer.MedicalAlerts in ("", None)
     assert not answer.get("TransactionUID")
     assert "PatientName" not in answer

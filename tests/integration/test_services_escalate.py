@@ -262,4 +262,4 @@ def test_it_goes_through_the_outbox_and_is_sent_again_until_it_is_taken(site: Si
         assert not deliver_next(courier)
     assert [(d.state.value, d.attempt) for d in sent(site, study)] == [("delivered", 2)]
     (message,) = mailbox.messages
-    assert message["Subject"].startswith("Head CT: NOT OPENED YET")
+    assert "Head CT: NOT OPENED YET" in message["Subject"]

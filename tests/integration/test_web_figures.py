@@ -250,6 +250,7 @@ def test_the_export_has_a_line_for_each_study_and_is_audited(site: Desk, radiolo
     assert "attachment" in answer.headers["content-disposition"]
     lines = list(csv.reader(io.StringIO(answer.text)))
     assert tuple(lines[0]) == ExportedStudy._fields
+    assert {line[lines[0].index("demonstration")] for line in lines[1:]} == {"True"}
     with site.db.read() as tx:
         first = site.clock().replace(hour=0) - timedelta(days=6)
         expected = tx.connection.execute(

@@ -86,12 +86,13 @@ def test_every_attribute_that_is_required_is_there(said):
 @pytest.mark.parametrize(
     ("said", "priority", "label"),
     [
-        (notice(), "HIGH", "Suspected ICH: priority read"),
-        (notice(result=result(0.6)), "HIGH", "Suspected ICH: priority read"),
-        (negative(), "MEDIUM", "Head CT read, ICH not suspected"),
-        (not_analysed(), "MEDIUM", "Head CT read, not analysed (gap)"),
+        (notice(), "HIGH", "Suspected ICH: priority read, DEMONSTRATION"),
+        (notice(result=result(0.6)), "HIGH", "Suspected ICH: priority read, DEMONSTRATION"),
+        (negative(), "MEDIUM", "Head CT read, ICH not suspected, DEMONSTRATION"),
+        (real(notice()), "HIGH", "Suspected ICH: priority read"),
+        (not_analysed(), "MEDIUM", "Head CT read, not analysed (gap), DEMONSTRATION"),
     ],
-    ids=["emergent", "urgent", "negative", "not analysed"],
+    ids=["emergent", "urgent", "negative", "trained", "not analysed"],
 )
 def test_priority_label_and_comment(said, priority, label):
     ds = dataset(of(said))

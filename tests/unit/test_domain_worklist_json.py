@@ -22,6 +22,7 @@ CONTRACT = [
     "received_at",
     "flagged_at",
     "bundle",
+    "demonstration",
     "objects",
 ]
 

@@ -69,6 +69,15 @@ def test_the_table_says_provisional() -> None:
     assert "suspected (provisional)" in shown(row(provisional=True))
 
 
+def test_the_table_says_demonstration_in_every_row_of_one_and_what_that_means() -> None:
+    text = shown(row(demonstration=True), row(**NOT_ANALYSED, demonstration=True), row(provisional=True))
+    assert "suspected, demonstration" in text
+    assert "not_analysed: gap, demonstration" in text
+    assert text.count(", demonstration") == 2
+    assert "trained on synthetic heads only" in " ".join(text.split())
+    assert "emonstration" not in shown(row()).replace("DEMO", "demo")
+
+
 def test_the_table_names_only_the_subtypes_found() -> None:
     text = shown(row())
     assert "IPH 0.90 12.3" in text

@@ -15,8 +15,8 @@ from triage.domain.downtime import Heartbeat
 from triage.domain.figures import FIRST_STUDIES
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
-from triage.services.figures import Ledger, bundle_in_use
-from triage.store import bundles, figures, heartbeats
+from triage.services.figures import Ledger
+from triage.store import bundles, heartbeats
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.schema import worklist
@@ -165,7 +165,7 @@ def test_the_bundle_in_use_is_what_a_worker_says(database: Database) -> None:
     with database.transaction() as tx:
         heartbeats.beat(tx, Heartbeat("h/1/work", "work", NOW, NOW, detail={"digest": "aa"}))
     with database.read() as tx:
-        in_use = bundle_in_use(tx)
+        in_use = bundles.in_use(tx)
         assert in_use is not None
         assert in_use.label == "made-up 1.0"
-        assert figures.bundle_on_record(tx, digest="cc") is None
+        assert bundles.on_record(tx, digest="cc") is None

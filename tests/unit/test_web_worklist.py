@@ -19,7 +19,7 @@ from triage.dicom.header import read_header
 from triage.domain.finding import SUBTYPES, ReasonCode, SubtypeFinding, Urgency, WorklistStatus
 from triage.domain.reading import Verdict
 from triage.domain.reason_texts import REASON_TEXTS
-from triage.store import associations, instances, schema, series, studies
+from triage.store import associations, bundles, instances, schema, series, studies
 from triage.store.codec import subtypes_json
 from triage.web.desk import Desk
 from triage.web.patients import ListedPatient
@@ -36,6 +36,13 @@ def listed(desk: Desk, minutes: float = 5.0, **columns: Any) -> None:
     """One row of the list that came in some minutes ago."""
     came = desk.clock() - timedelta(minutes=minutes)
     put(desk.db, **{"received_at": came, "updated_at": came, **columns})
+
+
+def loaded(desk: Desk, *, demonstration: bool) -> None:
+    """A bundle that the worker runs."""
+    manifest = {"provenance": {"demonstration": demonstration}}
+    with desk.db.transaction() as tx:
+        bundles.record(tx, digest=DIGEST, name="made-up", version="1", manifest=manifest, now=desk.clock())
 
 
 def page(browser: Browser, path: str = "/") -> html.HtmlElement:
@@ -130,6 +137,25 @@ def test_provisional_and_final_are_told_apart(radiologist: Browser, desk: Desk) 
     first, second = study_lines(page(radiologist))
     assert ("provisional" in words(first), "final" in words(first)) == (True, False)
     assert ("provisional" in words(second), "final" in words(second)) == (False, True)
+
+
+@pytest.mark.parametrize("demonstration", [True, False])
+def test_every_row_says_demonstration_while_the_bundle_is_one(
+    radiologist: Browser, service: Browser, desk: Desk, demonstration: bool
+) -> None:
+    loaded(desk, demonstration=demonstration)
+    for number, status in enumerate(WorklistStatus):
+        urgency = Urgency.URGENT if status is WorklistStatus.SUSPECTED else Urgency.NONE
+        listed(desk, study_instance_uid=f"2.25.{number}", status=status, urgency=urgency)
+    lines = study_lines(page(radiologist))
+    assert len(lines) == len(WorklistStatus)
+    for line in lines:
+        assert [words(tag) for tag in line.xpath(".//*[contains(@class, 'tag-demonstration')]")] == (
+            ["demonstration"] if demonstration else []
+        )
+        (link,) = line.xpath(".//a[contains(@class, 'open')]")
+        assert ("demonstration only:" in words(link)) is demonstration, "a screen reader hears it with the study"
+    assert [row["demonstration"] for row in service.get("/api/worklist").json()] == [demonstration] * len(lines)
 
 
 def test_nothing_reads_as_negative(radiologist: Browser, desk: Desk, clock: Clock) -> None:
@@ -300,7 +326,7 @@ def test_the_api_serves_the_contract(service: Browser, desk: Desk) -> None:
     assert set(row) == {
         *("study_instance_uid", "series_instance_uid", "accession_number", "status", "provisional", "reason"),
         *("urgency", "score", "subtypes", "total_volume_ml", "key_slice", "received_at", "flagged_at", "bundle"),
-        "objects",
+        *("demonstration", "objects"),
     }
 
 

@@ -108,6 +108,11 @@ def encode_ups(
 
 
 def _label(notice: Notice) -> str:
+    """What a list of steps shows: the outcome, and that it is a demonstration. At most 64 characters."""
+    return f"{_outcome(notice)}{', DEMONSTRATION' if notice.provenance.demonstration else ''}"
+
+
+def _outcome(notice: Notice) -> str:
     if notice.suspected:
         return "Suspected ICH: priority read"
     reason = f"not analysed ({notice.reason})" if notice.reason is not None else "ICH not suspected"

@@ -35,7 +35,11 @@ class ObjectState:
 
 @dataclass(frozen=True, slots=True)
 class WorklistRow:
-    """What the list says about one study. ``series_instance_uid`` is the series that the row speaks of."""
+    """What the list says about one study. ``series_instance_uid`` is the series that the row speaks of.
+
+    ``demonstration``: the bundle that speaks in this row is for demonstration only. Like ``objects``, it is known
+    where the list is read.
+    """
 
     study_instance_uid: str
     series_instance_uid: str
@@ -51,6 +55,7 @@ class WorklistRow:
     received_at: datetime
     flagged_at: datetime | None
     bundle: str | None
+    demonstration: bool = False
     objects: tuple[ObjectState, ...] = field(default=())
 
 

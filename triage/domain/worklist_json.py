@@ -41,6 +41,7 @@ def row_json(row: WorklistRow) -> dict[str, Any]:
         "received_at": instant(row.received_at),
         "flagged_at": instant(row.flagged_at),
         "bundle": row.bundle,
+        "demonstration": row.demonstration,
         "objects": [
             {"kind": o.kind, "sop_instance_uid": o.sop_instance_uid, "destination": o.destination, "state": o.state}
             for o in row.objects

@@ -14,6 +14,7 @@ from rich.text import Text
 from triage.domain.audit import AuditRecord
 from triage.domain.finding import WorklistStatus
 from triage.domain.intended_use import INTENDED_USE
+from triage.domain.notice import DEMONSTRATION
 from triage.domain.worklist import WorklistRow
 from triage.domain.worklist_json import instant
 from triage.store.audit import UNREADABLE, AuditRow
@@ -33,7 +34,9 @@ def print_json(value: object) -> None:
 
 def worklist_table(rows: Iterable[WorklistRow], now: datetime) -> Table:
     """The list as a radiologist reads it, top first."""
-    table = Table(title="Worklist", caption=INTENDED_USE, expand=False)
+    rows = list(rows)
+    demonstration = f"{DEMONSTRATION} " if any(row.demonstration for row in rows) else ""
+    table = Table(title="Worklist", caption=f"{demonstration}{INTENDED_USE}", expand=False)
     for heading, justify in (
         ("status", "left"),
         ("urgency", "left"),
@@ -66,6 +69,7 @@ def _status(row: WorklistRow) -> Text:
         row.status.value
         + (f": {row.reason.value}" if row.reason else "")
         + (" (provisional)" if row.provisional else "")
+        + (", demonstration" if row.demonstration else "")
     )
     return Text(text, style=_STYLE[row.status])
 

@@ -256,6 +256,11 @@ def _begin(server: MailServer) -> str:
 
 
 def _subject(notice: Notice) -> str:
+    """One line for a list of mails: what a demonstration is stands first, for such a line may be cut at its end."""
+    return f"{'DEMONSTRATION: ' if notice.provenance.demonstration else ''}{_outcome(notice)}"
+
+
+def _outcome(notice: Notice) -> str:
     if notice.status is WorklistStatus.NOT_ANALYSED:
         return f"Head CT not analysed ({notice.reason})"
     if not notice.suspected:

@@ -27,9 +27,10 @@ from triage.domain.figures import (
 from triage.domain.finding import WorklistStatus
 from triage.inference.manifest import ReferenceScores, reference_on_record
 from triage.services.kept import Kept
-from triage.store import figures, heartbeats
+from triage.store import bundles, figures
+from triage.store.bundles import BundleOnRecord
 from triage.store.db import Database, Transaction
-from triage.store.figures import SHIFTS_A_DAY, BundleOnRecord, StudyFigures
+from triage.store.figures import SHIFTS_A_DAY, StudyFigures
 
 WINDOWS_DAYS = (7, 30, 90)
 DRIFT_DAYS = 30
@@ -118,7 +119,7 @@ class Ledger:
         self._look(tx, first - timedelta(days=days), last, now)
         window = list(self._window(first, last))
         before = self._window(first - timedelta(days=days), first - timedelta(days=1))
-        bundle = bundle_in_use(tx)
+        bundle = bundles.in_use(tx)
         reference = reference_on_record(bundle.manifest) if bundle else None
         scores, made = self._compared(tx, bundle, reference, window) if bundle else (None, None)
         site = site_figures(window, now - figures.start_of(first))
@@ -183,15 +184,6 @@ class Ledger:
     def _window(self, first: date, last: date) -> Iterator[tuple[date, Day]]:
         for day in _span(first, last):
             yield day, self._days[day]
-
-
-def bundle_in_use(tx: Transaction) -> BundleOnRecord | None:
-    """The bundle that a worker loaded last, whether it still runs or not; else the one that was recorded last."""
-    workers = [beat for beat in heartbeats.seen(tx) if beat.role == "work"]
-    newest = max(workers, key=lambda beat: beat.at, default=None)
-    digest = newest.detail.get("digest") if newest else None
-    found = figures.bundle_on_record(tx, digest=str(digest)) if digest else None
-    return found or figures.bundle_on_record(tx)
 
 
 def _alarming(found: Statistics) -> Drift | None:

@@ -13,13 +13,13 @@ from triage.domain.downtime import DATABASE_DOWN, Alarm, Drift, Heartbeat, Link,
 from triage.domain.errors import OutOfSpace, StoreUnavailable
 from triage.domain.finding import WorklistStatus
 from triage.domain.statistics import Waiting, waiting
-from triage.services.figures import WINDOWS_DAYS, Ledger, bundle_in_use
+from triage.services.figures import WINDOWS_DAYS, Ledger
 from triage.services.kept import Kept
-from triage.store import bundle_slots, figures, heartbeats, links, operations
+from triage.store import bundle_slots, bundles, heartbeats, links, operations
 from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import ChosenBundle, ShadowComparison, Slot
+from triage.store.bundles import BundleOnRecord
 from triage.store.db import Database, Transaction
-from triage.store.figures import BundleOnRecord
 from triage.store.operations import Flagged, Origin, Queued, Refused, Sent
 
 log = structlog.get_logger()
@@ -101,7 +101,7 @@ class Operations:
     @property
     def demonstration(self) -> bool:
         """Whether the bundle in use is for demonstration only."""
-        return self.bundle is not None and bool(self.bundle.manifest.get("provenance", {}).get("demonstration"))
+        return self.bundle is not None and self.bundle.demonstration
 
 
 class Watch:
@@ -141,7 +141,7 @@ class Watch:
         with self._db.read() as tx:
             seen, known = heartbeats.seen(tx), links.known(tx)
             oldest = operations.oldest_queued_at(tx)
-            bundle, chosen = bundle_in_use(tx), bundle_slots.chosen(tx)
+            bundle, chosen = bundles.in_use(tx), bundle_slots.chosen(tx)
             labels = _labels(tx, chosen.values())
         shadow = chosen.get(Slot.SHADOW)
         drift, free = self._ledger.drift(now), _free_bytes(self._blobs)
@@ -179,7 +179,7 @@ class Watch:
 
 
 def _labels(tx: Transaction, chosen: Iterable[ChosenBundle]) -> dict[str, str]:
-    found = [figures.bundle_on_record(tx, digest=choice.digest) for choice in chosen]
+    found = [bundles.on_record(tx, digest=choice.digest) for choice in chosen]
     return {bundle.digest: bundle.label for bundle in found if bundle is not None}
 
 

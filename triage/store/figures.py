@@ -1,16 +1,17 @@
-"""What the statistics are made from: one row a study, and the bundles on record."""
+"""What the statistics are made from: one row a study."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
+from triage.store.demonstration import only_demonstrated
 from triage.store.instants import epoch_seconds, whole
-from triage.store.schema import bundles, worklist
+from triage.store.schema import worklist
 from triage.store.transaction import Transaction
 
 SHIFT_SECONDS = 8 * 3600
@@ -35,7 +36,7 @@ class StudyFigures(NamedTuple):
 
 
 class ExportedStudy(NamedTuple):
-    """One line of the export: no patient data, no accession number."""
+    """One line of the export: no patient data, no accession number. ``demonstration`` as in the list."""
 
     study_instance_uid: str
     received_at: datetime
@@ -51,15 +52,7 @@ class ExportedStudy(NamedTuple):
     flagged_at: datetime | None
     opened_at: datetime | None
     verdict: Verdict | None
-
-
-class BundleOnRecord(NamedTuple):
-    """A bundle that was loaded once, with the content of its ``bundle.json``."""
-
-    digest: str
-    label: str
-    manifest: dict[str, Any]
-    recorded_at: datetime
+    demonstration: bool = False
 
 
 def day_of_shift(shift: int) -> date:
@@ -124,24 +117,14 @@ def export(
         )
         wanted = wanted.where(or_(worklist.c.received_at > after.received_at, same))
     ordered = wanted.order_by(worklist.c.received_at, worklist.c.study_instance_uid).limit(most)
-    return [ExportedStudy(*row) for row in tx.connection.execute(ordered)]
-
-
-def bundle_on_record(tx: Transaction, *, digest: str | None = None) -> BundleOnRecord | None:
-    """The bundle of this digest, or the one that was recorded last."""
-    wanted = select(bundles).order_by(bundles.c.recorded_at.desc()).limit(1)
-    if digest is not None:
-        wanted = wanted.where(bundles.c.digest == digest)
-    row = tx.connection.execute(wanted).one_or_none()
-    return None if row is None else _on_record(row)
-
-
-def _on_record(row: Row[Any]) -> BundleOnRecord:
-    return BundleOnRecord(row.digest, f"{row.name} {row.version}", dict(row.manifest), row.recorded_at)
+    found = [ExportedStudy(*row) for row in tx.connection.execute(ordered)]
+    marked = only_demonstrated(tx, [study.study_instance_uid for study in found])
+    return [study._replace(demonstration=study.study_instance_uid in marked) for study in found]
 
 
 def _exported() -> Select[Any]:
-    return select(*(worklist.columns[name] for name in ExportedStudy._fields))
+    own = (name for name in ExportedStudy._fields if name != "demonstration")
+    return select(*(worklist.columns[name] for name in own))
 
 
 def _between(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:

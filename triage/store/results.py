@@ -14,6 +14,7 @@ from triage.domain.errors import StaleState
 from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import JobState
 from triage.domain.work import ClaimedJob
+from triage.store.bundles import is_demonstration
 from triage.store.codec import result_columns, result_of
 from triage.store.schema import bundles, instances, jobs, results, series
 from triage.store.series import SeriesRecord
@@ -225,7 +226,7 @@ def shown(tx: Transaction, series_id: int) -> ShownResult | None:
         result=result_of(row),
         bundle=row.bundle,
         bundle_digest=row.bundle_digest,
-        demonstration=bool((row.manifest or {}).get("provenance", {}).get("demonstration")),
+        demonstration=is_demonstration(row.manifest or {}),
         slice_scores=None if row.slice_scores is None else tuple(row.slice_scores),
     )
 

@@ -18,6 +18,7 @@ from triage.domain.worklist import ListedStudy, ObjectState, SeriesOutcome, Work
 from triage.store import results
 from triage.store import series as series_store
 from triage.store.codec import header_of, key_slice_json, key_slice_of, subtypes_json, subtypes_of
+from triage.store.demonstration import only_demonstrated
 from triage.store.schema import deliveries, instances, result_objects, series, studies, worklist
 from triage.store.schema import results as result_rows
 from triage.store.transaction import Transaction
@@ -67,9 +68,13 @@ def listed(tx: Transaction, study_instance_uid: str) -> ListedStudy | None:
 
 
 def listed_studies(tx: Transaction, found: Collection[Row[Any]]) -> list[ListedStudy]:
-    """Rows of the table as values, each with the objects that were made for its study."""
-    objects = _objects(tx, [one.study_instance_uid for one in found])
-    return [_listed(one, objects[one.study_instance_uid]) for one in found]
+    """Rows of the table as values, each with the objects that were made for its study, and by which sort of bundle."""
+    shown = [one.study_instance_uid for one in found]
+    objects, demonstrated = _objects(tx, shown), only_demonstrated(tx, shown)
+    return [
+        _listed(one, objects[one.study_instance_uid], demonstration=one.study_instance_uid in demonstrated)
+        for one in found
+    ]
 
 
 def _outcomes(tx: Transaction, study_instance_uid: str) -> list[SeriesOutcome]:
@@ -205,12 +210,12 @@ def _objects(tx: Transaction, study_instance_uids: Collection[str]) -> defaultdi
 
 
 _BESIDE = [name for name in ListedStudy.__dataclass_fields__ if name != "row"]
-_OF_ROW = [name for name in WorklistRow.__dataclass_fields__ if name != "objects"]
+_OF_ROW = [name for name in WorklistRow.__dataclass_fields__ if name not in ("demonstration", "objects")]
 
 
-def _listed(found: Row[Any], objects: list[ObjectState]) -> ListedStudy:
+def _listed(found: Row[Any], objects: list[ObjectState], *, demonstration: bool) -> ListedStudy:
     values = {name: getattr(found, name) for name in _OF_ROW}
     values["subtypes"] = subtypes_of(found.subtypes)
     values["key_slice"] = key_slice_of(found.key_slice)
-    row = WorklistRow(**values, objects=tuple(objects))
+    row = WorklistRow(**values, demonstration=demonstration, objects=tuple(objects))
     return ListedStudy(row=row, **{name: getattr(found, name) for name in _BESIDE})

@@ -71,6 +71,7 @@ class RowJson(BaseModel):
     received_at: datetime
     flagged_at: datetime | None
     bundle: str | None
+    demonstration: bool = Field(description="The bundle that speaks in this row is for demonstration only.")
     objects: list[ObjectJson]
 
 

@@ -64,6 +64,7 @@ class Line:
     status_words: str
     urgency: str
     state: str
+    demonstration: bool
     explanation: str
     subtypes: Sequence[Named]
     total: str
@@ -112,6 +113,7 @@ def _line(study: ListedStudy, patient: ListedPatient | None, now: datetime, *, i
         status_words=STATUS_WORDS[row.status],
         urgency=row.urgency.value if row.urgency is not Urgency.NONE else "",
         state=_state(row),
+        demonstration=row.demonstration,
         explanation=_explanation(row, now),
         subtypes=_subtypes(row.subtypes) if suspected else (),
         total=f"{row.total_volume_ml:.1f} ml" if suspected and row.total_volume_ml is not None else "",

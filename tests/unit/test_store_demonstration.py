@@ -1,0 +1,133 @@
+"""A row says that a demonstration bundle speaks in it: of the result it shows, or else of the bundle in use."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event
+
+from tests.stores import DIGEST, NOW, STUDY, analysed, at, queued, receive, result, running
+from triage.domain.downtime import Heartbeat
+from triage.domain.finding import ReasonCode, WorklistStatus
+from triage.domain.lifecycle import SeriesState
+from triage.store import bundles, heartbeats, reading_list, results, schema, series, worklist
+from triage.store.db import Database
+from triage.store.demonstration import only_demonstrated
+
+MADE, TRAINED = "aa" * 32, "bb" * 32
+"""A bundle for demonstration, and one that is not."""
+
+
+@pytest.fixture
+def db(database: Database) -> Database:
+    """A database that knows both bundles."""
+    on_record(database, MADE, demonstration=True)
+    on_record(database, TRAINED, demonstration=False)
+    return database
+
+
+def on_record(db: Database, digest: str, *, demonstration: bool) -> None:
+    with db.transaction() as tx:
+        manifest = {"provenance": {"demonstration": demonstration}}
+        bundles.record(tx, digest=digest, name="b", version=digest[:2], manifest=manifest, now=at(0))
+
+
+def in_use(db: Database, digest: str, seconds: float = 0) -> None:
+    with db.transaction() as tx:
+        heartbeats.beat(tx, Heartbeat("h/1/work", "work", NOW, at(seconds), detail={"digest": digest}))
+
+
+def finished(db: Database, digest: str) -> None:
+    job = running(db)
+    with db.transaction() as tx:
+        series.move(tx, series.get(tx, job.series_id), SeriesState.ANALYSED, now=at(2), actor="worker")
+        results.record(tx, job, result(0.9), bundle_digest=digest, bundle="b", now=at(2))
+        worklist.refresh(tx, STUDY, at(2))
+
+
+def marked(db: Database) -> bool:
+    with db.read() as tx:
+        found = worklist.row(tx, STUDY)
+        assert found is not None
+        assert (STUDY in only_demonstrated(tx, [STUDY])) is found.demonstration
+    return found.demonstration
+
+
+@pytest.mark.parametrize(("made_by", "runs"), [(MADE, TRAINED), (TRAINED, MADE)])
+def test_what_counts_is_the_bundle_that_made_the_result_and_not_the_one_in_use(
+    db: Database, made_by: str, runs: str
+) -> None:
+    finished(db, made_by)
+    in_use(db, runs)
+    assert marked(db) is (made_by == MADE)
+
+
+def test_the_newest_result_speaks(db: Database) -> None:
+    job = running(db)
+    with db.transaction() as tx:
+        for digest in (MADE, TRAINED):
+            results.record(tx, job, result(0.9), bundle_digest=digest, bundle="b", now=at(2))
+        worklist.refresh(tx, STUDY, at(2))
+    assert not marked(db)
+
+
+def test_a_shadow_does_not_speak(db: Database) -> None:
+    finished(db, TRAINED)
+    with db.transaction() as tx:
+        record = series.of_study(tx, STUDY)[0]
+        tx.connection.execute(
+            schema.results.insert().values(
+                series_id=record.id, revision=9, bundle_digest=MADE, bundle="b", provisional=False, score=0.9,
+                status=WorklistStatus.SUSPECTED, rule={}, subtypes={}, total_volume_ml=0.0, created_at=at(3),
+                shadow=True,
+            )
+        )  # fmt: skip
+    assert not marked(db)
+
+
+@pytest.mark.parametrize("runs", [MADE, TRAINED])
+def test_a_row_without_a_result_goes_by_the_bundle_in_use(db: Database, runs: str) -> None:
+    queued(db)
+    in_use(db, runs)
+    with db.transaction() as tx:
+        assert worklist.refresh(tx, STUDY, at(1)).status is WorklistStatus.PENDING
+    assert marked(db) is (runs == MADE)
+
+
+def test_a_refusal_that_was_reported_keeps_the_bundle_that_refused(db: Database) -> None:
+    with db.transaction() as tx:
+        record = series.move(
+            tx, receive(tx), SeriesState.UNUSABLE, now=at(1), actor="clock", reason=ReasonCode.GAP, detail="a gap"
+        )
+        results.record_undetermined(tx, record, ReasonCode.GAP, bundle_digest=MADE, bundle="b", now=at(1))
+        assert worklist.refresh(tx, STUDY, at(1)).status is WorklistStatus.NOT_ANALYSED
+    in_use(db, TRAINED)
+    assert marked(db)
+
+
+def test_a_bundle_that_is_not_on_record_is_not_called_a_demonstration(database: Database) -> None:
+    analysed(database)
+    assert not marked(database)
+    on_record(database, DIGEST, demonstration=True)
+    assert marked(database)
+
+
+def test_a_page_of_many_rows_asks_no_more_often_than_a_page_of_one(db: Database) -> None:
+    for number in range(1, 9):
+        queued(db, study=f"{STUDY}.{number}", series_uid=f"{STUDY}.{number}.1", number=number)
+        with db.transaction() as tx:
+            worklist.refresh(tx, f"{STUDY}.{number}", at(1))
+    in_use(db, MADE)
+    asked: list[int] = []
+    for size in (1, 7):  # of eight, so that both pages are full
+        with db.read() as tx:
+            statements: list[str] = []
+
+            def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+                statements.append(statement)  # noqa: B023 - read before the next turn
+
+            event.listen(tx.connection, "before_cursor_execute", note)
+            found = reading_list.page(tx, reading_list.EVERYTHING, at(1), size=size)
+            event.remove(tx.connection, "before_cursor_execute", note)
+        assert [study.row.demonstration for study in found.studies] == [True] * size
+        asked.append(len(statements))
+    assert asked[0] == asked[1]
