@@ -51,6 +51,7 @@ class FixedPredictor:
             version="1",
             digest=DIGEST,
             demonstration=True,
+            measured=("Learned from: nothing.",),
             preprocessing=SimpleNamespace(field_mm=256.0),
         )
     )

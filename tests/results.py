@@ -29,8 +29,15 @@ PROVENANCE = Provenance(
     software_version="0.1.0",
     demonstration=True,
     content_at=datetime(2024, 1, 2, 3, 4, 5, 678900, tzinfo=UTC),
+    measured=(
+        "Learned from: SYNTHETIC heads.",
+        "Measured on: 60 SYNTHETIC exams. Nothing is claimed for other examinations.",
+        "With 95 % intervals: exam AUC 0.949 [0.890, 0.993], n = 60 exams.",
+    ),
 )
-REAL = replace(PROVENANCE, bundle_name="site-heads", bundle_digest="fedcba9876543210" * 4, demonstration=False)
+REAL = replace(
+    PROVENANCE, bundle_name="site-heads", bundle_digest="fedcba9876543210" * 4, demonstration=False, measured=()
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,12 @@ def tell(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
 
 def bundle(digest: str = OTHER, name: str = "other") -> SimpleNamespace:
     return SimpleNamespace(
-        name=name, version="1", digest=digest, demonstration=True, preprocessing=SimpleNamespace(field_mm=256.0)
+        name=name,
+        version="1",
+        digest=digest,
+        demonstration=True,
+        measured=(),
+        preprocessing=SimpleNamespace(field_mm=256.0),
     )
 
 

@@ -188,6 +188,21 @@ def test_every_report_says_what_it_is_not(score: float) -> None:
     assert any(text.startswith("DEMONSTRATION: the model was trained on synthetic heads only") for text in said)
 
 
+@pytest.mark.parametrize("score", [0.97, NEGATIVE])
+def test_every_report_says_what_was_measured_after_what_it_is_not(score: float) -> None:
+    case = analysed(subtypes=[], score=score)
+    said = comments(exam_of(case.sr()))
+    assert said[-len(case.provenance.measured) :] == list(case.provenance.measured)
+    assert said[-len(case.provenance.measured) - 1].startswith("DEMONSTRATION")
+
+
+def test_what_a_card_says_is_cut_and_made_plain() -> None:
+    long = replace(PROVENANCE, measured=("Gelernt aus K\u00f6pfen \\ " + "x" * 5000,))
+    (*_, last) = comments(exam_of(analysed(provenance=long).sr()))
+    assert last.startswith("Gelernt aus K?pfen / xxx")
+    assert len(last) == 1024
+
+
 def test_only_a_demonstration_says_demonstration() -> None:
     encoded = analysed(provenance=REAL).sr()
     assert len(comments(exam_of(encoded))) == 2

@@ -163,9 +163,10 @@ def test_a_text_report_says_it_all_in_words() -> None:
     assert texts(encoded, codes.ALGORITHM_NAME) == ["demo-heads"]
     assert texts(encoded, codes.ALGORITHM_VERSION) == ["1.2"]
     assert f"bundle sha256 {case.provenance.bundle_digest}" in texts(encoded, codes.ALGORITHM_PARAMETERS)
-    notice, demonstration = texts(encoded, codes.COMMENT)
+    notice, demonstration, *measured = texts(encoded, codes.COMMENT)
     assert "Not for primary diagnosis" in notice
     assert demonstration.startswith("DEMONSTRATION")
+    assert measured == list(case.provenance.measured)
 
 
 def test_a_negative_text_report_says_absent_and_measures_nothing() -> None:

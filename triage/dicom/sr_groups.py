@@ -30,6 +30,9 @@ from triage.domain.finding import Subtype, TriageResult, WorklistStatus
 from triage.domain.notice import DEMONSTRATION, NOTIFICATION_ONLY
 from triage.domain.provenance import Provenance
 
+_LONGEST_SENTENCE = 1024
+"""Characters of what a card may say: a report is no place for a whole one."""
+
 
 def exam_group(
     source: Source, result: TriageResult, provenance: Provenance, *, segmented: bool
@@ -55,7 +58,7 @@ def exam_group(
         qualitative_evaluations=evaluations,
         source_images=_key_image(source, result),
     )
-    _add_comments(group, [conclusion(result), *notices(provenance)])
+    _add_comments(group, [conclusion(result), *notices(provenance), *measured(provenance)])
     return group
 
 
@@ -125,6 +128,11 @@ def conclusion(result: TriageResult) -> str:
 def notices(provenance: Provenance) -> list[str]:
     """What the report is not, and what a demonstration is not."""
     return [NOTIFICATION_ONLY, DEMONSTRATION] if provenance.demonstration else [NOTIFICATION_ONLY]
+
+
+def measured(provenance: Provenance) -> list[str]:
+    """What the model learned from and what was measured of it, for whoever wonders what the probability is worth."""
+    return [plain(sentence, _LONGEST_SENTENCE) for sentence in provenance.measured]
 
 
 def parameters(result: TriageResult, provenance: Provenance) -> list[str]:

@@ -23,7 +23,7 @@ from triage.dicom import codes
 from triage.dicom.equipment import plain
 from triage.dicom.source import Source
 from triage.dicom.sr_document import observer, source_frame
-from triage.dicom.sr_groups import conclusion, identity, notices, parameters, presence
+from triage.dicom.sr_groups import conclusion, identity, measured, notices, parameters, presence
 from triage.domain.finding import TriageResult
 from triage.domain.provenance import Provenance
 
@@ -49,7 +49,9 @@ def result_text(source: Source, result: TriageResult, provenance: Provenance) ->
         image, frames = source_frame(source, result.key_slice.sop_instance_uid, result.key_slice.frame_number)
         name = codes.BEST_ILLUSTRATION.concept()
         items.append(ImageContentItem(name, image.sop_class_uid, image.sop_instance_uid, frames, None, _CONTAINS))
-    return _document(codes.CT_OF_HEAD, items, parameters(result, provenance), provenance)
+    root = _document(codes.CT_OF_HEAD, items, parameters(result, provenance), provenance)
+    root.ContentSequence.extend(_text(codes.COMMENT, sentence) for sentence in measured(provenance))
+    return root
 
 
 def undetermined_text(statement: str, provenance: Provenance) -> Dataset:

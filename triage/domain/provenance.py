@@ -16,7 +16,8 @@ class Provenance:
     """Written into every result object.
 
     ``content_at`` is the time of the series revision, not of the encoding, so that analysing again writes
-    the same object. ``demonstration`` marks a bundle that was trained on synthetic heads only.
+    the same object. ``demonstration`` marks a bundle that was trained on synthetic heads only. ``measured`` is what
+    the card of the bundle says of its data and figures, a sentence each; empty where nobody asked for it.
     """
 
     bundle_name: str
@@ -25,6 +26,7 @@ class Provenance:
     software_version: str
     demonstration: bool
     content_at: datetime
+    measured: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.content_at.tzinfo is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from triage.domain.errors import BundleError
 from triage.domain.finding import DecisionRule
+from triage.inference.card import card_of
 from triage.inference.manifest import Manifest, format_manifest, parse_manifest
 from triage.inference.preprocess import PreprocessSpec
 
@@ -44,6 +45,11 @@ class Bundle:
     def demonstration(self) -> bool:
         """Whether page, SEG and SR must say that this bundle is for demonstration only."""
         return self.manifest.provenance.demonstration
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What the SR says of the data that this bundle learned from, and of what was measured, a sentence each."""
+        return card_of(self.manifest).sentences
 
     @property
     def preprocessing(self) -> PreprocessSpec:

@@ -76,6 +76,7 @@ class Analyst:
             software_version=__version__,
             demonstration=bundle.demonstration,
             content_at=content_at,
+            measured=bundle.measured,
         )
 
 
