@@ -28,8 +28,10 @@ from tests.fakes import counting_archive
 from tests.reading_room import NARROW, WIDE, Reader
 from tests.services import MissingProgramError
 from triage.domain.finding import WorklistStatus
+from triage.entrypoints.app import shipped_bundle
 from triage.entrypoints.demo import SEED
 from triage.entrypoints.operate import dicom_files
+from triage.inference.bundle import load_bundle
 from triage.net.scu import send
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -176,6 +178,9 @@ def test_a_radiologist_and_an_administrator_at_work(
         f"{(seen_at - flagged_at).total_seconds():.2f} s from the flag to the screen".encode(),
     )
     room.picture("page-worklist-first")
+    shown = room.all(".study-line")
+    assert len(shown) == len(heads)
+    assert all("demonstration" in line.text for line in shown), "a row does not say that the bundle is a demonstration"
 
     # Opened by keyboard, at the key slice, with the outline on it.
     room.press("j", Keys.ENTER)
@@ -224,6 +229,7 @@ def test_every_page_can_be_used_by_everybody(
             chosen |= {
                 "study": f"/study/{studies[WorklistStatus.SUSPECTED]}",
                 "study-not-analysed": f"/study/{studies[WorklistStatus.NOT_ANALYSED]}",
+                "bundle": f"/bundle/{load_bundle(shipped_bundle()).digest}",
                 "password": "/password",
                 "missing": "/no-such-page",
             }

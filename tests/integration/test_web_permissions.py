@@ -14,11 +14,13 @@ from fastapi import FastAPI
 from starlette.routing import Mount, Route
 
 from tests.conftest import copy_sqlite
+from tests.fakes import DIGEST
 from tests.integration.site import Site, head
 from tests.stores import STUDY, logged
 from tests.web import Browser, Clock, add_token, make_desk, signed_in
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction
+from triage.store import bundles
 from triage.web.app import make_app
 from triage.web.desk import Desk
 
@@ -92,6 +94,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     # Asked for by every open page, also while the database is down: it looks at the session by itself.
     ("GET", "/banner"): Rule(READERS),
     ("GET", "/operations"): Rule(READERS),
+    ("GET", "/bundle/{digest}"): Rule(READERS),
     ("GET", "/statistics"): Rule(READERS),
     ("GET", "/statistics.csv"): Rule(READERS),
     ("GET", "/metrics"): Rule(CALLERS),
@@ -112,6 +115,8 @@ def shared_app(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) 
     site.send(head(StudyInstanceUID=STUDY))
     site.settle()
     assert site.analyse()
+    with site.db.transaction() as tx:
+        bundles.record(tx, digest=DIGEST, name="fixed", version="1", manifest={}, now=site.now)
     app = make_app(make_desk(site.db, folder, Clock()))
     add_token(app.state.desk)
     yield app
@@ -155,7 +160,7 @@ CASES = [(method, path, who) for method, path in TABLE for who in Who]
 def test_everybody_gets_what_is_theirs(shared_app: FastAPI, method: str, path: str, who: Who) -> None:
     rule = TABLE[method, path]
     browser = asker(shared_app, who, path)
-    url = rule.url or path.format(name=NOBODY, study_uid=STUDY, index=0)
+    url = rule.url or path.format(name=NOBODY, study_uid=STUDY, index=0, digest=DIGEST)
     before = len(refused(shared_app))
     if path == "/events":
         status, location = asyncio.run(first_words(shared_app, url, browser)), "/login?next=%2Fevents"
@@ -227,7 +232,9 @@ def test_no_form_of_another_site_does_anything(shared_app: FastAPI, method: str,
     browser = asker(shared_app, Who.ADMINISTRATOR, path)
     headers = {"X-CSRF-Token": token} if token else {}
     form = {"data": rule.form} if rule.json is None else {"json": rule.json}
-    answer = browser.request(method, path.format(name=NOBODY, study_uid=STUDY, index=0), headers=headers, **form)
+    answer = browser.request(
+        method, path.format(name=NOBODY, study_uid=STUDY, index=0, digest=DIGEST), headers=headers, **form
+    )
     assert answer.status_code == 403
 
 
@@ -249,7 +256,7 @@ def test_what_stands_in_an_address_is_only_looked_up(shared_app: FastAPI, method
     rule = TABLE[method, path]
     browser = asker(shared_app, Who.ADMINISTRATOR, path)
     form = {"data": rule.form} if rule.json is None else {"json": rule.json}
-    url = path.format(name=part, study_uid=part, index=part)
+    url = path.format(name=part, study_uid=part, index=part, digest=part)
     answer = browser.request(method, url, headers=browser.csrf, **(form if method == "POST" else {}))
     assert answer.status_code in (400, 404, 405, 422), answer.text[:300]
     assert "<script>alert" not in answer.text

@@ -9,6 +9,7 @@ from triage.domain.downtime import ANALYSING_ROLES
 from triage.domain.lifecycle import JobState
 from triage.store.bundle_slots import Slot
 from triage.web.access import Reader
+from triage.web.bundle import ShownBundle
 from triage.web.desk import DeskDep
 from triage.web.page import page
 
@@ -31,6 +32,7 @@ def operations(request: Request, desk: DeskDep, person: Reader) -> HTMLResponse:
         "operations.html",
         person,
         now=now,
+        shown=ShownBundle.of(now.bundle) if now.bundle is not None else None,
         queue=[(state, found.get(state)) for state in JobState if state in WAITING or state in found],
         role_names=ROLE_NAMES,
         needed=[role for role in needed if not any(beat.role == role for beat in now.heartbeats)],

@@ -17,9 +17,11 @@ from triage.domain.notice import DEMONSTRATION
 from triage.domain.reading import JUDGEABLE, Verdict
 from triage.domain.reason_texts import REASON_TEXTS
 from triage.services.view import Found, SeriesView
-from triage.store import audit, deliveries, instances, jobs, readings, series
+from triage.store import audit, bundles, deliveries, instances, jobs, readings, series
+from triage.store.demonstration import speaking
 from triage.store.transaction import Transaction
 from triage.web import timeline
+from triage.web.bundle import ShownBundle
 from triage.web.desk import Desk
 from triage.web.drawing import SUBTYPE_WORDS, WINDOWS
 from triage.web.patients import listed_patient
@@ -139,7 +141,8 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
         "status_words": timeline.STATUS_WORDS[row.status],
         "rule": found.shown.result.rule if found.shown else None,
         "bundle": found.shown.bundle if found.shown else None,
-        "demonstration": DEMONSTRATION if found.shown and found.shown.demonstration else "",
+        "speaking": _speaking(tx, row.study_instance_uid),
+        "demonstration": DEMONSTRATION if row.demonstration else "",
         "reason": REASON_TEXTS[row.reason] if row.reason else "",
         "reason_detail": found.record.detail or "" if row.reason else "",
         "patient": _patient(desk, first.blob_key),
@@ -156,6 +159,13 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
         "viewer_link": viewer_link(desk.options.viewer_link, row.study_instance_uid, row.accession_number),
         **reading_values(tx, found),
     }
+
+
+def _speaking(tx: Transaction, study_instance_uid: str) -> ShownBundle | None:
+    """The bundle that speaks of the study; None where none has been put on record."""
+    digest = speaking(tx, [study_instance_uid]).get(study_instance_uid)
+    found = bundles.on_record(tx, digest=digest) if digest is not None else None
+    return ShownBundle.of(found) if found is not None else None
 
 
 def reading_values(tx: Transaction, found: Found) -> dict[str, Any]:
