@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import event
 
+from tests import many_studies
 from tests.stores import DIGEST, NOW, STUDY, analysed, at, queued, receive, result, running
 from triage.domain.downtime import Heartbeat
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.store import bundles, heartbeats, reading_list, results, schema, series, worklist
+from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.demonstration import only_demonstrated
+from triage.store.transaction import Transaction
 
 MADE, TRAINED = "aa" * 32, "bb" * 32
 """A bundle for demonstration, and one that is not."""
@@ -131,3 +136,32 @@ def test_a_page_of_many_rows_asks_no_more_often_than_a_page_of_one(db: Database)
         assert [study.row.demonstration for study in found.studies] == [True] * size
         asked.append(len(statements))
     assert asked[0] == asked[1]
+
+
+def test_what_it_costs_does_not_grow_with_the_list(sqlite_url: str, tmp_path: Path) -> None:
+    db, blobs = Database(sqlite_url), BlobStore(tmp_path / "blobs")
+    costs = []
+    for seed, count in enumerate((30, 300)):
+        many_studies.insert(db, blobs, count, now=NOW, seed=seed)
+        with db.read() as tx:
+            found = reading_list.page(tx, reading_list.EVERYTHING, NOW, size=10)
+            costs.append(_steps(tx, [study.row.study_instance_uid for study in found.studies]))
+    db.dispose()
+    few, many = costs
+    assert many < 2 * few, "asked for ten studies, the database went through all of them"
+
+
+def _steps(tx: Transaction, study_instance_uids: list[str]) -> int:
+    """Tens of instructions that SQLite executes to tell which of the studies were only demonstrated."""
+    taken = 0
+
+    def count() -> None:
+        nonlocal taken
+        taken += 1
+
+    connection = tx.connection.connection.driver_connection
+    assert connection is not None
+    connection.set_progress_handler(count, 10)
+    only_demonstrated(tx, study_instance_uids)
+    connection.set_progress_handler(None, 0)
+    return taken
