@@ -22,6 +22,7 @@ def head(
     skull_mm: float = 6.0,
     skull_hu: float = 900.0,
     seed: int = 0,
+    taper: float = 0.6,
 ) -> NDArray[np.float32]:
     """Scalp, skull, brain with a fluid core and noise: the least that is a head, shape (slice, 160, 160)."""
     rng = np.random.default_rng(seed)
@@ -29,7 +30,7 @@ def head(
     x = (np.arange(SIZE) + 0.5 - SIZE / 2)[None, :] * PIXEL_MM
     hu = np.full((slices, SIZE, SIZE), -1000.0, np.float32)
     for index in range(slices):
-        shrink = 1.0 - 0.3 * abs(index - slices / 2) / slices
+        shrink = 1.0 - taper * abs(index - slices / 2) / slices
 
         def within(extra_mm: float, shrink: float = shrink) -> NDArray[np.bool_]:
             return np.asarray(
@@ -50,11 +51,20 @@ def volume(hu: NDArray[np.float32], pixel_mm: float = PIXEL_MM, step_mm: float =
     return volume_of(hu, [step_mm * i for i in range(len(hu))], step_mm, (pixel_mm, pixel_mm))
 
 
-def refusal(hu: NDArray[np.float32], **how: float) -> str:
+def refusal(hu: NDArray[np.float32], reason: ReasonCode = ReasonCode.OUT_OF_DISTRIBUTION, **how: float) -> str:
     with pytest.raises(UnusableSeries) as caught:
         check_living_head(volume(hu, **how))
-    assert caught.value.reason is ReasonCode.OUT_OF_DISTRIBUTION
+    assert caught.value.reason is reason
     return str(caught.value)
+
+
+def vault_opening(hu: NDArray[np.float32], half_mm: float, slices: slice) -> NDArray[np.float32]:
+    """The head with the bone gone within ``half_mm`` of the middle of its right side."""
+    half = round(half_mm / PIXEL_MM)
+    window = np.s_[slices, SIZE // 2 - half : SIZE // 2 + half, SIZE // 2 + 20 :]
+    opened = hu.copy()
+    opened[window] = np.minimum(hu[window], 40.0)
+    return opened
 
 
 def test_a_head_passes_and_is_measured() -> None:
@@ -82,14 +92,79 @@ def test_sutures_pass() -> None:
     check_living_head(volume(hu))
 
 
-def test_an_open_skull_passes_by_its_base() -> None:
+def test_a_craniectomy_is_refused() -> None:
+    said = refusal(vault_opening(head(), 45.0, np.s_[4:]))
+    assert "open over" in said
+    assert "craniectomy" in said
+
+
+def test_a_head_that_lies_half_beyond_the_image_is_refused() -> None:
     hu = head()
-    hu[4:, 30:130, 100:] = np.minimum(hu[4:, 30:130, 100:], 40.0)
+    hu[3:, :, : SIZE // 2 - 20] = -1024.0
+    assert "part of the head lies outside the image" in refusal(hu)
+
+
+def test_a_fontanelle_passes() -> None:
+    """45 mm at its widest, over the three upper slices, in a newborn's thin skull."""
+    hu = head(slices=16, half_mm=(56.0, 46.0), skull_mm=2.0, skull_hu=350.0)
+    check_living_head(volume(vault_opening(hu, 22.5, np.s_[13:])))
+
+
+def test_burr_holes_on_one_level_pass() -> None:
+    hu = head()
+    for row in (50, 110):
+        hu[8:11, row - 4 : row + 4, 90:] = np.minimum(hu[8:11, row - 4 : row + 4, 90:], 35.0)
+    check_living_head(volume(hu))
+    assert measure_head(volume(hu)).sawn_mm <= 15.0
+
+
+def test_two_saw_cuts_through_five_slices_are_refused() -> None:
+    hu = head()
+    for row in (58, 100):
+        hu[5:11, row : row + 3, 90:] = np.minimum(hu[5:11, row : row + 3, 90:], 35.0)
+    assert "as around a bone flap" in refusal(hu)
+
+
+def vessels(hu: NDArray[np.float32], columns: tuple[int, ...], agent_hu: float) -> NDArray[np.float32]:
+    """The head with a vessel of 4.5 mm at these columns of the middle row on every slice."""
+    enhanced = hu.copy()
+    for column in columns:
+        enhanced[:, SIZE // 2 - 1 : SIZE // 2 + 2, column : column + 3] = agent_hu
+    return enhanced
+
+
+def test_vessels_on_every_slice_are_contrast() -> None:
+    assert "contrast" in refusal(vessels(head(), (55, 70, 95), 180.0), ReasonCode.CONTRAST)
+
+
+@pytest.mark.parametrize(
+    ("columns", "hu"), [((70,), 250.0), ((55, 70, 95), 75.0), ((55, 70, 95), 1200.0)], ids=["shunt", "blood", "metal"]
+)
+def test_a_shunt_and_blood_and_wires_are_no_contrast(columns: tuple[int, ...], hu: float) -> None:
+    check_living_head(volume(vessels(head(), columns, hu)))
+
+
+def test_calcified_plexus_on_some_slices_is_no_contrast() -> None:
+    hu = head()
+    hu[:4] = vessels(hu[:4], (60, 75, 95), 200.0)
     check_living_head(volume(hu))
 
 
-def test_part_of_a_head_passes() -> None:
-    check_living_head(volume(head()[:4]))
+def test_a_head_that_nearly_fills_its_image_is_measured_in_the_image_alone() -> None:
+    """Rays leave the image before they end; what lies beyond it must count as nothing, every time."""
+    hu = head()[:, 20:140, 28:132].copy()
+    assert len({measure_head(volume(hu)) for _ in range(3)}) == 1
+    check_living_head(volume(hu))
+
+
+@pytest.mark.parametrize("kept", [np.s_[:6], np.s_[6:]], ids=["lower", "upper"])
+def test_half_a_head_is_refused(kept: slice) -> None:
+    said = refusal(head()[kept], ReasonCode.TOO_FEW_SLICES)
+    assert "the widest part of the head" in said
+
+
+def test_a_scan_that_ends_below_the_vertex_passes() -> None:
+    check_living_head(volume(head(taper=0.9)[:-2]))
 
 
 def test_a_head_full_of_blood_passes() -> None:
@@ -136,6 +211,11 @@ def test_a_body_without_a_ring_is_refused() -> None:
     assert "a closed skull is seen over 0 mm only" in refusal(hu)
 
 
+def test_a_trunk_is_no_head() -> None:
+    hu = head(skull_hu=45.0)
+    assert "not a head" in refusal(hu, ReasonCode.NOT_HEAD, pixel_mm=2.4)
+
+
 def test_too_little_of_a_head_is_refused() -> None:
     assert "seen over 10 mm only" in refusal(head()[:2])
 
@@ -168,6 +248,10 @@ def test_mixed_content_is_refused() -> None:
     hu[tissue & (rows < 5)] = 120.0
     hu[tissue & (rows >= 15)] = -900.0
     assert "of the inside of the skull lies between" in refusal(hu)
+
+
+def test_a_wrong_slope_is_refused() -> None:
+    assert "the air around it is at -6" in refusal((head() * 0.6).astype(np.float32))
 
 
 def test_no_air_around_is_refused() -> None:
