@@ -19,7 +19,8 @@ log = structlog.get_logger()
 def deliver(app: App, stop: threading.Event) -> None:
     """Send results until ``stop`` is set, each destination in threads of its own: one that is down delays no other."""
     couriers = app.couriers()
-    log.info("sending", destinations=sorted({courier.destination for courier in couriers}))
+    detail = {"destinations": sorted({courier.destination for courier in couriers})}
+    log.info("sending", **detail)
     threads = [
         threading.Thread(target=repeat, args=(lambda c=courier: deliver_next(c), stop), name=courier.destination)
         for courier in couriers
@@ -31,7 +32,6 @@ def deliver(app: App, stop: threading.Event) -> None:
     forwarder = audit_parts.forwarder(app.settings, app.db, app.clock, owner("send"))
     if forwarder is not None:
         threads.append(threading.Thread(target=forwarder.run, args=(stop,), name="audit"))
-    detail = {"destinations": sorted({courier.destination for courier in couriers})}
     with alive(Heart(app.db, owner("send"), "send", app.clock, detail)):
         for thread in threads:
             thread.start()
