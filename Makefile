@@ -10,7 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 APT_PACKAGES := buildah caddy dcmtk debootstrap dicom3tools logrotate orthanc orthanc-dicomweb postgresql rsyslog rsyslog-gnutls systemd systemd-container
 SOURCES := triage trainer migrations tests
-WORKERS ?= 2
+# Tests wait for other processes a third of their time.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: setup trainer demo test check bench pins debian-packages browser lint
 .DEFAULT_GOAL := setup

@@ -71,6 +71,13 @@ def install(
     )
 
 
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group by name, those too that are imported when they are asked for."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
 def stage_units(root: Path) -> None:
     """Lay the units out below ``root``, with a program where they look for it."""
     units = root / "etc" / "systemd" / "system"
@@ -110,9 +117,9 @@ def why_not_a_command(words: list[str]) -> str | None:
                 if isinstance(option.type, click.Choice) and value not in (*option.type.choices, "ROLE"):
                     return f"{name} cannot be {value}"
         elif isinstance(command, click.Group):
-            if word not in command.commands:
+            if word not in (known := subcommands(command)):
                 return f"{command.name} has no command {word}"
-            command = command.commands[word]
+            command = known[word]
     return None
 
 

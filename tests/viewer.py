@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ from tests.services import OrthancServer
 
 VERSION = "3.12.10"
 LOAD_SECONDS = 120
+OPENED_SECONDS = 20
 MOST_SLICES = 100
 TOURS = ["basicViewerTour"]
 IMAGE = ".cornerstone-viewport-element"
@@ -213,24 +216,31 @@ class Viewer:
         inside: NDArray[np.bool_] = mask & (abs(columns - middle) < half) & (abs(rows - y - height / 2) < half)
         return inside
 
-    def open_series(self, modality: str) -> None:
-        """Open the first series of a modality that has no thumbnail, by a double click on its row."""
+    def open_report(self, modality: str, ready: Callable[[str], bool]) -> str:
+        """Open the first series of a modality that has no thumbnail; the text in its place, once it is as wanted.
+
+        By a double click on its row, and again, as a reader does, where a busy viewer took it for two clicks.
+        """
+        clicked_at = -math.inf
+
+        def wanted() -> str:
+            nonlocal clicked_at
+            if time.monotonic() - clicked_at > OPENED_SECONDS:
+                ActionChains(self._browser).double_click(self._row_of(modality)).perform()
+                clicked_at = time.monotonic()
+            text = self._browser.find_element(By.CSS_SELECTOR, "[data-cy='viewport-grid']").text
+            return text if ready(text) else ""
+
+        return self._wait(wanted)
+
+    def _row_of(self, modality: str) -> WebElement:
         rows = "[data-cy='study-browser-thumbnail-no-image']"
 
         def listed() -> list[WebElement]:
             found = self._browser.find_elements(By.CSS_SELECTOR, rows)
             return [row for row in found if row.text.split("\n")[0] == modality]
 
-        ActionChains(self._browser).double_click(self._wait(listed)[0]).perform()
-
-    def text_when(self, ready: Callable[[str], bool], seconds: float = LOAD_SECONDS) -> str:
-        """The text in the place of the image, once it is as wanted."""
-
-        def wanted() -> str:
-            text = self._browser.find_element(By.CSS_SELECTOR, "[data-cy='viewport-grid']").text
-            return text if ready(text) else ""
-
-        return self._wait(wanted, seconds)
+        return self._wait(listed)[0]
 
     def _instance_number(self) -> int:
         text = self._browser.find_element(By.CSS_SELECTOR, "[data-cy='viewport-overlay-bottom-right']").text

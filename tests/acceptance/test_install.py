@@ -150,7 +150,8 @@ ready() {{
     python3 -c "import urllib.request as u; u.urlopen('http://127.0.0.1:{web}/readyz')"
 }}
 final() {{
-    triage worklist --json | grep -q '"provisional": false'
+    rows=$(triage worklist --json)
+    echo "$rows" | grep -q '"status": "suspected"' && echo "$rows" | grep -q '"provisional": false'
 }}
 started_again() {{
     [ "$(systemctl show -p NRestarts --value ich-triage-work.service)" = 1 ]

@@ -161,8 +161,7 @@ def test_a_slice_without_a_lesion_stays_grey(viewer: Viewer, orthanc: OrthancSer
 def test_the_text_report_is_opened(viewer: Viewer, orthanc: OrthancServer, head: Analysed) -> None:
     report = head.sr(kind=ObjectKind.SR_TEXT)
     show(viewer, orthanc, [*head.contents, report.content])
-    viewer.open_series("SR")
-    text = viewer.text_when(lambda shown: "Intracranial hemorrhage suspected" in shown)
+    text = viewer.open_report("SR", lambda shown: "Intracranial hemorrhage suspected" in shown)
     viewer.picture("viewer-sr-text")
     assert "Triage notification, not a diagnosis" in text
     assert "Probability: 0.970" in text
@@ -171,8 +170,7 @@ def test_the_text_report_is_opened(viewer: Viewer, orthanc: OrthancServer, head:
 def test_the_measurement_report_is_opened(viewer: Viewer, orthanc: OrthancServer, head: Analysed) -> None:
     segmentation = head.seg()
     show(viewer, orthanc, [*head.contents, segmentation.content, head.sr(segmentation=segmentation).content])
-    viewer.open_series("SR")
-    text = viewer.text_when(lambda shown: "Intracranial hemorrhage suspected" in shown)
+    text = viewer.open_report("SR", lambda shown: "Intracranial hemorrhage suspected" in shown)
     viewer.picture("viewer-sr-measurements")
     assert "Triage notification, not a diagnosis" in text
     for subtype, finding in head.result.subtypes.items():

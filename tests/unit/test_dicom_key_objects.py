@@ -210,7 +210,7 @@ def test_a_rejection_needs_no_volume() -> None:
     series = ct_series(2, ImagePositionPatient=None)
     encoded = encode_rejection([part10(ds)[:-1000] for ds in series], old_of(series[0]), PROVENANCE)
     assert [uid for _, uid, _ in selected(encoded)] == ["1.2.3.4"]
-    assert dataset(encoded).SeriesDescription == "ICH triage: rejection note, DEMONSTRATION, SYNTHETIC TRAINING"
+    assert dataset(encoded).SeriesDescription == "ICH triage: rejection note, DEMONSTRATION, NOT FOR CARE"
 
 
 def test_the_order_of_what_is_rejected_does_not_matter_but_what_it_is_does() -> None:

@@ -281,7 +281,7 @@ def test_the_equipment_is_ours_and_the_bundle_a_device_of_its_own() -> None:
 def test_a_demonstration_says_so_and_only_a_demonstration() -> None:
     case = analysed()
     ds, real = dataset(case.seg()), dataset(case.seg(provenance=REAL))
-    assert ds.SeriesDescription == "ICH triage: segmentation, DEMONSTRATION, SYNTHETIC TRAINING"
+    assert ds.SeriesDescription == "ICH triage: segmentation, DEMONSTRATION, NOT FOR CARE"
     assert "DEMONSTRATION" in ds.ContributingEquipmentSequence[0].ContributionDescription
     assert real.SeriesDescription == "ICH triage: segmentation"
     assert b"DEMONSTRATION" not in case.seg(provenance=REAL).content

@@ -185,7 +185,7 @@ def test_the_model_its_version_and_its_limits_are_named() -> None:
 def test_every_report_says_what_it_is_not(score: float) -> None:
     said = comments(exam_of(analysed(subtypes=[], score=score).sr()))
     assert any("Notification only" in text and "Not for primary diagnosis" in text for text in said)
-    assert any(text.startswith("DEMONSTRATION: the model was trained on synthetic heads only") for text in said)
+    assert any(text.startswith("DEMONSTRATION: the model is not for use in care") for text in said)
 
 
 @pytest.mark.parametrize("score", [0.97, NEGATIVE])

@@ -19,7 +19,7 @@ from tests.stores import append_later, logged
 from tests.unit.test_net_syslog import frames, peer
 from triage.domain.audit import AuditAction
 from triage.domain.errors import AuditBroken, ConfigurationError, NotFound
-from triage.entrypoints import audit_parts, clock, worker
+from triage.entrypoints import audit_parts, clock, sender
 from triage.entrypoints.app import App, build
 from triage.entrypoints.cli import triage
 from triage.services.checkpoint import sign_when_due
@@ -163,7 +163,7 @@ def test_the_sender_forwards_the_log_and_can_be_asked_to_again(folder: Path) -> 
         app, stop = opened(folder), threading.Event()
         app.record_start("send")
         assert isinstance(run(folder, "resend", "--after", "0").exception, NotFound)
-        thread = threading.Thread(target=worker.deliver, args=(app, stop))
+        thread = threading.Thread(target=sender.deliver, args=(app, stop))
         thread.start()
         until(lambda: b"110120" in here.received)
         stop.set()

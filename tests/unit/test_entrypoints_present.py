@@ -74,7 +74,7 @@ def test_the_table_says_demonstration_in_every_row_of_one_and_what_that_means() 
     assert "suspected, demonstration" in text
     assert "not_analysed: gap, demonstration" in text
     assert text.count(", demonstration") == 2
-    assert "trained on synthetic heads only" in " ".join(text.split())
+    assert "not for use in care" in " ".join(text.split())
     assert "emonstration" not in shown(row()).replace("DEMO", "demo")
 
 

@@ -19,7 +19,7 @@ from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed
 from triage.domain.notice import Demographics, Notice
 from triage.entrypoints import ways_out
 from triage.net.outgoing import OutgoingInstance
-from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings, Settings
+from triage.settings import DestinationSettings, NotifierSettings, Settings
 
 PACS = DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=1)
 OBJECT = OutgoingInstance("1.2", "2.25.1", "1.2.840.10008.1.2.1", lambda: part10(ct_series(1, 8, 8)[0]))
@@ -96,9 +96,6 @@ def test_tls_is_spoken_where_it_is_switched_on(tmp_path: Path) -> None:
     files = ways_out.remote_ae(with_tls, Settings()).tls
     assert files is not None
     assert (files.ca_file, files.expected_name) == (ca, "pacs.example")
-    assert ways_out.listener_tls(ListenerSettings()) is None
-    ours = ListenerSettings(tls_certificate=ca, tls_key=ca)
-    assert ways_out.listener_tls(ours) is not None
 
 
 def test_a_folder_cannot_be_asked(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 import pytest
 from pydantic_core import PydanticUndefined
 
+from tests.deploy import subcommands
 from trainer.cli import main as trainer
 from triage.entrypoints.cli import triage
 from triage.settings import DestinationSettings, NotifierSettings, Settings, example_toml, read_settings
@@ -56,9 +57,9 @@ def subcommand(group: click.Group, words: list[str]) -> click.Command:
     """The command that ``words`` name, without its arguments."""
     command: click.Command = group
     for word in words:
-        if not isinstance(command, click.Group) or word not in command.commands:
+        if not isinstance(command, click.Group) or word not in (known := subcommands(command)):
             break
-        command = command.commands[word]
+        command = known[word]
     return command
 
 
@@ -106,14 +107,14 @@ def test_documented_commands_exist(document: Path) -> None:
 
 
 def test_every_command_of_the_daemon_is_in_the_readme() -> None:
-    for name, command in triage.commands.items():
-        shown = [f"{name} {sub}" for sub in command.commands] if isinstance(command, click.Group) else [name]
+    for name, command in subcommands(triage).items():
+        shown = [f"{name} {sub}" for sub in subcommands(command)] if isinstance(command, click.Group) else [name]
         for words in shown:
             assert f"`triage {words}" in README, f"the README does not mention triage {words}"
 
 
 def all_commands(group: click.Group) -> list[click.Command]:
-    nested = [all_commands(c) if isinstance(c, click.Group) else [c] for c in group.commands.values()]
+    nested = [all_commands(c) if isinstance(c, click.Group) else [c] for c in subcommands(group).values()]
     return [command for commands in nested for command in commands]
 
 

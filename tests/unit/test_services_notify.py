@@ -10,11 +10,10 @@ from tests.builders import ct_series, part10
 from tests.results import PROVENANCE
 from tests.stores import SERIES, STUDY, encoded, result
 from triage.dicom.source import Source, read_source
-from triage.domain.encoded import EncodedObject, ObjectKind
+from triage.domain.encoded import Addressed, EncodedObject, ObjectKind
 from triage.domain.finding import ReasonCode
 from triage.domain.notice import Demographics, Notice
 from triage.services.notify import Notifier, messages
-from triage.services.result_set import Addressed
 
 FILES = [part10(ds) for ds in ct_series(2, 16, 16)]
 SOURCE = read_source(FILES, None)

@@ -9,11 +9,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.results import Analysed, analysed, dataset
-from triage.domain.encoded import ObjectKind, ObjectReference
+from triage.domain.encoded import Addressed, ObjectKind, ObjectReference
 from triage.domain.finding import SUBTYPES, Subtype
 from triage.domain.profile import Profile
 from triage.inference.predict import Analysis
-from triage.services.result_set import Addressed, Case, result_set
+from triage.services.result_set import Case, result_set
 
 SEG, SR, KOS, SC, GSPS = (ObjectKind(name) for name in ("SEG", "SR", "KOS", "SC", "GSPS"))
 EVERYTHING = Profile((SEG, SR, KOS, SC, GSPS))

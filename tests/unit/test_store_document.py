@@ -13,7 +13,7 @@ import pytest
 
 from triage.domain.completeness import Timings
 from triage.domain.lifecycle import DELIVERY_MOVES, JOB_MOVES, SERIES_MOVES
-from triage.services import analyse, deliver, recover
+from triage.services import analyse, deliver, recover, refuse
 from triage.store.schema import metadata
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "lifecycle.md").read_text()
@@ -48,7 +48,7 @@ def test_the_waiting_times_are_those_of_the_code() -> None:
         assert f"`{name}` ({getattr(timings, name):g} s)" in DOCUMENT
     assert f"lease of {analyse.LEASE_SECONDS:g} s" in DOCUMENT
     assert analyse.LEASE_SECONDS == deliver.LEASE_SECONDS
-    assert f"after {analyse.RETRY.max_attempts} attempts" in DOCUMENT
+    assert f"after {refuse.RETRY.max_attempts} attempts" in DOCUMENT
     assert f"older than {recover.ORPHAN_AGE.total_seconds() / 3600:g} h" in DOCUMENT
 
 

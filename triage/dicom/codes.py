@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
-from highdicom.sr import CodedConcept
+from typing import TYPE_CHECKING
 
 from triage.dicom.uids import coding_scheme_uid
 from triage.domain.finding import Subtype, Urgency
+
+# Who reads results needs the names of codes, and not the library that writes them.
+if TYPE_CHECKING:
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+    from highdicom.sr import CodedConcept
 
 PRIVATE_SCHEME = "99ICHTRIAGE"
 
@@ -36,6 +39,8 @@ class Code:
 
     def concept(self) -> CodedConcept:
         """The code as an item of a code sequence."""
+        from highdicom.sr import CodedConcept
+
         return CodedConcept(self.value, self.scheme, self.meaning)
 
 
@@ -147,6 +152,8 @@ SUBTYPE_CODES: Mapping[Subtype, SubtypeCodes] = MappingProxyType(
 
 def private_scheme() -> CodingSchemeIdentificationItem:
     """The declaration of 99ICHTRIAGE (PS3.3 C.12.1.1.7)."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
     item = CodingSchemeIdentificationItem(
         PRIVATE_SCHEME, name="ich-triage private codes", version="1", responsible_organization="ich-triage"
     )

@@ -49,7 +49,7 @@ def software_versions(provenance: Provenance) -> list[str]:
 
 def series_description(what: str, provenance: Provenance) -> str:
     """What a series of ours holds, so that a list of series is honest on its own."""
-    return f"ICH triage: {what}" + (", DEMONSTRATION, SYNTHETIC TRAINING" if provenance.demonstration else "")
+    return f"ICH triage: {what}" + (", DEMONSTRATION, NOT FOR CARE" if provenance.demonstration else "")
 
 
 def series_number(kind: ObjectKind, source_series_number: int) -> int:

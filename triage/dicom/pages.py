@@ -171,7 +171,7 @@ def _blank(provenance: Provenance, what: str) -> tuple[Image.Image, ImageDraw.Im
     draw.text((COLUMNS - _MARGIN, 18), what, fill=_QUIET, font=_font(22), anchor="ra")
     _write(draw, (_MARGIN, ROWS - 40), "Not for primary diagnosis", 20, _TEXT)
     if provenance.demonstration:
-        words = "DEMONSTRATION, synthetic training"
+        words = "DEMONSTRATION, not for care"
         draw.text((COLUMNS - _MARGIN, ROWS - 40), words, fill=_ALERT, font=_font(20), anchor="ra")
     for y in (_BAND - 1, ROWS - _BAND):
         draw.line([(0, y), (COLUMNS, y)], fill=_LINE)

@@ -67,3 +67,11 @@ class ObjectReference:
     def of(cls, header: InstanceHeader) -> ObjectReference:
         """Where a received instance is found."""
         return cls(header.study_instance_uid, header.series_instance_uid, header.sop_class_uid, header.sop_instance_uid)
+
+
+@dataclass(slots=True)
+class Addressed:
+    """One object and the destinations that it is sent to."""
+
+    encoded: EncodedObject
+    destinations: list[str]

@@ -16,9 +16,7 @@ NOTIFICATION_ONLY = (
     "Notification only, to prioritise the reading list. Not for primary diagnosis: "
     "this result neither replaces nor changes the reading of the images."
 )
-DEMONSTRATION = (
-    "DEMONSTRATION: the model was trained on synthetic heads only. Its result says nothing about this patient."
-)
+DEMONSTRATION = "DEMONSTRATION: the model is not for use in care. Its result says nothing about this patient."
 
 
 @dataclass(frozen=True, slots=True, repr=False)

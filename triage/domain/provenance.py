@@ -16,7 +16,7 @@ class Provenance:
     """Written into every result object.
 
     ``content_at`` is the time of the series revision, not of the encoding, so that analysing again writes
-    the same object. ``demonstration`` marks a bundle that was trained on synthetic heads only. ``measured`` is what
+    the same object. ``demonstration`` marks a bundle that is not for use in care. ``measured`` is what
     the card of the bundle says of its data and figures, a sentence each; empty where nobody asked for it.
     """
 

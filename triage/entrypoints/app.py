@@ -1,4 +1,8 @@
-"""The one place that wires: settings in, the parts of each role out."""
+"""The one place that wires: settings in, the parts of each role out.
+
+What a part is made of is imported where it is made: a process of one role starts sooner, and holds no library of the
+others.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +19,22 @@ import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import ConfigurationError
-from triage.entrypoints import audit_parts, ways_out
-from triage.inference.predict import Predictor
-from triage.net.commitment import CommitmentReport
-from triage.net.scp import ListenerOptions
-from triage.services.analyse import Analyst
-from triage.services.commit import Witness, take_report
-from triage.services.deliver import Courier, Send
-from triage.services.rack import Rack
-from triage.services.receive import Door
 from triage.settings import Settings, settings_of_record
-from triage.settings.ways_out import WayOut
 from triage.store import records_of_settings
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, require_current
 
 if TYPE_CHECKING:
+    from triage.inference.predict import Predictor
+    from triage.net.commitment import CommitmentReport
+    from triage.net.scp import ListenerOptions
+    from triage.services.analyse import Analyst
+    from triage.services.commit import Witness
+    from triage.services.deliver import Courier, Send
+    from triage.services.notify import Notifier
+    from triage.services.rack import Rack
+    from triage.services.receive import Door
+    from triage.settings.ways_out import WayOut
     from triage.web.desk import Desk
 
 log = structlog.get_logger()
@@ -76,6 +80,8 @@ class App:
 
     def door(self) -> Door:
         """What the listener needs to keep instances."""
+        from triage.services.receive import Door
+
         return Door(
             db=self.db,
             blobs=self.blobs,
@@ -86,14 +92,18 @@ class App:
 
     def listener_options(self) -> ListenerOptions:
         """How the Storage SCP listens."""
+        from triage.net.scp import ListenerOptions
+        from triage.net.tls import TlsFiles
+
         listener = self.settings.listener
+        files = (listener.tls_ca, listener.tls_certificate, listener.tls_key)
         return ListenerOptions(
             ae_title=listener.ae_title,
             host=listener.host,
             port=listener.port,
             allowed_callers=listener.allowed_callers,
             max_associations=listener.max_associations,
-            tls=ways_out.listener_tls(listener),
+            tls=TlsFiles(*files) if listener.tls_certificate is not None else None,
         )
 
     @property
@@ -108,11 +118,15 @@ class App:
         ------
         BundleError, ProviderUnavailable
         """
+        from triage.inference.predict import Predictor
+
         inference = self.settings.inference
         return Predictor.load(path, device=inference.device, threads=inference.threads or os.cpu_count() or 1)
 
     def rack(self) -> Rack:
         """The bundles of a worker; none is loaded yet."""
+        from triage.services.rack import Rack
+
         return Rack(
             db=self.db,
             root=self.blobs.root,
@@ -124,16 +138,26 @@ class App:
 
     def analyst(self, predictor: Predictor) -> Analyst:
         """What analysing needs."""
+        from triage.services.analyse import Analyst
+
         return Analyst(
             db=self.db,
             blobs=self.blobs,
             predictor=predictor,
             profiles={d.name: d.profile() for d in self.settings.destinations},
-            notifiers=ways_out.notifiers(self.settings),
+            notifiers=self.notifiers(),
             clock=self.clock,
             owner=owner("work"),
             every_slice=self.settings.inference.every_slice,
         )
+
+    def notifiers(self) -> dict[str, Notifier]:
+        """What each reading list is told."""
+        if not self.settings.notify:
+            return {}
+        from triage.entrypoints import ways_out
+
+        return ways_out.notifiers(self.settings)
 
     def couriers(self) -> list[Courier]:
         """What sending needs: for each destination and each list, as many as it is sent results at the same time.
@@ -143,6 +167,9 @@ class App:
         ConfigurationError
             A certificate, a token or a secret cannot be read.
         """
+        from triage.entrypoints import ways_out
+        from triage.services.deliver import Courier
+
         settings = self.settings
         ways: list[tuple[WayOut, Send, str, bool]] = [
             (d, ways_out.send_to(d, settings), "", d.commitment) for d in settings.destinations
@@ -166,6 +193,9 @@ class App:
 
     def witnesses(self) -> list[Witness]:
         """What asking for storage commitment needs, for each destination that is asked for it."""
+        from triage.entrypoints import ways_out
+        from triage.services.commit import Witness
+
         return [
             Witness(
                 db=self.db,
@@ -182,13 +212,15 @@ class App:
 
     def take_report(self, report: CommitmentReport) -> None:
         """What an archive says it keeps, from either side of an association."""
+        from triage.services.commit import take_report
+
         known = take_report(self.db, report.transaction_uid, report.committed, dict(report.failed), now=self.clock())
         if not known:
             log.info("commitment_report_on_nothing", transaction_uid=report.transaction_uid)
 
     def desk(self) -> Desk:
         """What the pages need."""
-        # Imported here: the other roles do without the web framework and its memory.
+        from triage.entrypoints import audit_parts
         from triage.net.oidc import Provider
         from triage.services.sign_in import SessionLimits
         from triage.services.vouched import RoleRule

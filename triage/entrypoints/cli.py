@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -10,17 +11,43 @@ import click
 from triage import __version__
 from triage.domain.errors import BundleError, ConfigurationError, ProviderUnavailable, TriageError
 from triage.domain.intended_use import INTENDED_USE
-from triage.entrypoints.audit_log import audit
-from triage.entrypoints.look import show, worklist
-from triage.entrypoints.models import bundle, cancel, reanalyse
-from triage.entrypoints.operate import config, db, retry, send
-from triage.entrypoints.people import token, user
-from triage.entrypoints.selftest import selftest
 from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES, run_role, supervise
 from triage.settings import read_settings
 
+_ELSEWHERE = {
+    "audit": "audit_log",
+    "bundle": "models",
+    "cancel": "models",
+    "config": "operate",
+    "db": "operate",
+    "reanalyse": "models",
+    "retry": "operate",
+    "selftest": "selftest",
+    "send": "operate",
+    "show": "look",
+    "token": "people",
+    "user": "people",
+    "worklist": "look",
+}
+"""The module beside this one that holds a command."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=INTENDED_USE)
+
+class Commands(click.Group):
+    """The commands of this module, and those that stand elsewhere: each is imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Names of all of them."""
+        return sorted([*self.commands, *_ELSEWHERE])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of a name."""
+        if name in _ELSEWHERE:
+            found: click.Command = pkgutil.resolve_name(f"triage.entrypoints.{_ELSEWHERE[name]}:{name}")
+            return found
+        return self.commands.get(name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=INTENDED_USE)
 @click.version_option(__version__)
 @click.option(
     "--config",
@@ -74,10 +101,6 @@ def demo(once: bool, study: Path | None, folder: Path) -> None:
     from triage.entrypoints.demo import run_demo
 
     run_demo(folder, once=once, study=study)
-
-
-for command in (worklist, show, audit, retry, reanalyse, cancel, config, db, bundle, send, selftest, user, token):
-    triage.add_command(command)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from triage.domain.errors import TriageError
-from triage.entrypoints import audit_parts, ways_out
+from triage.entrypoints import audit_parts
 from triage.entrypoints.app import App, owner
 from triage.services.assemble import assemble_due
 from triage.services.beat import Heart, alive
@@ -46,7 +46,7 @@ def tick(app: App, stop: threading.Event) -> None:
     every(ASSEMBLE_EVERY_SECONDS, lambda: assemble_due(app.db, timings, app.clock()), "assemble")
     every(RECOVER_EVERY_SECONDS, lambda: requeue_lapsed(app.db, app.clock()), "recover")
     every(SWEEP_EVERY_SECONDS, lambda: remove_orphans(app.db, app.blobs, app.clock()), "sweep")
-    told = ways_out.notifiers(app.settings)
+    told = app.notifiers()
     every(ESCALATE_EVERY_SECONDS, lambda: escalate_due(app.db, app.blobs, told, app.clock()), "escalate")
     signer, interval = audit_parts.signer(app.settings), audit_parts.checkpoint_interval(app.settings)
     if signer is not None:

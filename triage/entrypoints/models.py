@@ -146,7 +146,7 @@ def _in_use(app: App) -> Bundle | None:
 
 
 def _mark(found: Bundle) -> str:
-    return " DEMONSTRATION ONLY: trained on synthetic heads." if found.demonstration else ""
+    return " DEMONSTRATION ONLY: not for use in care." if found.demonstration else ""
 
 
 def _change(in_use: Bundle | None, chosen: Bundle, shadow: bool) -> Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,27 +17,19 @@ import structlog
 
 from triage.domain.errors import ConfigurationError
 from triage.entrypoints import app as wiring
-from triage.entrypoints import clock, listener, worker
 from triage.settings import Settings
 from triage.telemetry import configure_logging
 
 log = structlog.get_logger()
 
-
-def serve_pages(app: wiring.App, stop: threading.Event) -> None:
-    """Serve the pages; what they need is imported in their process alone."""
-    from triage.entrypoints import server
-
-    server.serve(app, stop)
-
-
-ROLES: dict[str, Callable[[wiring.App, threading.Event], None]] = {
-    "listen": listener.serve,
-    "work": worker.work,
-    "send": worker.deliver,
-    "clock": clock.tick,
-    "web": serve_pages,
+ROLES = {
+    "listen": "triage.entrypoints.listener:serve",
+    "work": "triage.entrypoints.worker:work",
+    "send": "triage.entrypoints.sender:deliver",
+    "clock": "triage.entrypoints.clock:tick",
+    "web": "triage.entrypoints.server:serve",
 }
+"""What each role runs, imported in its own process alone: `Callable[[App, threading.Event], None]`."""
 
 STOP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.5
@@ -61,9 +54,10 @@ def run_role(role: str, settings: Settings, supervisor: int | None = None) -> No
     stop = stop_on_signals()
     if supervisor is not None:
         threading.Thread(target=_stop_without_parent, args=(supervisor, stop), daemon=True).start()
+    play = pkgutil.resolve_name(ROLES[role])
     app = wiring.build(settings)
     app.record_start(role)
-    ROLES[role](app, stop)
+    play(app, stop)
     app.record_stop(role)
     app.db.dispose()
     log.info("stopped")

@@ -29,7 +29,7 @@ from triage.services.commit import Reference, Request
 from triage.services.deliver import Send
 from triage.services.notify import Encode, Notifier
 from triage.services.selftest import Archive
-from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings, Settings
+from triage.settings import DestinationSettings, NotifierSettings, Settings
 from triage.settings.ways_out import WayOut
 
 Target = TypeVar("Target")
@@ -200,13 +200,6 @@ def archive(destination: DestinationSettings, settings: Settings) -> Archive:
         case "folder":
             raise ConfigurationError(f"{destination.name} is a folder: there is nobody to ask what it keeps.")
     assert_never(destination.kind)
-
-
-def listener_tls(listener: ListenerSettings) -> TlsFiles | None:
-    """Our own certificate; None where the listener speaks plain DICOM."""
-    if listener.tls_certificate is None:
-        return None
-    return TlsFiles(listener.tls_ca, listener.tls_certificate, listener.tls_key)
 
 
 def remote_ae(way: WayOut, settings: Settings) -> RemoteAe:

@@ -1,55 +1,29 @@
-"""The roles ``work`` and ``send``: claim, do, repeat; idle for a moment when nothing is due."""
+"""The role ``work``: analyse what is due, one series after the other."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
 
 from triage.dicom.warm import warm_up
-from triage.domain.errors import BundleError, ProviderUnavailable, TriageError
-from triage.entrypoints import audit_parts
+from triage.domain.errors import BundleError
 from triage.entrypoints.app import App, owner
+from triage.entrypoints.steps import repeat
 from triage.inference.predict import Predictor
 from triage.services.analyse import Analyst, analyse_next
 from triage.services.beat import Heart, alive
-from triage.services.commit import confirm_next
-from triage.services.deliver import deliver_next
 from triage.services.rack import Rack
 from triage.services.shadow import shadow_next
 from triage.services.undetermined import report_next
 
 log = structlog.get_logger()
 
-IDLE_SECONDS = 0.1
-TROUBLE_SECONDS = 2.0
 NO_BUNDLE_SECONDS = 5.0
 SHADOW_EVERY_SECONDS = 1.0
 """So often an idle worker looks whether there is anything for the shadow."""
-
-
-def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
-    """Take steps until ``stop`` is set; a store that does not answer is waited for.
-
-    Raises
-    ------
-    ProviderUnavailable
-        The GPU was lost. The process ends, and the one that follows takes what is there then.
-    """
-    while not stop.is_set():
-        try:
-            busy = step()
-        except ProviderUnavailable:
-            raise
-        except TriageError as exc:
-            log.error("step_failed", code=exc.code, why=str(exc))
-            stop.wait(TROUBLE_SECONDS)
-        else:
-            if not busy:
-                stop.wait(IDLE_SECONDS)
 
 
 def work(app: App, stop: threading.Event) -> None:
@@ -119,27 +93,3 @@ def _bundle_of(analyst: Analyst) -> dict[str, object]:
         "demonstration": bundle.demonstration,
         "provider": analyst.predictor.provider,
     }
-
-
-def deliver(app: App, stop: threading.Event) -> None:
-    """Send results until ``stop`` is set, each destination in threads of its own: one that is down delays no other."""
-    couriers = app.couriers()
-    log.info("sending", destinations=sorted({courier.destination for courier in couriers}))
-    threads = [
-        threading.Thread(target=repeat, args=(lambda c=courier: deliver_next(c), stop), name=courier.destination)
-        for courier in couriers
-    ]
-    threads += [
-        threading.Thread(target=repeat, args=(lambda w=witness: confirm_next(w), stop), name=witness.destination)
-        for witness in app.witnesses()
-    ]
-    forwarder = audit_parts.forwarder(app.settings, app.db, app.clock, owner("send"))
-    if forwarder is not None:
-        threads.append(threading.Thread(target=forwarder.run, args=(stop,), name="audit"))
-    detail = {"destinations": sorted({courier.destination for courier in couriers})}
-    with alive(Heart(app.db, owner("send"), "send", app.clock, detail)):
-        for thread in threads:
-            thread.start()
-        stop.wait()
-        for thread in threads:
-            thread.join()

@@ -13,20 +13,20 @@ from triage.dicom.demographics import read_demographics
 from triage.dicom.select import usable
 from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import ObjectKind
+from triage.domain.encoded import Addressed, ObjectKind
 from triage.domain.errors import BundleError, ProviderUnavailable, StaleState, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.notice import Notice
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
-from triage.domain.work import ClaimedJob, RetryPolicy
+from triage.domain.work import ClaimedJob
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Analysis, Gate, Predictor
-from triage.services import choose
 from triage.services.lease import kept_alive
 from triage.services.notify import Notifier, messages
-from triage.services.result_set import Addressed, Case, result_set
+from triage.services.refuse import RETRY, end_unusable
+from triage.services.result_set import Case, result_set
 from triage.store import deliveries, instances, jobs, result_objects, results, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
@@ -36,7 +36,6 @@ log = structlog.get_logger()
 ACTOR = "worker"
 LEASE_SECONDS = 15.0
 JOB_LIMIT_SECONDS = 300.0
-RETRY = RetryPolicy(base_seconds=1.0, cap_seconds=30.0, max_attempts=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,16 +256,3 @@ def _why(exc: Exception) -> ReasonCode:
     """What is to be said of a series that was tried too often: a net did not run, or anything else went wrong."""
     no_model = isinstance(exc, (BundleError, ProviderUnavailable))
     return ReasonCode.MODEL_UNAVAILABLE if no_model else ReasonCode.FAILED
-
-
-def end_unusable(
-    tx: Transaction, series_id: int, reason: ReasonCode, sentence: str, *, actor: str, now: datetime
-) -> None:
-    """Move a stable series to its reason, take up one that was passed over for it, and show both.
-
-    The caller holds the study's lock.
-    """
-    record = series.get(tx, series_id)
-    series.move(tx, record, SeriesState.UNUSABLE, now=now, actor=actor, reason=reason, detail=sentence)
-    choose.reconsider(tx, record.study_instance_uid, now=now, actor=actor)
-    worklist.refresh(tx, record.study_instance_uid, now)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from triage.dicom.source import Source
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import Addressed, EncodedObject
 from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Notice
-from triage.services.result_set import Addressed
 
 Encode = Callable[[Notice, Source, str], EncodedObject]
 

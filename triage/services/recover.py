@@ -9,7 +9,7 @@ import structlog
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState
-from triage.services.analyse import RETRY, end_unusable
+from triage.services.refuse import RETRY, end_unusable
 from triage.store import associations, deliveries, instances, jobs, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database

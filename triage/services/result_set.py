@@ -10,7 +10,7 @@ from triage.dicom.presentation_state import encode_presentation_state
 from triage.dicom.secondary_capture import encode_secondary_capture
 from triage.dicom.seg import encode_seg
 from triage.dicom.sr import encode_sr
-from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
+from triage.domain.encoded import Addressed, EncodedObject, ObjectKind, ObjectReference
 from triage.domain.key_slices import key_slices
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
@@ -32,14 +32,6 @@ class Case:
     provenance: Provenance
     predecessors: Mapping[ObjectKind, ObjectReference] = field(default_factory=dict)
     superseded: Mapping[str, Sequence[ObjectReference]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Addressed:
-    """One object and the destinations that it is sent to."""
-
-    encoded: EncodedObject
-    destinations: list[str]
 
 
 def result_set(case: Case, profiles: Mapping[str, Profile]) -> list[Addressed]:

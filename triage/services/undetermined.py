@@ -9,12 +9,12 @@ import structlog
 from triage.dicom.demographics import read_demographics
 from triage.dicom.source import read_source
 from triage.dicom.undetermined import encode_undetermined
+from triage.domain.encoded import Addressed
 from triage.domain.errors import NotFound, StaleState, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.notice import Notice
 from triage.services.analyse import Analyst
 from triage.services.notify import messages
-from triage.services.result_set import Addressed
 from triage.store import deliveries, instances, result_objects, results, series, studies, worklist
 from triage.store.db import Transaction
 from triage.store.series import SeriesRecord

@@ -35,7 +35,7 @@ class ShownResult:
     """A result as the page of its study shows it.
 
     ``slice_scores`` is the gate's probability of each slice, in the order of the volume; None for a result that
-    an earlier release recorded. ``demonstration``: the bundle was trained on synthetic heads only.
+    an earlier release recorded. ``demonstration``: the bundle is not for use in care.
     """
 
     result_id: int

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from triage.domain.errors import ProviderUnavailable, StoreUnavailable
-from triage.entrypoints import worker
+from triage.entrypoints.steps import repeat
 
 
 def steps(*answers: bool | Exception, stop: threading.Event) -> Callable[[], bool]:
@@ -28,13 +28,13 @@ def steps(*answers: bool | Exception, stop: threading.Event) -> Callable[[], boo
 
 def test_it_goes_on_while_there_is_work_and_stops_when_told() -> None:
     stop = threading.Event()
-    worker.repeat(steps(True, True, False, True, stop=stop), stop)
+    repeat(steps(True, True, False, True, stop=stop), stop)
     assert stop.is_set()
 
 
 def test_a_store_that_does_not_answer_is_waited_for() -> None:
     stop = threading.Event()
-    loop = threading.Thread(target=worker.repeat, args=(steps(StoreUnavailable("SYNTHETIC"), True, stop=stop), stop))
+    loop = threading.Thread(target=repeat, args=(steps(StoreUnavailable("SYNTHETIC"), True, stop=stop), stop))
     loop.start()
     loop.join(30)
     assert not loop.is_alive()
@@ -43,11 +43,11 @@ def test_a_store_that_does_not_answer_is_waited_for() -> None:
 def test_it_takes_no_step_after_the_stop() -> None:
     stop = threading.Event()
     stop.set()
-    worker.repeat(lambda: 1 / 0 > 0, stop)
+    repeat(lambda: 1 / 0 > 0, stop)
 
 
 def test_a_lost_gpu_ends_the_process() -> None:
     """The next process of this role takes the CPU, where ``inference.device`` is auto."""
     stop = threading.Event()
     with pytest.raises(ProviderUnavailable):
-        worker.repeat(steps(ProviderUnavailable("SYNTHETIC: no GPU"), True, stop=stop), stop)
+        repeat(steps(ProviderUnavailable("SYNTHETIC: no GPU"), True, stop=stop), stop)
