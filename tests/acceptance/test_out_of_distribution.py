@@ -15,6 +15,7 @@ import pytest
 
 from tests import out_of_distribution as odd
 from tests import out_of_distribution_bodies as bodies
+from tests import out_of_distribution_heads as conditions
 from trainer.exams import volume_of as volume_of_study
 from trainer.phantom.exam import ScanGeometry, study
 from triage.dicom.hounsfield import check_is_hu
@@ -99,9 +100,9 @@ def _not_for_us(heads: list[Volume], shared_data: Path) -> Made:
     rng = np.random.default_rng(SEED)
     sharp = [_made(SEED + 50 + n, a, bleeding=False, **FINE) for n, a in enumerate([None, shared_data / "ct_template"])]
     painted: tuple[tuple[str, odd.Painter, int, list[Volume]], ...] = (
-        ("contrast", odd.contrast, 32, heads),
-        ("craniectomy", odd.craniectomy, 24, heads),
-        ("bone flap", odd.flap, 12, sharp),
+        ("contrast", conditions.contrast, 32, heads),
+        ("craniectomy", conditions.craniectomy, 24, heads),
+        ("bone flap", conditions.flap, 12, sharp),
         ("half, one side", odd.one_side, 16, heads),
         ("half, upper", odd.upper_part, 8, heads),
         ("half, lower", odd.lower_part, 12, heads),
@@ -134,8 +135,9 @@ def _for_us(heads: list[Volume], shared_data: Path) -> Made:
     rng = np.random.default_rng(SEED + 1)
     for number, head in enumerate(heads):
         yield f"as made {number}", head
-    for painted in (odd.atrophy, odd.large_bleed, odd.oedema, odd.turned, odd.shifted_hu, odd.noisy,
-                    odd.of_a_child, odd.of_a_child, odd.without_vertex):  # fmt: skip
+    of_the_head = (conditions.atrophy, conditions.large_bleed, conditions.oedema)
+    of_the_scan = (odd.turned, odd.shifted_hu, odd.noisy, odd.of_a_child, odd.of_a_child, odd.without_vertex)
+    for painted in (*of_the_head, *of_the_scan):
         for number, head in enumerate(heads):
             yield f"{painted.__name__} {number}", painted(head, rng)
     for anatomy in (None, shared_data / "ct_template"):

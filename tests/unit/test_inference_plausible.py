@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -118,11 +120,33 @@ def test_burr_holes_on_one_level_pass() -> None:
     assert measure_head(volume(hu)).sawn_mm <= 15.0
 
 
+def sawn(hu: NDArray[np.float32], rows: tuple[int, ...], side: slice) -> NDArray[np.float32]:
+    """The head with gaps of 4.5 mm in its bone at these rows of one side, through six slices."""
+    cut = hu.copy()
+    for row in rows:
+        cut[5:11, row : row + 3, side] = np.minimum(hu[5:11, row : row + 3, side], 35.0)
+    return cut
+
+
 def test_two_saw_cuts_through_five_slices_are_refused() -> None:
-    hu = head()
-    for row in (58, 100):
-        hu[5:11, row : row + 3, 90:] = np.minimum(hu[5:11, row : row + 3, 90:], 35.0)
-    assert "as around a bone flap" in refusal(hu)
+    assert "as around a bone flap" in refusal(sawn(head(), (58, 100), np.s_[90:]))
+
+
+def test_a_suture_that_is_open_on_both_sides_passes() -> None:
+    check_living_head(volume(sawn(head(half_mm=(62.0, 46.0)), (62,), np.s_[:])))
+
+
+def test_a_flap_beside_the_vault_is_refused_and_orbits_are_not() -> None:
+    """Below the vault, bone may be missing in front alone; a tall head, so that there is room below it."""
+    hu = head(slices=26)
+    low = np.s_[15:18]
+    beside = vault_opening(hu, 40.0, low)
+    orbits = hu.copy()
+    orbits[low, : SIZE // 2 - 30, SIZE // 2 - 26 : SIZE // 2 + 26] = np.minimum(
+        hu[low, : SIZE // 2 - 30, SIZE // 2 - 26 : SIZE // 2 + 26], 40.0
+    )
+    assert measure_head(volume(beside)).opening_mm2 > 0.0
+    assert measure_head(volume(orbits)).opening_mm2 == 0.0
 
 
 def vessels(hu: NDArray[np.float32], columns: tuple[int, ...], agent_hu: float) -> NDArray[np.float32]:
@@ -133,20 +157,73 @@ def vessels(hu: NDArray[np.float32], columns: tuple[int, ...], agent_hu: float) 
     return enhanced
 
 
-def test_vessels_on_every_slice_are_contrast() -> None:
-    assert "contrast" in refusal(vessels(head(), (55, 70, 95), 180.0), ReasonCode.CONTRAST)
+def sinus(hu: NDArray[np.float32], blood_hu: float, turn: int = 0) -> NDArray[np.float32]:
+    """The head with a sagittal sinus, 9 mm wide and 7.5 mm deep, ``turn`` pixels beside the middle of the back."""
+    filled = hu.copy()
+    column = SIZE // 2 + turn
+    for image in filled:
+        wall = SIZE // 2 + int((image[SIZE // 2 :, column] > 300).argmax())
+        image[wall - 5 : wall, column - 3 : column + 3] = blood_hu
+    return filled
+
+
+FOUR = (50, 62, 86, 98)
+
+
+def test_a_sinus_that_stands_out_is_contrast() -> None:
+    said = refusal(sinus(head(), 160.0), ReasonCode.CONTRAST)
+    assert "The sagittal sinus stands out by" in said
+    assert "vessels" not in said
+
+
+def test_vessels_and_a_sinus_are_contrast() -> None:
+    said = refusal(vessels(sinus(head(), 95.0), FOUR, 120.0), ReasonCode.CONTRAST)
+    assert "several vessels of more than 90 HU are seen over" in said
+
+
+@pytest.mark.parametrize("turn", [-15, 15])
+def test_contrast_is_seen_in_a_turned_head(turn: int) -> None:
+    refusal(sinus(head(), 170.0, turn), ReasonCode.CONTRAST)
+
+
+def test_contrast_is_seen_in_a_head_that_lies_on_its_face() -> None:
+    """The image is upside down then, and its orientation says so."""
+    upright = volume(sinus(head(), 160.0))
+    prone = replace(
+        upright,
+        hu=upright.hu[:, ::-1, ::-1].copy(),
+        orientation=tuple(-value for value in upright.orientation),  # type: ignore[arg-type]
+    )
+    assert measure_head(upright).sinus_excess_hu > 60.0
+    assert measure_head(prone).sinus_excess_hu > 60.0
+
+
+@pytest.mark.parametrize("blood_hu", [55.0, 80.0])
+def test_blood_and_clot_in_the_sinus_are_no_contrast(blood_hu: float) -> None:
+    check_living_head(volume(sinus(head(), blood_hu)))
+
+
+def test_blood_under_the_whole_skull_is_no_contrast() -> None:
+    hu = head()
+    hu[(hu > 32) & (hu < 60)] = 80.0
+    assert measure_head(volume(hu)).sinus_excess_hu < 15.0
+    check_living_head(volume(hu))
 
 
 @pytest.mark.parametrize(
-    ("columns", "hu"), [((70,), 250.0), ((55, 70, 95), 75.0), ((55, 70, 95), 1200.0)], ids=["shunt", "blood", "metal"]
+    ("columns", "hu"), [((70,), 250.0), (FOUR, 75.0), (FOUR, 1200.0)], ids=["shunt", "blood", "metal"]
 )
 def test_a_shunt_and_blood_and_wires_are_no_contrast(columns: tuple[int, ...], hu: float) -> None:
-    check_living_head(volume(vessels(head(), columns, hu)))
+    check_living_head(volume(vessels(sinus(head(), 60.0), columns, hu)))
 
 
-def test_calcified_plexus_on_some_slices_is_no_contrast() -> None:
-    hu = head()
-    hu[:4] = vessels(hu[:4], (60, 75, 95), 200.0)
+def test_calcium_beside_a_plain_sinus_is_no_contrast() -> None:
+    check_living_head(volume(vessels(head(), FOUR, 200.0)))
+
+
+def test_calcified_plexus_and_pineal_beside_a_dense_sinus_are_no_contrast() -> None:
+    hu = sinus(head(), 65.0)
+    hu[4:7] = vessels(hu[4:7], (60, 75, 95), 200.0)
     check_living_head(volume(hu))
 
 

@@ -5,15 +5,15 @@ end as not analysed with its reason, never as a quiet negative. The limits come 
 they tell what can be no whole, unopened, unenhanced head, not what is a normal one. Where a rule could cost a patient
 the flag, this was decided:
 
-- a burr hole, a shunt, an infant's fontanelle and sutures, a fracture, and a small craniectomy (below 15 cm2 in the
-  vault, or anywhere below it) pass: they are common where blood is, and most of the picture is as learned;
-- an open vault of 15 cm2 and more and a sawn flap are refused: after surgery blood, air and clips are the rule;
+- a burr hole, a shunt, an infant's fontanelle and sutures, a fracture, and a small craniectomy (less than 15 cm2, or
+  low) pass: they are common where blood is, and most of the picture is as learned;
+- an opening of 15 cm2 and more and a sawn flap are refused: after surgery blood, air and clips are the rule;
 - a metal coil passes until its streaks have spoiled the inside (the share of tissue decides);
 - a scan that ends below the vertex passes while its last slice is clearly narrower than the widest one; one that ends
   in the widest part leaves a third of the brain unseen, and would be called ``not_suspected`` for what nobody saw.
 
 A refusal stands above ``not_suspected`` in the list, with a sentence. What values and shapes cannot tell passes: weak
-enhancement (below 100 HU in the sinuses), a flap whose cuts are thinner than 2 mm or healed, a phantom with bone, grey
+enhancement and early or late phases, a flap whose cuts are thinner than 2 mm, healed or low, a phantom with bone, grey
 and white matter, HU off by less than 20, other slices of the same patient's own head. That is left to the nets' own
 view of the input, once a bundle brings one.
 """
@@ -21,6 +21,7 @@ view of the input, once a bundle brings one.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -30,9 +31,9 @@ from numpy.typing import NDArray
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode
 from triage.domain.volume import Volume
-from triage.inference.enhancement import enhanced_places
+from triage.inference.enhancement import sinus_excess_hu, vessel_places
 from triage.inference.preprocess import PreprocessSpec
-from triage.inference.skull import PIXEL_MM, enclosed, opening_mm2, ring, section, vault
+from triage.inference.skull import PIXEL_MM, Ring, enclosed, from_vertex, rays, ring, section
 from triage.inference.slabs import group_slices, sample_slabs
 
 _RIM_PIXELS = 4
@@ -57,20 +58,28 @@ STRUCTURE_HU = 4.0
 """Smallest 5 to 95 % spread inside: grey, white and fluid differ, a filled phantom does not."""
 OUTSIDE_SHARE = 0.05
 """Largest share of the enclosed volume that may lie beyond the field that the nets see."""
+VAULT, SIDES, BRAIN = 0.43, 0.53, 0.75
+"""Depths below the vertex against the root of the largest section, 145 to 170 mm in an adult, 100 in a newborn. The
+vault is closed all round. Sides and back are closed further down, while orbits and frontal sinuses open in front, down
+to the petrous bones. The arteries of the base lie a little above the end of the brain's part."""
 END_SHARE = 0.92
 """Largest area of the first and of the last slab against the widest one. Of a sphere that is cut there, more than a
 third of its height and 30 % of its volume is missing."""
 OPENING_WIDTH_MM = 20.0
 """Narrower openings are sutures and burr holes (11 to 14 mm)."""
 OPENING_AREA_MM2 = 1500.0
-"""An infant's anterior fontanelle, a diamond of 45 mm at most, has 10 cm2; decompression opens 60 and more, of which
-the vault holds a third at least."""
-SAWN_LENGTH_MM = 18.0
-"""Two narrow gaps over this length: burr holes end after 15 mm."""
-ENHANCED_SHARE = 0.75
-"""Smallest share of the slabs of the vault that show something as bright and thin as an enhanced vessel."""
-ENHANCED_PLACES = 3
-"""Vessels that the fullest of those slabs must show; the catheter of a shunt is one on every slab."""
+"""An infant's anterior fontanelle, a diamond of 45 mm at most, has 10 cm2; decompression opens 60 and more, of which a
+third at least lies where it is looked for."""
+SAWN_LENGTH_MM = 19.5
+"""Two narrow gaps over this length, four slabs: a burr hole of 14 mm opens half of three at most."""
+SINUS_EXCESS_HU = 40.0
+"""By how much the sagittal sinus stands out of the rim of the brain, 4 to 5 mm inside bone, that is contrast by itself:
+25 in made heads without contrast, 15 in the real one, and less than 40 even with a clot of 80 HU."""
+VESSELS, VESSELS_MM = 4, 20.0
+"""As many bright places on one slab, over this length, are contrast when the sinus stands out at all. Calcified plexus
+and pineal are three places, with other calcium four on 10 mm; a catheter is one. Shares of both limits are added."""
+SINUS_AT_LEAST_HU = 10.0
+"""Many calcified places beside a sinus that does not stand out are no contrast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +105,13 @@ class HeadMeasures:
     outside_share : float
         Share of the enclosed volume beyond the analysed field.
     opening_mm2 : float
-        Area over which the vault is open.
+        Area over which the vault is open, or the skull beside and behind a little below it.
     sawn_mm : float
-        Length of the vault over which the skull has two narrow gaps.
-    enhanced_share : float
-        Share of the slabs of the vault with something as bright and thin as an enhanced vessel.
-    enhanced_places : int
-        How many such places the fullest of these slabs has.
+        Length over which the skull there has two narrow gaps on one side.
+    sinus_excess_hu : float
+        By how much the sagittal sinus is brighter than the rest of the rim of the brain.
+    vessels_mm : float
+        Length over which four and more places inside the brain are as bright and small as enhanced vessels.
     """
 
     air_share: float
@@ -117,8 +126,8 @@ class HeadMeasures:
     outside_share: float
     opening_mm2: float
     sawn_mm: float
-    enhanced_share: float
-    enhanced_places: int
+    sinus_excess_hu: float
+    vessels_mm: float
 
 
 def check_living_head(volume: Volume, field_mm: float = 256.0) -> None:
@@ -156,10 +165,13 @@ def measure_head(volume: Volume, field_mm: float = 256.0) -> HeadMeasures:
     inner[~closed] = False
     inside = sampled[inner]
     sections = [section(image) for image in sampled]
-    chosen = vault(sections, extents_mm, top_last=bool(volume.stack.normal[2] >= 0))
-    lengths_mm = [extents_mm[index] for index in chosen]
-    rings = [ring(sampled[index], one) for index in chosen if (one := sections[index]) is not None]
-    places = enhanced_places(sampled, chosen)
+    below = from_vertex(sections, extents_mm, top_last=bool(volume.stack.normal[2] >= 0))
+    back_degrees = math.degrees(math.atan2(volume.orientation[4], volume.orientation[1]))
+    polar = {i: rays(sampled[i], one) for i, depth in below if depth <= SIDES and (one := sections[i]) is not None}
+    rings = {index: ring(one, back_degrees) for index, one in polar.items()}
+    vault = [index for index, depth in below if depth <= VAULT]
+    brain_hu = float(np.median(inside)) if inside.size else math.nan
+    places = vessel_places(sampled, inner, [index for index, depth in below if depth <= BRAIN])
     coarse = sampled[:, ::3, ::3]
     air = coarse[coarse < -300.0]
     return HeadMeasures(
@@ -169,14 +181,14 @@ def measure_head(volume: Volume, field_mm: float = 256.0) -> HeadMeasures:
         ring_length_mm=float(sum(mm for mm, whole in zip(extents_mm, closed, strict=True) if whole)),
         largest_area_mm2=float(areas_mm2.max()),
         end_share=float(max(areas_mm2[0], areas_mm2[-1]) / areas_mm2.max()) if inside.size else math.nan,
-        tissue_median_hu=float(np.median(inside)) if inside.size else math.nan,
+        tissue_median_hu=brain_hu,
         tissue_share=float(np.mean((inside >= 0.0) & (inside <= 80.0))) if inside.size else math.nan,
         structure_hu=_structure(sampled, inner),
         outside_share=_outside(inner, field_mm) if inside.size else 0.0,
-        opening_mm2=opening_mm2(rings, lengths_mm, OPENING_WIDTH_MM),
-        sawn_mm=float(sum(mm for one, mm in zip(rings, lengths_mm, strict=True) if one.sawn)),
-        enhanced_share=float(np.mean(places >= 1)) if places.size else 0.0,
-        enhanced_places=int(places.max(initial=0)),
+        opening_mm2=_opening_mm2(rings, vault, extents_mm),
+        sawn_mm=float(sum(extents_mm[index] for index, one in rings.items() if one.sawn)),
+        sinus_excess_hu=sinus_excess_hu([polar[index] for index in vault], back_degrees, brain_hu),
+        vessels_mm=float(sum(extents_mm[index] for index, count in places.items() if count >= VESSELS)),
     )
 
 
@@ -220,6 +232,9 @@ def _not_as_learned(measured: HeadMeasures, field_mm: float) -> tuple[ReasonCode
             f"{measured.outside_share:.0%} of the brain lies outside the central {field_mm:.0f} mm of the image, "
             "which is all that is analysed."
         )
+    elif measured.end_share > END_SHARE:
+        fault = "The scan begins or ends in the widest part of the head: a third of the brain or more is not seen."
+        return ReasonCode.TOO_FEW_SLICES, fault
     elif measured.opening_mm2 > OPENING_AREA_MM2:
         fault = (
             f"The skull is open over {measured.opening_mm2 / 100:.0f} cm2 or more, as after a craniectomy or where "
@@ -227,15 +242,26 @@ def _not_as_learned(measured: HeadMeasures, field_mm: float) -> tuple[ReasonCode
         )
     elif measured.sawn_mm >= SAWN_LENGTH_MM:
         fault = f"The skull has two narrow gaps over {measured.sawn_mm:.0f} mm, as around a bone flap after surgery."
-    elif measured.enhanced_share >= ENHANCED_SHARE and measured.enhanced_places >= ENHANCED_PLACES:
-        share = f"{measured.enhanced_share:.0%} of the slices below the vertex"
-        return ReasonCode.CONTRAST, f"Vessels of more than 100 HU on {share}: contrast that no header told of."
-    elif measured.end_share > END_SHARE:
-        fault = "The scan begins or ends in the widest part of the head: a third of the brain or more is not seen."
-        return ReasonCode.TOO_FEW_SLICES, fault
+    elif _enhanced(measured):
+        seen = f"The sagittal sinus stands out by {measured.sinus_excess_hu:.0f} HU"
+        if measured.vessels_mm:
+            seen += f", and several vessels of more than 90 HU are seen over {measured.vessels_mm:.0f} mm"
+        return ReasonCode.CONTRAST, f"{seen}: contrast that no header told of."
     else:
         return None
     return ReasonCode.OUT_OF_DISTRIBUTION, fault
+
+
+def _opening_mm2(rings: Mapping[int, Ring], vault: Collection[int], extents_mm: Sequence[float]) -> float:
+    """Area of the openings that are wider than sutures; below the vault without those that look forward."""
+    widths_mm = {i: one.opening_mm if i in vault else one.opening_beside_mm for i, one in rings.items()}
+    return float(sum(mm * extents_mm[i] for i, mm in widths_mm.items() if mm >= OPENING_WIDTH_MM))
+
+
+def _enhanced(measured: HeadMeasures) -> bool:
+    """Whether sinus and vessels together are brighter than without contrast."""
+    signs = measured.sinus_excess_hu / SINUS_EXCESS_HU + measured.vessels_mm / VESSELS_MM
+    return measured.sinus_excess_hu >= SINUS_AT_LEAST_HU and signs >= 1.0
 
 
 def _structure(sampled: NDArray[np.float32], inner: NDArray[np.bool_]) -> float:
