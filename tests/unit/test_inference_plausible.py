@@ -2,62 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.onnx_models import volume_of
+from tests.drawn_heads import PIXEL_MM, SIZE, head, refusal, volume
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode
-from triage.domain.volume import Volume
 from triage.inference.plausible import check_living_head, measure_head
-
-SIZE = 160
-PIXEL_MM = 1.5
-
-
-def head(
-    slices: int = 12,
-    half_mm: tuple[float, float] = (85.0, 68.0),
-    skull_mm: float = 6.0,
-    skull_hu: float = 900.0,
-    seed: int = 0,
-    taper: float = 0.6,
-) -> NDArray[np.float32]:
-    """Scalp, skull, brain with a fluid core and noise: the least that is a head, shape (slice, 160, 160)."""
-    rng = np.random.default_rng(seed)
-    y = (np.arange(SIZE) + 0.5 - SIZE / 2)[:, None] * PIXEL_MM
-    x = (np.arange(SIZE) + 0.5 - SIZE / 2)[None, :] * PIXEL_MM
-    hu = np.full((slices, SIZE, SIZE), -1000.0, np.float32)
-    for index in range(slices):
-        shrink = 1.0 - taper * abs(index - slices / 2) / slices
-
-        def within(extra_mm: float, shrink: float = shrink) -> NDArray[np.bool_]:
-            return np.asarray(
-                (y / max(half_mm[0] * shrink + extra_mm, 8.0)) ** 2
-                + (x / max(half_mm[1] * shrink + extra_mm, 8.0)) ** 2
-                <= 1.0
-            )
-
-        hu[index][within(skull_mm + 5)] = 30.0
-        hu[index][within(skull_mm)] = skull_hu
-        hu[index][within(0)] = 36.0
-        hu[index][within(-12)] = 28.0
-        hu[index][within(-40)] = 8.0
-    return hu + rng.normal(0, 3, hu.shape).astype(np.float32)
-
-
-def volume(hu: NDArray[np.float32], pixel_mm: float = PIXEL_MM, step_mm: float = 5.0) -> Volume:
-    return volume_of(hu, [step_mm * i for i in range(len(hu))], step_mm, (pixel_mm, pixel_mm))
-
-
-def refusal(hu: NDArray[np.float32], reason: ReasonCode = ReasonCode.OUT_OF_DISTRIBUTION, **how: float) -> str:
-    with pytest.raises(UnusableSeries) as caught:
-        check_living_head(volume(hu, **how))
-    assert caught.value.reason is reason
-    return str(caught.value)
 
 
 def vault_opening(hu: NDArray[np.float32], half_mm: float, slices: slice) -> NDArray[np.float32]:
@@ -147,84 +99,6 @@ def test_a_flap_beside_the_vault_is_refused_and_orbits_are_not() -> None:
     )
     assert measure_head(volume(beside)).opening_mm2 > 0.0
     assert measure_head(volume(orbits)).opening_mm2 == 0.0
-
-
-def vessels(hu: NDArray[np.float32], columns: tuple[int, ...], agent_hu: float) -> NDArray[np.float32]:
-    """The head with a vessel of 4.5 mm at these columns of the middle row on every slice."""
-    enhanced = hu.copy()
-    for column in columns:
-        enhanced[:, SIZE // 2 - 1 : SIZE // 2 + 2, column : column + 3] = agent_hu
-    return enhanced
-
-
-def sinus(hu: NDArray[np.float32], blood_hu: float, turn: int = 0) -> NDArray[np.float32]:
-    """The head with a sagittal sinus, 9 mm wide and 7.5 mm deep, ``turn`` pixels beside the middle of the back."""
-    filled = hu.copy()
-    column = SIZE // 2 + turn
-    for image in filled:
-        wall = SIZE // 2 + int((image[SIZE // 2 :, column] > 300).argmax())
-        image[wall - 5 : wall, column - 3 : column + 3] = blood_hu
-    return filled
-
-
-FOUR = (50, 62, 86, 98)
-
-
-def test_a_sinus_that_stands_out_is_contrast() -> None:
-    said = refusal(sinus(head(), 160.0), ReasonCode.CONTRAST)
-    assert "The sagittal sinus stands out by" in said
-    assert "vessels" not in said
-
-
-def test_vessels_and_a_sinus_are_contrast() -> None:
-    said = refusal(vessels(sinus(head(), 95.0), FOUR, 120.0), ReasonCode.CONTRAST)
-    assert "several vessels of more than 90 HU are seen over" in said
-
-
-@pytest.mark.parametrize("turn", [-15, 15])
-def test_contrast_is_seen_in_a_turned_head(turn: int) -> None:
-    refusal(sinus(head(), 170.0, turn), ReasonCode.CONTRAST)
-
-
-def test_contrast_is_seen_in_a_head_that_lies_on_its_face() -> None:
-    """The image is upside down then, and its orientation says so."""
-    upright = volume(sinus(head(), 160.0))
-    prone = replace(
-        upright,
-        hu=upright.hu[:, ::-1, ::-1].copy(),
-        orientation=tuple(-value for value in upright.orientation),  # type: ignore[arg-type]
-    )
-    assert measure_head(upright).sinus_excess_hu > 60.0
-    assert measure_head(prone).sinus_excess_hu > 60.0
-
-
-@pytest.mark.parametrize("blood_hu", [55.0, 80.0])
-def test_blood_and_clot_in_the_sinus_are_no_contrast(blood_hu: float) -> None:
-    check_living_head(volume(sinus(head(), blood_hu)))
-
-
-def test_blood_under_the_whole_skull_is_no_contrast() -> None:
-    hu = head()
-    hu[(hu > 32) & (hu < 60)] = 80.0
-    assert measure_head(volume(hu)).sinus_excess_hu < 15.0
-    check_living_head(volume(hu))
-
-
-@pytest.mark.parametrize(
-    ("columns", "hu"), [((70,), 250.0), (FOUR, 75.0), (FOUR, 1200.0)], ids=["shunt", "blood", "metal"]
-)
-def test_a_shunt_and_blood_and_wires_are_no_contrast(columns: tuple[int, ...], hu: float) -> None:
-    check_living_head(volume(vessels(sinus(head(), 60.0), columns, hu)))
-
-
-def test_calcium_beside_a_plain_sinus_is_no_contrast() -> None:
-    check_living_head(volume(vessels(head(), FOUR, 200.0)))
-
-
-def test_calcified_plexus_and_pineal_beside_a_dense_sinus_are_no_contrast() -> None:
-    hu = sinus(head(), 65.0)
-    hu[4:7] = vessels(hu[4:7], (60, 75, 95), 200.0)
-    check_living_head(volume(hu))
 
 
 def test_a_head_that_nearly_fills_its_image_is_measured_in_the_image_alone() -> None:
