@@ -52,9 +52,16 @@ def test_the_real_head_is_a_head(real_head: Volume) -> None:
     assert 15_000 < measured.largest_area_mm2 < 20_000
 
 
-@pytest.mark.parametrize(("first", "stop"), [(5, 12), (12, 18), (21, 27)], ids=["base", "middle", "vertex"])
-def test_parts_of_the_real_head_are_a_head(real_head: Volume, first: int, stop: int) -> None:
+@pytest.mark.parametrize(("first", "stop"), [(5, 28), (0, 23), (9, 28)], ids=["no face", "no vertex", "no base"])
+def test_most_of_the_real_head_is_a_head(real_head: Volume, first: int, stop: int) -> None:
     check_living_head(part(real_head, first, stop))
+
+
+@pytest.mark.parametrize(("first", "stop"), [(0, 17), (12, 18), (16, 28)], ids=["lower", "middle", "upper"])
+def test_half_of_the_real_head_is_refused(real_head: Volume, first: int, stop: int) -> None:
+    with pytest.raises(UnusableSeries, match="widest part") as caught:
+        check_living_head(part(real_head, first, stop))
+    assert caught.value.reason is ReasonCode.TOO_FEW_SLICES
 
 
 @pytest.mark.parametrize("scale", [0.6, 0.75, 1.2])

@@ -6,55 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.onnx_models import volume_of
+from tests.drawn_heads import PIXEL_MM, SIZE, head, refusal, volume
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode
-from triage.domain.volume import Volume
 from triage.inference.plausible import check_living_head, measure_head
 
-SIZE = 160
-PIXEL_MM = 1.5
 
-
-def head(
-    slices: int = 12,
-    half_mm: tuple[float, float] = (85.0, 68.0),
-    skull_mm: float = 6.0,
-    skull_hu: float = 900.0,
-    seed: int = 0,
-) -> NDArray[np.float32]:
-    """Scalp, skull, brain with a fluid core and noise: the least that is a head, shape (slice, 160, 160)."""
-    rng = np.random.default_rng(seed)
-    y = (np.arange(SIZE) + 0.5 - SIZE / 2)[:, None] * PIXEL_MM
-    x = (np.arange(SIZE) + 0.5 - SIZE / 2)[None, :] * PIXEL_MM
-    hu = np.full((slices, SIZE, SIZE), -1000.0, np.float32)
-    for index in range(slices):
-        shrink = 1.0 - 0.3 * abs(index - slices / 2) / slices
-
-        def within(extra_mm: float, shrink: float = shrink) -> NDArray[np.bool_]:
-            return np.asarray(
-                (y / max(half_mm[0] * shrink + extra_mm, 8.0)) ** 2
-                + (x / max(half_mm[1] * shrink + extra_mm, 8.0)) ** 2
-                <= 1.0
-            )
-
-        hu[index][within(skull_mm + 5)] = 30.0
-        hu[index][within(skull_mm)] = skull_hu
-        hu[index][within(0)] = 36.0
-        hu[index][within(-12)] = 28.0
-        hu[index][within(-40)] = 8.0
-    return hu + rng.normal(0, 3, hu.shape).astype(np.float32)
-
-
-def volume(hu: NDArray[np.float32], pixel_mm: float = PIXEL_MM, step_mm: float = 5.0) -> Volume:
-    return volume_of(hu, [step_mm * i for i in range(len(hu))], step_mm, (pixel_mm, pixel_mm))
-
-
-def refusal(hu: NDArray[np.float32], **how: float) -> str:
-    with pytest.raises(UnusableSeries) as caught:
-        check_living_head(volume(hu, **how))
-    assert caught.value.reason is ReasonCode.OUT_OF_DISTRIBUTION
-    return str(caught.value)
+def vault_opening(hu: NDArray[np.float32], half_mm: float, slices: slice) -> NDArray[np.float32]:
+    """The head with the bone gone within ``half_mm`` of the middle of its right side."""
+    half = round(half_mm / PIXEL_MM)
+    window = np.s_[slices, SIZE // 2 - half : SIZE // 2 + half, SIZE // 2 + 20 :]
+    opened = hu.copy()
+    opened[window] = np.minimum(hu[window], 40.0)
+    return opened
 
 
 def test_a_head_passes_and_is_measured() -> None:
@@ -82,14 +46,76 @@ def test_sutures_pass() -> None:
     check_living_head(volume(hu))
 
 
-def test_an_open_skull_passes_by_its_base() -> None:
+def test_a_craniectomy_is_refused() -> None:
+    said = refusal(vault_opening(head(), 45.0, np.s_[4:]))
+    assert "open over" in said
+    assert "craniectomy" in said
+
+
+def test_a_head_that_lies_half_beyond_the_image_is_refused() -> None:
     hu = head()
-    hu[4:, 30:130, 100:] = np.minimum(hu[4:, 30:130, 100:], 40.0)
+    hu[3:, :, : SIZE // 2 - 20] = -1024.0
+    assert "part of the head lies outside the image" in refusal(hu)
+
+
+def test_a_fontanelle_passes() -> None:
+    """45 mm at its widest, over the three upper slices, in a newborn's thin skull."""
+    hu = head(slices=16, half_mm=(56.0, 46.0), skull_mm=2.0, skull_hu=350.0)
+    check_living_head(volume(vault_opening(hu, 22.5, np.s_[13:])))
+
+
+def test_burr_holes_on_one_level_pass() -> None:
+    hu = head()
+    for row in (50, 110):
+        hu[8:11, row - 4 : row + 4, 90:] = np.minimum(hu[8:11, row - 4 : row + 4, 90:], 35.0)
+    check_living_head(volume(hu))
+    assert measure_head(volume(hu)).sawn_mm <= 15.0
+
+
+def sawn(hu: NDArray[np.float32], rows: tuple[int, ...], side: slice) -> NDArray[np.float32]:
+    """The head with gaps of 4.5 mm in its bone at these rows of one side, through six slices."""
+    cut = hu.copy()
+    for row in rows:
+        cut[5:11, row : row + 3, side] = np.minimum(hu[5:11, row : row + 3, side], 35.0)
+    return cut
+
+
+def test_two_saw_cuts_through_five_slices_are_refused() -> None:
+    assert "as around a bone flap" in refusal(sawn(head(), (58, 100), np.s_[90:]))
+
+
+def test_a_suture_that_is_open_on_both_sides_passes() -> None:
+    check_living_head(volume(sawn(head(half_mm=(62.0, 46.0)), (62,), np.s_[:])))
+
+
+def test_a_flap_beside_the_vault_is_refused_and_orbits_are_not() -> None:
+    """Below the vault, bone may be missing in front alone; a tall head, so that there is room below it."""
+    hu = head(slices=26)
+    low = np.s_[15:18]
+    beside = vault_opening(hu, 40.0, low)
+    orbits = hu.copy()
+    orbits[low, : SIZE // 2 - 30, SIZE // 2 - 26 : SIZE // 2 + 26] = np.minimum(
+        hu[low, : SIZE // 2 - 30, SIZE // 2 - 26 : SIZE // 2 + 26], 40.0
+    )
+    assert measure_head(volume(beside)).opening_mm2 > 0.0
+    assert measure_head(volume(orbits)).opening_mm2 == 0.0
+
+
+def test_a_head_that_nearly_fills_its_image_is_measured_in_the_image_alone() -> None:
+    """Rays leave the image before they end; what lies beyond it must count as nothing, every time."""
+    hu = head()[:, 20:140, 28:132].copy()
+    assert len({measure_head(volume(hu)) for _ in range(3)}) == 1
     check_living_head(volume(hu))
 
 
-def test_part_of_a_head_passes() -> None:
-    check_living_head(volume(head()[:4]))
+@pytest.mark.parametrize("kept", [np.s_[:6], np.s_[6:]], ids=["lower", "upper"])
+def test_half_a_head_is_refused(kept: slice) -> None:
+    said = refusal(head()[kept], ReasonCode.TOO_FEW_SLICES)
+    assert "the widest part of the head" in said
+
+
+def test_a_scan_that_ends_below_the_vertex_passes() -> None:
+    check_living_head(volume(head(taper=0.9)[:-2]))
 
 
 def test_a_head_full_of_blood_passes() -> None:
@@ -136,6 +162,11 @@ def test_a_body_without_a_ring_is_refused() -> None:
     assert "a closed skull is seen over 0 mm only" in refusal(hu)
 
 
+def test_a_trunk_is_no_head() -> None:
+    hu = head(skull_hu=45.0)
+    assert "not a head" in refusal(hu, ReasonCode.NOT_HEAD, pixel_mm=2.4)
+
+
 def test_too_little_of_a_head_is_refused() -> None:
     assert "seen over 10 mm only" in refusal(head()[:2])
 
@@ -168,6 +199,10 @@ def test_mixed_content_is_refused() -> None:
     hu[tissue & (rows < 5)] = 120.0
     hu[tissue & (rows >= 15)] = -900.0
     assert "of the inside of the skull lies between" in refusal(hu)
+
+
+def test_a_wrong_slope_is_refused() -> None:
+    assert "the air around it is at -6" in refusal((head() * 0.6).astype(np.float32))
 
 
 def test_no_air_around_is_refused() -> None:
