@@ -12,7 +12,7 @@ _CAUSES: Mapping[ReasonCode, str] = {
     ReasonCode.NOT_CT: "The images are no CT",
     ReasonCode.NOT_HEAD: "The images do not look like a head CT",
     ReasonCode.LOCALIZER: "Only a localizer came in",
-    ReasonCode.CONTRAST: "Contrast agent was given, or seems so in the images, and the model knows scans without contrast only",
+    ReasonCode.CONTRAST: "Contrast agent was given, or seems to have been; the model knows scans without it only",
     ReasonCode.DERIVED: "Only derived images came in, no original slices",
     ReasonCode.TOO_FEW_SLICES: "Too few slices came in, or they do not cover the head",
     ReasonCode.GAP: "Slices are missing in the middle of the series",
