@@ -92,6 +92,40 @@ def test_the_page_says_which_flags_it_was_made_with(desk: Desk, radiologist: Bro
     assert 'data-flagged="2.25.2"' in radiologist.get("/?status=pending").text
 
 
+def test_whoever_comes_back_from_a_new_study_is_not_called_to_it_again(
+    desk: Desk, radiologist: Browser, clock: Clock
+) -> None:
+    """The stream looked last before the study was opened; the page that is made afterwards knows of it."""
+    flag(desk, "2.25.1")
+
+    async def story() -> None:
+        with desk.streams.listen("rad", desk.db, clock) as page:
+            await heard(page, "suspected")
+        with desk.db.transaction() as tx:
+            tx.connection.execute(update(schema.worklist).values(opened_at=clock.now, updated_at=clock.now))
+        made = radiologist.get("/").text
+        with desk.streams.listen("rad", desk.db, clock) as again:
+            told = json.loads((await heard(again, "suspected")).data)["studies"]
+        assert f'data-flagged="{" ".join(told)}"' in made
+
+    run(story)
+
+
+def test_a_stream_that_slept_for_long_tells_of_no_old_flag(desk: Desk, clock: Clock) -> None:
+    flag(desk, "2.25.1")
+
+    async def story() -> None:
+        with desk.streams.listen("rad", desk.db, clock) as page:
+            await heard(page, "suspected")
+        clock.forward(600)
+        with desk.streams.listen("rad", desk.db, clock) as again:
+            async with asyncio.timeout(SECONDS):
+                while (event := await again.events.get()).name != "beat":
+                    assert event.name != "suspected"
+
+    run(story)
+
+
 def test_opening_a_study_is_a_change_and_no_flag(desk: Desk, clock: Clock) -> None:
     flag(desk, "2.25.1")
 

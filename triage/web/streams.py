@@ -58,7 +58,7 @@ class _Look:
 
     at: datetime
     changed: Mapping[str, datetime]
-    flagged: Collection[str]
+    flagged: Mapping[str, datetime]
     overdue: int
 
     def news(self, before: _Look) -> list[Event]:
@@ -79,16 +79,16 @@ def latest_changes(tx: Transaction, now: datetime) -> list[Change]:
     return reading_list.changes(tx, now - LOOK_BACK, limit=MOST_CHANGES)
 
 
-def newly_flagged(changes: Iterable[Change], now: datetime) -> list[str]:
-    """The studies that have become suspected lately and that nobody has opened."""
-    return [
-        change.study_instance_uid
+def lately_flagged(changes: Iterable[Change], now: datetime, *, opened: bool) -> dict[str, datetime]:
+    """The studies that have become suspected lately, and when; ``opened`` ones only when asked for."""
+    return {
+        change.study_instance_uid: change.flagged_at
         for change in changes
         if change.status is WorklistStatus.SUSPECTED
-        and change.opened_at is None
+        and (opened or change.opened_at is None)
         and change.flagged_at is not None
         and change.flagged_at >= now - LOOK_BACK
-    ]
+    }
 
 
 @dataclass(eq=False)
@@ -131,8 +131,9 @@ class Streams:
         with self._lock:
             self._listeners.append(listener)
             # Whoever comes back after a break hears of the latest flags again; the page knows which it has shown.
-            if self._last is not None and self._last.flagged:
-                listener.tell(suspected(self._last.flagged))
+            latest = {} if self._last is None else self._last.flagged
+            if again := [study for study, at in latest.items() if at >= clock() - LOOK_BACK]:
+                listener.tell(suspected(again))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, args=(db, clock), name="streams", daemon=True)
                 self._thread.start()
@@ -173,7 +174,7 @@ class Streams:
         look = _Look(
             at=now,
             changed={change.study_instance_uid: change.updated_at for change in changes},
-            flagged=newly_flagged(changes, now),
+            flagged=lately_flagged(changes, now, opened=False),
             overdue=overdue,
         )
         with self._lock:

@@ -14,7 +14,7 @@ from triage.web.access import Reader
 from triage.web.desk import Desk, DeskDep
 from triage.web.page import page
 from triage.web.patients import patients_of
-from triage.web.streams import latest_changes, newly_flagged
+from triage.web.streams import lately_flagged, latest_changes
 from triage.web.worklist_query import LONGEST_SEARCH, SPANS, Asked
 from triage.web.worklist_rows import STATUS_MEANS, STATUS_WORDS, lines
 
@@ -51,7 +51,8 @@ def _rows(desk: Desk, asked: Asked) -> dict[str, Any]:
         found = reading_list.page(tx, wanted, now, size=STUDIES_OF_A_PAGE, place=asked.place)
         counts = reading_list.counts(tx, wanted, now)
         last_received_at = reading_list.last_received_at(tx)
-        flagged = newly_flagged(latest_changes(tx, now), now)
+        # Opened ones too: the last look of the stream may be older than their opening, and tells of them again.
+        flagged = lately_flagged(latest_changes(tx, now), now, opened=True)
         patients = patients_of(desk, tx, [study.row.study_instance_uid for study in found.studies])
     return {
         "asked": asked,
