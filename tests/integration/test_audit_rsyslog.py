@@ -178,7 +178,7 @@ def test_a_server_that_stops_under_an_open_link_gets_the_rest(database: Database
     while forwarder.step():
         pass
     rsyslog.stop()
-    with pytest.raises(DeliveryUnconfirmed, match="hung up|reset by peer"):
+    with pytest.raises(DeliveryUnconfirmed, match=r"hung up|reset by peer"):
         forwarder.step()
     rsyslog.start()
     logins(database, 5)
