@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -18,7 +19,16 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
 
+from tests.web import Browser
+from triage.domain.account import Role
+from triage.net.oidc import Provider
+from triage.services import people
+from triage.services.vouched import RoleRule
+from triage.web.desk import Desk
+
 CLIENT_ID, SECRET = "ich-triage", "the provider gave us this"
+ROLES = {"neuroradiology": Role.RADIOLOGIST, "pacs-admins": Role.ADMINISTRATOR}
+JANE = {"preferred_username": "J.Reader", "groups": ["staff", "neuroradiology"]}
 
 
 @dataclass
@@ -136,3 +146,29 @@ def identity_provider(now: datetime, **how: Any) -> Iterator[IdentityProvider]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def trusting(provider: IdentityProvider, folder: Path, **changes: Any) -> dict[str, Any]:
+    """Options of a desk that trusts the provider; ``changes`` replace what it knows of it."""
+    secret = folder / "secret"
+    secret.write_text(f"{SECRET}\n")
+    values = {
+        "issuer": provider.issuer,
+        "client_id": CLIENT_ID,
+        "redirect_uri": "http://testserver/oidc/callback",
+        "secret_file": secret,
+        **changes,
+    }
+    return {"oidc": Provider(**values), "oidc_roles": RoleRule(roles=ROLES)}
+
+
+def sign_in(browser: Browser, provider: IdentityProvider, next_page: str = "/password") -> Any:
+    """Go to the provider, sign in there, and come back."""
+    sent = browser.get("/oidc/login", params={"next": next_page})
+    assert sent.status_code == 303, sent.text
+    return browser.get(provider.authorize(sent.headers["location"]))
+
+
+def names(desk: Desk) -> list[tuple[str, Role]]:
+    """Every account of a desk, with its role."""
+    return [(user.name, user.role) for user in people.everybody(desk.db)[0]]

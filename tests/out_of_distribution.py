@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +19,11 @@ from triage.domain.volume import Volume
 
 Floats = NDArray[np.float32]
 Painter = Callable[[Volume, np.random.Generator], Volume]
+
+
+def contents(folder: Path) -> list[bytes]:
+    """The instances in a folder of the real inputs; beside them lie a licence and a listing of the scanner."""
+    return [path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in {"LICENSE", "DIRFILE"}]
 
 
 def smaller(volume: Volume, factor: int) -> Volume:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.slow
 
 SEED = 20_261
 REFUSED_SHARE, ANALYSED_SHARE = 0.95, 0.98
-COARSE = {"matrix": 128, "spacing_mm": 1.9}
-FINE = {"matrix": 256, "spacing_mm": 0.95}
+COARSE = ScanGeometry(matrix=128, spacing_mm=1.9)
+FINE = ScanGeometry(matrix=256, spacing_mm=0.95)
 
 Made = Iterator[tuple[str, Volume]]
 
@@ -51,7 +52,8 @@ def reason_of(volume: Volume) -> ReasonCode | None:
 
 
 def _headers(volume: Volume) -> list[InstanceHeader]:
-    axes = tuple(float(v) for v in volume.orientation)
+    a, b, c, d, e, f = map(float, volume.orientation)
+    places = [(float(x), float(y), float(z)) for x, y, z in volume.positions_mm]
     return [
         InstanceHeader(
             sop_instance_uid=source.sop_instance_uid,
@@ -67,28 +69,26 @@ def _headers(volume: Volume) -> list[InstanceHeader]:
             samples_per_pixel=1,
             pixel_spacing_mm=volume.pixel_spacing_mm,
             has_rescale=True,
-            frames=(FrameGeometry(tuple(map(float, place)), axes, float(thickness)),),  # type: ignore[arg-type]
+            frames=(FrameGeometry(place, (a, b, c, d, e, f), float(thickness)),),
         )
-        for source, place, thickness in zip(volume.sources, volume.positions_mm, volume.stack.thickness_mm, strict=True)
+        for source, place, thickness in zip(volume.sources, places, volume.stack.thickness_mm, strict=True)
     ]
 
 
-def _made(seed: int, anatomy: Path | None, *, bleeding: bool, **geometry: float) -> Volume:
+def _made(seed: int, anatomy: Path | None, *, bleeding: bool, geometry: ScanGeometry = COARSE) -> Volume:
     status = WorklistStatus.SUSPECTED if bleeding else WorklistStatus.NOT_SUSPECTED
-    cut = ScanGeometry(**geometry)  # type: ignore[arg-type]
-    return volume_of_study(study(seed, status=status, anatomy=anatomy, geometry=cut))
+    return volume_of_study(study(seed, status=status, anatomy=anatomy, geometry=geometry))
 
 
 def _read(folder: Path) -> Volume:
-    files = [p for p in sorted(folder.iterdir()) if p.name not in {"LICENSE", "DIRFILE"}]
-    return odd.smaller(read_volume([p.read_bytes() for p in files]), 4)
+    return odd.smaller(read_volume(odd.contents(folder)), 4)
 
 
 @pytest.fixture(scope="module")
 def heads(shared_data: Path) -> list[Volume]:
     """Made heads of both anatomies, with and without blood, and the real one."""
     made = [
-        _made(SEED + number, anatomy, bleeding=bool(number % 2), **COARSE)
+        _made(SEED + number, anatomy, bleeding=bool(number % 2))
         for anatomy in (None, shared_data / "ct_template")
         for number in range(4)
     ]
@@ -98,7 +98,10 @@ def heads(shared_data: Path) -> list[Volume]:
 def _not_for_us(heads: list[Volume], shared_data: Path) -> Made:
     """200 inputs that must not be analysed, with their kind."""
     rng = np.random.default_rng(SEED)
-    sharp = [_made(SEED + 50 + n, a, bleeding=False, **FINE) for n, a in enumerate([None, shared_data / "ct_template"])]
+    sharp = [
+        _made(SEED + 50 + n, a, bleeding=False, geometry=FINE)
+        for n, a in enumerate([None, shared_data / "ct_template"])
+    ]
     painted: tuple[tuple[str, odd.Painter, int, list[Volume]], ...] = (
         ("contrast", conditions.contrast, 32, heads),
         ("craniectomy", conditions.craniectomy, 24, heads),
@@ -142,9 +145,11 @@ def _for_us(heads: list[Volume], shared_data: Path) -> Made:
             yield f"{painted.__name__} {number}", painted(head, rng)
     for anatomy in (None, shared_data / "ct_template"):
         for tilt in (-20.0, 20.0):
-            yield f"tilt {tilt}", _made(SEED + 70, anatomy, bleeding=True, tilt_deg=tilt, slice_count=32, **COARSE)
-        yield "10 mm", _made(SEED + 71, anatomy, bleeding=True, thickness_mm=10.0, slice_count=17, **COARSE)
-        yield "2 mm", _made(SEED + 72, anatomy, bleeding=False, thickness_mm=2.0, slice_count=80, **COARSE)
+            tilted = replace(COARSE, tilt_deg=tilt, slice_count=32)
+            yield f"tilt {tilt}", _made(SEED + 70, anatomy, bleeding=True, geometry=tilted)
+        thick, thin = (replace(COARSE, thickness_mm=mm, slice_count=count) for mm, count in ((10.0, 17), (2.0, 80)))
+        yield "10 mm", _made(SEED + 71, anatomy, bleeding=True, geometry=thick)
+        yield "2 mm", _made(SEED + 72, anatomy, bleeding=False, geometry=thin)
     yield "resliced", odd.resliced(heads[-1], 5.0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.onnx_models import BLOOD_HU, tiny_bundle, volume_of
+from tests.out_of_distribution import contents, part
 from trainer.phantom.exam import ScanGeometry, study
 from triage.dicom.volume import read_volume
 from triage.domain.errors import UnusableSeries
@@ -17,11 +18,6 @@ from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.volume import Volume
 from triage.inference.plausible import check_living_head, measure_head
 from triage.inference.predict import Predictor
-
-
-def contents(folder: Path) -> list[bytes]:
-    """The instances of a folder; beside them lie a licence and a listing of the scanner."""
-    return [p.read_bytes() for p in sorted(folder.iterdir()) if p.name not in {"LICENSE", "DIRFILE"}]
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +30,6 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("bundle")
     tiny_bundle(folder)
     return Predictor.load(folder, "cpu", threads=1)
-
-
-def part(volume: Volume, first: int, stop: int) -> Volume:
-    """Some neighbouring slices of the real head, as a scan that covered no more."""
-    thickness = [float(t) for t in volume.stack.thickness_mm[first:stop]]
-    positions = [float(d) for d in volume.stack.distances_mm[first:stop]]
-    return volume_of(volume.hu[first:stop], positions, thickness, volume.pixel_spacing_mm)
 
 
 def test_the_real_head_is_a_head(real_head: Volume) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,24 +10,30 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from joserfc.jwk import RSAKey
 
-from tests.identity import CLIENT_ID, SECRET, IdentityProvider, identity_provider, shared_secret_key
-from tests.services import free_port
+from tests.identity import (
+    CLIENT_ID,
+    JANE,
+    ROLES,
+    IdentityProvider,
+    identity_provider,
+    names,
+    shared_secret_key,
+    sign_in,
+    trusting,
+)
 from tests.stores import logged
 from tests.web import PASSWORD, Browser, Clock, add_user, make_desk
 from triage.domain.account import Role
 from triage.domain.audit import AuditAction
 from triage.domain.lockout import FREE_BY_ADDRESS
-from triage.net.oidc import AT_A_TIME, CLOCK_SKEW_SECONDS, Provider
+from triage.net.oidc import CLOCK_SKEW_SECONDS
 from triage.services import people
 from triage.services.sign_in import NOBODY, Refusal
 from triage.services.sign_in import sign_in as sign_in_with_password
 from triage.services.vouched import RoleRule
 from triage.store.db import Database
 from triage.web.app import make_app
-from triage.web.desk import Desk, WebOptions
-
-ROLES = {"neuroradiology": Role.RADIOLOGIST, "pacs-admins": Role.ADMINISTRATOR}
-JANE = {"preferred_username": "J.Reader", "groups": ["staff", "neuroradiology"]}
+from triage.web.desk import Desk
 
 
 @pytest.fixture
@@ -46,38 +49,14 @@ def desk(database: Database, tmp_path: Path, clock: Clock, provider: IdentityPro
     return make_desk(database, tmp_path, clock, **trusting(provider, tmp_path))
 
 
-def trusting(provider: IdentityProvider, folder: Path, **changes: Any) -> dict[str, Any]:
-    secret = folder / "secret"
-    secret.write_text(f"{SECRET}\n")
-    values = {
-        "issuer": provider.issuer,
-        "client_id": CLIENT_ID,
-        "redirect_uri": "http://testserver/oidc/callback",
-        "secret_file": secret,
-        **changes,
-    }
-    return {"oidc": Provider(**values), "oidc_roles": RoleRule(roles=ROLES)}
-
-
 @pytest.fixture
 def browser(desk: Desk) -> Browser:
     """A browser that nobody signed in with."""
     return Browser(make_app(desk))
 
 
-def sign_in(browser: Browser, provider: IdentityProvider, next_page: str = "/password") -> Any:
-    """Go to the provider, sign in there, and come back."""
-    sent = browser.get("/oidc/login", params={"next": next_page})
-    assert sent.status_code == 303, sent.text
-    return browser.get(provider.authorize(sent.headers["location"]))
-
-
 def refusals(desk: Desk) -> list[Any]:
     return [record.event.detail["why"] for record in logged(desk.db, AuditAction.LOGIN_FAILED)]
-
-
-def names(desk: Desk) -> list[tuple[str, Role]]:
-    return [(user.name, user.role) for user in people.everybody(desk.db)[0]]
 
 
 def test_whom_the_provider_vouches_for_is_let_in(desk: Desk, browser: Browser, provider: IdentityProvider) -> None:
@@ -368,74 +347,6 @@ def test_a_provider_that_ends_no_sessions_is_one_sentence(browser: Browser, prov
     answer = browser.get("/oidc/logout")
     assert answer.status_code == 403
     assert "does not say where its end_session_endpoint is" in answer.text
-
-
-@pytest.mark.parametrize(
-    "described",
-    [
-        {"issuer": "https://evil.example"},
-        {"authorization_endpoint": None},
-        {"authorization_endpoint": "javascript:alert(1)"},
-    ],
-    ids=["issuer", "none", "scheme"],
-)
-def test_a_provider_that_is_not_the_one_of_the_settings_is_not_asked(
-    browser: Browser, provider: IdentityProvider, described: dict[str, Any]
-) -> None:
-    provider.described = described
-    assert browser.get("/oidc/login").status_code == 403
-    assert "/token" not in provider.asked
-
-
-def test_a_provider_that_is_down_is_one_sentence(database: Database, tmp_path: Path, clock: Clock) -> None:
-    silent = IdentityProvider(clock(), issuer=f"http://127.0.0.1:{free_port()}")
-    desk = make_desk(database, tmp_path, clock, **trusting(silent, tmp_path))
-    answer = Browser(make_app(desk)).get("/oidc/login")
-    assert answer.status_code == 403
-    assert "does not answer" in answer.text
-
-
-def test_a_provider_that_goes_down_meanwhile_is_one_sentence(desk: Desk, tmp_path: Path, clock: Clock) -> None:
-    with identity_provider(clock(), person=dict(JANE)) as provider:
-        browser = Browser(make_app(replace(desk, options=WebOptions(**trusting(provider, tmp_path)))))
-        back = provider.authorize(browser.get("/oidc/login").headers["location"])
-    answer = browser.get(back)
-    assert answer.status_code == 403
-    assert "does not answer" in answer.text
-    assert names(desk) == []
-
-
-def test_a_provider_that_hangs_does_not_take_the_pages_with_it(
-    database: Database, tmp_path: Path, clock: Clock
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as hanging, ThreadPoolExecutor(AT_A_TIME) as people_who_click:
-        silent = IdentityProvider(clock(), issuer=f"http://127.0.0.1:{hanging.getsockname()[1]}")
-        app = make_app(make_desk(database, tmp_path, clock, **trusting(silent, tmp_path, timeout_seconds=60.0)))
-        waiting = [people_who_click.submit(lambda: Browser(app).get("/oidc/login").text) for _ in range(AT_A_TIME)]
-        connected = [hanging.accept()[0] for _ in range(AT_A_TIME)]
-        assert "keeps too many people waiting" in Browser(app).get("/oidc/login").text
-        assert Browser(app).get("/login").status_code == 200
-        for connection in connected:
-            connection.close()
-        assert all("does not answer" in one.result() for one in waiting)
-    assert "does not answer" in Browser(app).get("/oidc/login").text, "their turns are given back"
-
-
-def test_a_secret_that_cannot_be_read_is_one_sentence(
-    database: Database, tmp_path: Path, clock: Clock, provider: IdentityProvider
-) -> None:
-    options = trusting(provider, tmp_path, secret_file=tmp_path / "nowhere")
-    browser = Browser(make_app(make_desk(database, tmp_path, clock, **options)))
-    answer = sign_in(browser, provider)
-    assert "oidc_client_secret_file" in answer.text
-
-
-def test_without_a_provider_there_is_no_such_page(database: Database, tmp_path: Path) -> None:
-    browser = Browser(make_app(make_desk(database, tmp_path)))
-    assert browser.get("/oidc/login").status_code == 404
-    assert browser.get("/oidc/callback").status_code == 404
-    assert browser.get("/oidc/logout").status_code == 404
-    assert "/oidc/" not in browser.get("/login").text
 
 
 def test_the_most_that_several_groups_allow() -> None:

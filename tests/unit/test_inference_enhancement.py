@@ -53,11 +53,7 @@ def test_contrast_is_seen_in_a_turned_head(turn: int) -> None:
 def test_contrast_is_seen_in_a_head_that_lies_on_its_face() -> None:
     """The image is upside down then, and its orientation says so."""
     upright = volume(sinus(head(), 160.0))
-    prone = replace(
-        upright,
-        hu=upright.hu[:, ::-1, ::-1].copy(),
-        orientation=tuple(-value for value in upright.orientation),  # type: ignore[arg-type]
-    )
+    prone = replace(upright, hu=upright.hu[:, ::-1, ::-1].copy(), orientation=-upright.orientation)
     assert measure_head(upright).sinus_excess_hu > 60.0
     assert measure_head(prone).sinus_excess_hu > 60.0
 

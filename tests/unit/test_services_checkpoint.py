@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
-from tests.conftest import copy_sqlite
+from tests.signed_logs import EVERY, proof, run, sign, signed_log, write
 from tests.stores import NOW, at, logged
-from triage.domain.audit import AuditAction, AuditEvent, Checkpoint, Outcome, chain_digest
+from triage.domain.audit import AuditAction, AuditEvent, chain_digest
 from triage.domain.errors import AuditBroken, ConfigurationError
 from triage.services.checkpoint import (
     EVERY_ROWS,
@@ -26,14 +25,11 @@ from triage.services.checkpoint import (
     read_public_key,
     read_signer,
     remembered,
-    sign_when_due,
 )
-from triage.services.verify_audit import Proof, Verifier, verify_and_record, verify_log
+from triage.services.verify_audit import Proof, verify_log
 from triage.store import audit, checkpoints
 from triage.store.db import Database
 from triage.store.schema import audit as audit_table
-
-EVERY = timedelta(minutes=5)
 
 
 @pytest.fixture
@@ -41,30 +37,9 @@ def signer(tmp_path: Path) -> Signer:
     return make_key(tmp_path / "keys" / "audit.key")
 
 
-def write(db: Database, count: int, start: int = 0) -> None:
-    with db.transaction() as tx:
-        for number in range(start, start + count):
-            tx.audit(AuditEvent(at=at(number), actor=f"actor {number}", action=AuditAction.JOB_MOVED))
-
-
-def sign(db: Database, signer: Signer, minutes: float) -> Checkpoint | None:
-    return sign_when_due(db, signer, EVERY, at(60 * minutes))
-
-
-def proof(signer: Signer) -> Proof:
-    """What the machine of the key knows."""
-    return Proof(signer=signer, every=EVERY)
-
-
 def elsewhere(signer: Signer) -> Proof:
     """What an auditor knows, who has the public key alone."""
     return Proof(keys=(signer.public_key,))
-
-
-def run(db: Database, *statements: str) -> None:
-    with db.transaction() as tx:
-        for statement in statements:
-            tx.connection.execute(text(statement))
 
 
 def forge(db: Database, first: int, change: Callable[[AuditEvent], AuditEvent | None]) -> None:
@@ -119,15 +94,6 @@ def test_many_rows_are_signed_before_it_is_time(database: Database, signer: Sign
     assert sign(database, signer, 1) is None
     write(database, 1)
     assert sign(database, signer, 1)
-
-
-def signed_log(db: Database, signer: Signer) -> None:
-    """Rows 1 to 10, a checkpoint, rows 12 to 21, a checkpoint, and three rows that nothing covers yet."""
-    write(db, 10)
-    sign(db, signer, 0)
-    write(db, 10, 10)
-    sign(db, signer, 6)
-    write(db, 3, 20)
 
 
 def test_a_whole_log_verifies_with_the_key_or_its_public_half(database: Database, signer: Signer) -> None:
@@ -354,68 +320,3 @@ def test_what_is_no_key_is_said(tmp_path: Path, signer: Signer) -> None:
         read_signer(public)
     with pytest.raises(ConfigurationError, match="no public key"):
         read_public_key(signer.file)
-
-
-def test_a_verification_is_audited_good_or_bad(database: Database, signer: Signer) -> None:
-    signed_log(database, signer)
-    verify_and_record(database, proof(signer), lambda: at(420), "ada", "192.0.2.7")
-    run(database, "UPDATE audit SET actor = 'x' WHERE sequence = 2")
-    with pytest.raises(AuditBroken):
-        verify_and_record(database, proof(signer), lambda: at(421), "ada")
-    good, bad = (record.event for record in logged(database, AuditAction.AUDIT_READ))
-    assert (good.outcome, good.detail["how"], good.detail["address"]) == (Outcome.SUCCESS, "verified", "192.0.2.7")
-    assert (bad.outcome, bad.actor) == (Outcome.SERIOUS_FAILURE, "ada")
-    assert "row 2" in str(bad.detail["why"])
-
-
-def test_a_verification_in_the_background_is_one_at_a_time(database: Database, signer: Signer) -> None:
-    signed_log(database, signer)
-    verifier = Verifier(database, proof(signer), lambda: at(420))
-    with database.read() as tx:
-        assert verifier.last(tx) is None
-    thread = verifier.start("ada", "192.0.2.7")
-    assert thread is not None
-    thread.join(30)
-    assert not verifier.progress.running
-    with database.read() as tx:
-        last = verifier.last(tx)
-        assert last is not None
-        assert (last.actor, last.outcome) == ("ada", Outcome.SUCCESS)
-    write(database, 2)
-    with database.read() as tx:
-        assert verifier.last(tx) == last
-    assert verifier.progress.problem == ""
-    another = Verifier(database, proof(signer), lambda: at(430))
-    assert another._lock.acquire()
-    assert another.start("bob", "") is None
-
-
-def test_a_row_that_only_claims_to_be_a_verification_is_passed_over(database: Database) -> None:
-    with database.transaction() as tx:
-        tx.audit(AuditEvent(at=NOW, actor="x", action=AuditAction.AUDIT_READ, detail={"how": "verified"}))
-    with database.read() as tx:
-        assert Verifier(database, Proof(), lambda: NOW).last(tx) is None
-
-
-def test_a_verification_in_the_background_that_comes_to_no_end_says_why(database: Database, signer: Signer) -> None:
-    signed_log(database, signer)
-    verifier = Verifier(database, proof(signer), lambda: at(420))
-    signer.memory.write_text("{}")
-    thread = verifier.start("ada", "192.0.2.7")
-    assert thread is not None
-    thread.join(30)
-    assert not verifier.progress.running
-    assert "last checkpoint" in verifier.progress.problem
-    with database.read() as tx:
-        assert verifier.last(tx) is None
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_rows_are_verified(tmp_path: Path, sqlite_template: Path) -> None:
-    copy_sqlite(sqlite_template, tmp_path / "a.db")
-    db = Database(f"sqlite:///{tmp_path / 'a.db'}")
-    write(db, 100_000)
-    seen: list[int] = []
-    assert verify_log(db, Proof(), NOW, seen.append).rows == 100_000
-    assert seen == list(range(10_000, 100_001, 10_000))
-    db.dispose()

@@ -145,9 +145,9 @@ def check_living_head(volume: Volume, field_mm: float = 256.0) -> None:
         and its limit.
     """
     measured = measure_head(volume, field_mm)
-    reason, sentence = _no_head(measured) or _not_as_learned(measured, field_mm) or (None, "")
-    if reason is not None:
-        raise UnusableSeries(reason, sentence)
+    fault = _no_head(measured) or _not_as_learned(measured, field_mm)
+    if fault is not None:
+        raise UnusableSeries(*fault)
 
 
 def measure_head(volume: Volume, field_mm: float = 256.0) -> HeadMeasures:
@@ -172,8 +172,7 @@ def measure_head(volume: Volume, field_mm: float = 256.0) -> HeadMeasures:
     vault = [index for index, depth in below if depth <= VAULT]
     brain_hu = float(np.median(inside)) if inside.size else math.nan
     places = vessel_places(sampled, inner, [index for index, depth in below if depth <= BRAIN])
-    coarse = sampled[:, ::3, ::3]
-    air = coarse[coarse < -300.0]
+    air = sampled[sampled < -300.0]
     return HeadMeasures(
         air_share=float(np.mean(sampled < -500.0)),
         air_hu=float(np.median(air)) if air.size else math.nan,
