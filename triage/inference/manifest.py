@@ -225,7 +225,8 @@ class Manifest:
     """The content of ``bundle.json``, valid once built.
 
     ``names_subtypes`` false: the nets were taught blood and not its type. Then what they give beyond any blood is not
-    read, and results name ``Subtype.ICH`` alone.
+    read, and results name ``Subtype.ICH`` alone. ``familiar_within``: how far from what the classifier learned from a
+    scan may lie and still be analysed, see `triage.inference.familiar`; None where the net cannot tell.
     """
 
     name: str
@@ -243,6 +244,7 @@ class Manifest:
     format: int = FORMAT
     reference: ReferenceScores | None = None
     names_subtypes: bool = True
+    familiar_within: float | None = None
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -255,6 +257,8 @@ class Manifest:
             raise ValueError("the nets take three windows: brain, subdural, bone")
         if self.munet.reads != "slice":
             raise ValueError('munet.reads must be "slice": only slices that light up are segmented, never a whole scan')
+        if self.familiar_within is not None and not self.familiar_within > 0.0:
+            raise ValueError("familiar_within must be above 0: nothing lies nearer to what was learned")
         gate = self.thresholds.gate
         provisional = self.calibration.provisional
         highest = provisional.gate_weight * math.log(gate / (1.0 - gate)) + provisional.bias
@@ -302,6 +306,8 @@ def format_manifest(manifest: Manifest) -> bytes:
         absent["reference"] = True
     if manifest.names_subtypes:
         absent["names_subtypes"] = True
+    if manifest.familiar_within is None:
+        absent["familiar_within"] = True
     return _ADAPTER.dump_json(manifest, indent=2, exclude=absent) + b"\n"
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from triage.domain.finding import KINDS, SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
 from triage.domain.volume import Volume
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
-from triage.inference.manifest import OUTPUTS
+from triage.inference.familiar import check_familiar
+from triage.inference.manifest import OUTPUTS, Manifest
 from triage.inference.postprocess import (
     as_bytes,
     drop_small_components,
@@ -30,6 +31,9 @@ from triage.inference.postprocess import (
 from triage.inference.preprocess import from_raster, window_slices
 from triage.inference.session import CPU, Device, Session, open_session
 from triage.inference.slabs import Slab, group_slices, sample_slabs
+
+LOGITS, DISTANCE = "logits", "distance"
+"""Outputs of the classifier; the second is optional."""
 
 _CLASSES = len(SUBTYPES) + 1
 _BATCH_ON_GPU = 8
@@ -50,12 +54,15 @@ class Gate:
         How the slices were grouped.
     sampled : ndarray of float32, shape (slab, size, size)
         HU on the net raster, kept so that segmentation need not sample again.
+    distances : ndarray of float32, shape (slab,), or None
+        How unfamiliar each slab is, about 1 for those that the classifier learned from; None where it cannot tell.
     """
 
     slice_probabilities: NDArray[np.float64]
     result: TriageResult
     slabs: tuple[Slab, ...]
     sampled: NDArray[np.float32]
+    distances: NDArray[np.float32] | None = None
 
     @property
     def slab_probabilities(self) -> NDArray[np.float64]:
@@ -112,7 +119,7 @@ class Predictor:
         bundle = load_bundle(bundle_path)
         size = bundle.preprocessing.size
         classifier = open_session(bundle_path / CLASSIFIER, device, threads)
-        classifier.verify({"logits": (len(OUTPUTS),)}, size)
+        classifier.verify(_outputs(classifier, bundle.manifest), size)
         segmenter = open_session(bundle_path / SEGMENTER, device, threads)
         segmenter.verify({"seg_logits": (_CLASSES, size, size), "cls_logits": (len(OUTPUTS),)}, size)
         return cls(bundle, classifier, segmenter)
@@ -122,14 +129,28 @@ class Predictor:
         """The ONNX Runtime provider in use."""
         return self._segmenter.provider
 
-    def gate(self, volume: Volume) -> Gate:
-        """Run the classifier on every slice (or slab of thin slices) and score the exam provisionally."""
+    def gate(self, volume: Volume, *, whatever: bool = False) -> Gate:
+        """Run the classifier on every slice (or slab of thin slices) and score the exam provisionally.
+
+        Parameters
+        ----------
+        whatever : bool
+            Answer for unfamiliar scans too; for measuring.
+
+        Raises
+        ------
+        UnusableSeries
+            ``out_of_distribution``: the scan lies farther than ``familiar_within`` from what the classifier learned
+            from. A bundle without that key never refuses.
+        """
         manifest = self.bundle.manifest
         slabs = group_slices(volume.stack, manifest.preprocessing)
         sampled = sample_slabs(volume, slabs, manifest.preprocessing)
         whole = manifest.slice_classifier.reads == "scan"
         batches = [slice(0, len(slabs))] if whole else self._batches(len(slabs))
-        logits = np.concatenate([self._run(self._classifier, sampled[batch], "logits") for batch in batches])
+        logits, distances = self._classified(sampled, batches)
+        if distances is not None and manifest.familiar_within is not None and not whatever:
+            check_familiar(distances, manifest.familiar_within)
         probabilities = sigmoid(logits / np.asarray(manifest.calibration.classifier_temperature))
         exam = exam_evidence(probabilities, manifest.scoring.kernel, manifest.scoring.top_k)
         scores = provisional_probability(exam, manifest.calibration.provisional)
@@ -143,7 +164,7 @@ class Predictor:
             key_slice=_key_slice(volume, brightest) if suspect else None,
             provisional=True,
         )
-        return Gate(_spread(probabilities, slabs), result, slabs, sampled)
+        return Gate(_spread(probabilities, slabs), result, slabs, sampled, distances)
 
     def segment(
         self, volume: Volume, gate: Gate, every_slice: bool = False, *, probabilities: bool = False
@@ -180,6 +201,18 @@ class Predictor:
         segmented = sum(slabs[i].stop - slabs[i].start for i in chosen)
         shown = _of_found(maps, reported) if maps is not None else None
         return Analysis(result, reported, labels, _spread(evidence, slabs), segmented, shown)
+
+    def _classified(
+        self, sampled: NDArray[np.float32], batches: Sequence[slice]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Logits (slab, 6) and, from a classifier that gives them, distances (slab,)."""
+        if not self._classifier.gives(DISTANCE):
+            return np.concatenate([self._run(self._classifier, sampled[batch], LOGITS) for batch in batches]), None
+        spec = self.bundle.preprocessing
+        both = (LOGITS, DISTANCE)
+        answers = [self._classifier.run_for(window_slices(sampled[batch], spec), both) for batch in batches]
+        logits, distances = (np.concatenate(of_batches) for of_batches in zip(*answers, strict=True))
+        return logits, distances[:, 0]
 
     def _outline(self, sampled: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.float32]:
         """Lesion probabilities of every slab, shape (slab, 5, size, size); 0 where none was asked for."""
@@ -276,6 +309,14 @@ class Predictor:
 
     def _run(self, session: Session, hu: NDArray[np.float32], output: str) -> NDArray[np.float32]:
         return session.run(window_slices(hu, self.bundle.preprocessing), output)
+
+
+def _outputs(classifier: Session, manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Shapes of what the classifier must give; of distances where the bundle limits them, or the net has them."""
+    outputs: dict[str, tuple[int, ...]] = {LOGITS: (len(OUTPUTS),)}
+    if manifest.familiar_within is not None or classifier.gives(DISTANCE):
+        outputs[DISTANCE] = (1,)
+    return outputs
 
 
 def _of_found(maps: Mapping[Subtype, NDArray[np.uint8]], labels: NDArray[np.uint8]) -> dict[Subtype, NDArray[np.uint8]]:

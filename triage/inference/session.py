@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,14 @@ class Session:
     def run(self, image: NDArray[np.float32], output: str) -> NDArray[np.float32]:
         """Run a batch, shape (batch, 3, size, size), and return one output, batch first.
 
+        Raises as `run_for` does.
+        """
+        (answer,) = self.run_for(image, [output])
+        return answer
+
+    def run_for(self, image: NDArray[np.float32], outputs: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """Run a batch, shape (batch, 3, size, size), once and return several outputs, batch first.
+
         Raises
         ------
         ProviderUnavailable
@@ -60,12 +68,15 @@ class Session:
             The net failed on the CPU.
         """
         try:
-            (answer,) = self._net.run([output], {self._input: image})
+            answers = self._net.run(list(outputs), {self._input: image})
         except _ERRORS as exc:
             lost: type[TriageError] = BundleError if self.provider == CPU else ProviderUnavailable
             raise lost(f"{self._name} failed while running on {self.provider}: {_first_line(exc)}") from exc
-        result: NDArray[np.float32] = answer
-        return result
+        return tuple(answers)
+
+    def gives(self, output: str) -> bool:
+        """Whether the net has an output of that name."""
+        return any(o.name == output for o in self._net.get_outputs())
 
     def verify(self, outputs: Mapping[str, tuple[int, ...]], size: int) -> None:
         """Check names and shapes against the contract by a first run, which also warms the provider up.

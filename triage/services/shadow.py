@@ -74,7 +74,7 @@ def examine(
     Raises
     ------
     UnusableSeries
-        It can say nothing.
+        It can say nothing, or the series lies too far from what it learned from.
     Interrupted
         ``go_on`` said no between two steps.
     TriageError
