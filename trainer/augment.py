@@ -1,4 +1,4 @@
-"""Random changes to training slices in HU, before windowing, so that no window hides what was changed."""
+"""Random changes to training stacks in HU, before windowing, so that no window hides what was changed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from triage.inference.preprocess import AIR_HU, METAL_HU
 def augment(
     hu: NDArray[np.int16], labels: NDArray[np.uint8], spec: AugmentSpec, rng: np.random.Generator, pixel_mm: float
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Change every slice on its own.
+    """Change every stack on its own, all slices of one alike but for the noise.
 
     Parameters
     ----------
-    hu : ndarray of int16, shape (slice, row, column)
+    hu : ndarray of int16, shape (stack, slice, row, column)
     labels : ndarray of uint8, same shape
 
     Returns
@@ -27,14 +27,23 @@ def augment(
     """
     changed = np.empty(hu.shape, np.float32)
     truth = np.empty_like(labels)
-    for index in range(len(hu)):
-        image, label = hu[index].astype(np.float32), labels[index]
-        if rng.random() < spec.flip:
-            image, label = image[:, ::-1], label[:, ::-1]
-        if rng.random() < spec.affine:
-            image, label = _move(image, label, _affine(spec, rng, image.shape, pixel_mm))
-        changed[index] = _rescan(image, spec, rng, pixel_mm)
-        truth[index] = label
+    for stack in range(len(hu)):
+        flipped = -1 if rng.random() < spec.flip else 1
+        matrix = _affine(spec, rng, hu.shape[2:], pixel_mm) if rng.random() < spec.affine else None
+        softened_mm = rng.uniform(0.3, max(spec.blur_mm, 0.31)) if rng.random() < spec.blur else 0.0
+        scale, shift = np.float32(rng.normal(1.0, spec.hu_scale)), np.float32(rng.normal(0.0, spec.hu_shift))
+        grain_hu = np.float32(rng.uniform(0.0, spec.noise_hu) if rng.random() < spec.noise else 0.0)
+        for index in range(hu.shape[1]):
+            image, label = hu[stack, index, :, ::flipped].astype(np.float32), labels[stack, index, :, ::flipped]
+            if matrix is not None:
+                image, label = _move(image, label, matrix)
+            if softened_mm:
+                image = np.asarray(cv2.GaussianBlur(image, (0, 0), softened_mm / pixel_mm), np.float32)
+            image = image * scale + shift
+            if grain_hu:
+                image = image + grain_hu * rng.standard_normal(image.shape, dtype=np.float32)
+            changed[stack, index] = np.clip(image, AIR_HU, METAL_HU)
+            truth[stack, index] = label
     return changed, truth
 
 
@@ -56,20 +65,6 @@ def _move(
     image: NDArray[np.float32], label: NDArray[np.uint8], matrix: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     size = (image.shape[1], image.shape[0])
-    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=AIR_HU)
+    moved = cv2.warpAffine(np.ascontiguousarray(image), matrix, size, flags=cv2.INTER_LINEAR, borderValue=AIR_HU)
     truth = cv2.warpAffine(np.ascontiguousarray(label), matrix, size, flags=cv2.INTER_NEAREST, borderValue=0)
     return np.asarray(moved, np.float32), np.asarray(truth, np.uint8)
-
-
-def _rescan(
-    image: NDArray[np.float32], spec: AugmentSpec, rng: np.random.Generator, pixel_mm: float
-) -> NDArray[np.float32]:
-    """Another scanner: softer or noisier, soft tissue a little lighter, darker or flatter; air stays air."""
-    if rng.random() < spec.blur:
-        softer = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(spec.blur_mm, 0.31)) / pixel_mm)
-        image = np.asarray(softer, np.float32)
-    image = image * np.float32(rng.normal(1.0, spec.hu_scale)) + np.float32(rng.normal(0.0, spec.hu_shift))
-    if rng.random() < spec.noise:
-        grain = rng.standard_normal(image.shape, dtype=np.float32)
-        image = image + np.float32(rng.uniform(0.0, spec.noise_hu)) * grain
-    return np.clip(image, AIR_HU, METAL_HU).astype(np.float32)

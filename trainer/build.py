@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import metadata
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.data import Progress, make_slices, net_input, orders
+from trainer.data import Progress, blocks, net_input
 from trainer.decide import Decision, decide
+from trainer.eight_bits import in_eight_bits
 from trainer.evaluate import CALIBRATION_SEEDS, Measured, measure
-from trainer.exams import exam_orders, run_exams
+from trainer.exams import LADDER, exam_orders, run_exams
 from trainer.export import Exported, export_net
+from trainer.familiar import OUTPUTS as DISTANCE_OUTPUTS
+from trainer.familiar import familiar
 from trainer.nets.registry import build_net, parameter_count
-from trainer.phantom.batches import SliceBatch
-from trainer.protocol import DataPlan, FitSpec, Protocol
+from trainer.nets.slice_classifier import SliceClassifier
+from trainer.protocol import Protocol
+from trainer.quiet import quiet_on
 from trainer.report import card_text
-from trainer.train import Fitted, fit
+from trainer.train import Fitted, Fitting, Pool
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, write_bundle
 from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Thresholds, Training
 
-_DRAFT = Decision(Thresholds(gate=0.5, suspected=0.6, emergent=0.6), Calibration())
+_DRAFT = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03, mask_probability=LADDER[0]), Calibration())
 """Limits of a bundle that has not been calibrated; it is only ever run with every slice segmented."""
 
 PARITY_SLICES = 30
+_STACKS = 8
+"""Of each kind of head, for parity, for 8 bits and for what is familiar."""
+
+_OTHER_SEED = 500
+"""Added to the seed of the protocol for them."""
+
 _SOFTWARE = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where training runs: ``device`` of the nets, torch's threads, and processes that make heads."""
+
+    workers: int = 1
+    threads: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,71 +62,149 @@ class Nets:
     munet: ModelCard
 
 
-def build_bundle(
+def build_bundles(
     plan: Protocol,
     out: Path,
     anatomy: Path | None,
+    machine: Machine,
+    series: Sequence[Path],
+    now: datetime,
+    tell: Progress,
+) -> tuple[Bundle, ...]:
+    """Run a protocol from its seed; goes on where it was stopped.
+
+    Writes ``out/nets``, ``out/bundle`` and, where the protocol says so, ``out/bundle-int8`` with limits of its own.
+
+    Parameters
+    ----------
+    series : sequence of Path
+        Folders of real series in which nobody sees blood: limits are raised until each and its copies stay below.
+    """
+    train_nets(plan, out, anatomy, machine, tell)
+    inputs = other_inputs(plan, anatomy)
+    nets = exported_nets(out / "nets", plan, inputs, tell)
+    bundles = [finished(plan, nets, out / "bundle", anatomy, machine.workers, series, now, tell)]
+    if plan.int8:
+        small = small_nets(nets, inputs, tell)
+        bundles.append(finished(plan, small, out / "bundle-int8", anatomy, machine.workers, series, now, tell))
+    return tuple(bundles)
+
+
+def finished(
+    plan: Protocol,
+    nets: Nets,
+    folder: Path,
+    anatomy: Path | None,
     workers: int,
-    unlabelled: Sequence[Path],
+    series: Sequence[Path],
     now: datetime,
     tell: Progress,
 ) -> Bundle:
-    """Run a protocol from its seed; writes ``out/nets`` and ``out/bundle``."""
-    nets = train_nets(plan, out, anatomy, workers, tell)
-    with TemporaryDirectory(prefix="trainer-") as folder:
-        draft = write_bundle(Path(folder) / "draft", manifest_of(plan, nets, _DRAFT, now), nets.files)
+    """Limits, figures and the card of nets; writes the bundle ``folder``."""
+    with TemporaryDirectory(prefix="trainer-") as temporary:
+        draft = write_bundle(Path(temporary) / "draft", manifest_of(plan, nets, _DRAFT, now), nets.files)
         decision = calibrated(plan, draft, anatomy, workers, tell)
         manifest = manifest_of(plan, nets, decision, now)
-        measured = measure(
-            write_bundle(Path(folder) / "decided", manifest, nets.files), plan, anatomy, workers, unlabelled, tell
-        )
+        if series:
+            decided = write_bundle(Path(temporary) / "decided", manifest, nets.files)
+            manifest = replace(manifest, thresholds=quiet_on(decided, series, tell))
+        final = write_bundle(Path(temporary) / "final", manifest, nets.files)
+        measured = measure(final, plan, anatomy, workers, series, tell)
     manifest = with_measured(manifest, measured)
     card = card_text(manifest, measured).encode()
-    return write_bundle(out / "bundle", manifest, {**nets.files, "card.md": card})
+    return write_bundle(folder, manifest, {**nets.files, "card.md": card})
 
 
-def train_nets(plan: Protocol, out: Path, anatomy: Path | None, workers: int, tell: Progress) -> Nets:
-    """Make the slices, train both nets, keep them under ``out/nets`` and export them.
+def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Progress) -> None:
+    """Train both nets on the stream of made stacks and keep them under ``out/nets``.
 
-    Each net trains in its own process on one thread, which costs half of what two threads for one net do, and
-    makes the nets independent of the number of cores.
+    After each block everything is kept in ``out/state.pt``; given the same ``out`` again, training goes on from there.
+
+    Raises
+    ------
+    ValueError
+        ``out`` holds the training of another protocol.
     """
-    data = make_slices(orders(plan.data, plan.seed, anatomy, plan.preprocessing), workers, tell)
+    torch.set_num_threads(machine.threads)
+    fittings = {
+        "slice_classifier": Fitting(plan.slice_classifier, plan, machine.device),
+        "munet": Fitting(plan.munet, plan, machine.device),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "state.pt"
+    done = _resumed(fittings, kept, plan) if kept.is_file() else 0
+    pool = Pool(plan.data.kept)
+    stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done)
+    for number, block in enumerate(stream, start=done + 1):
+        tell(f"block {number} of {plan.data.blocks}")
+        pool.add(block)
+        for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
+            fittings[role].learn(pool, spec.steps // plan.data.blocks, tell)
+        _keep(fittings, kept, plan, number)
     folder = out / "nets"
-    folder.mkdir(parents=True, exist_ok=True)
-    specs = {"slice_classifier": plan.slice_classifier, "munet": plan.munet}
-    with TemporaryDirectory(prefix="trainer-") as shared:
-        for name in ("hu", "labels", "head"):
-            np.save(Path(shared) / f"{name}.npy", getattr(data, name))
-        tasks = [(spec, plan, Path(shared), folder / f"{role}.pt", tell) for role, spec in specs.items()]
-        if workers:
-            with ProcessPoolExecutor(len(tasks), mp_context=get_context("spawn")) as pool:
-                for running in [pool.submit(_train_one, *task) for task in tasks]:
-                    running.result()
-        else:
-            for task in tasks:
-                _train_one(*task)
-    return exported_nets(folder, net_input(data.hu[:PARITY_SLICES], plan.preprocessing), tell)
+    folder.mkdir(exist_ok=True)
+    for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
+        save_net(fittings[role].fitted(), spec.architecture, spec.options, folder / f"{role}.pt")
 
 
-def exported_nets(folder: Path, inputs: NDArray[np.float32], tell: Progress) -> Nets:
-    """Export the nets kept in a folder, with the parity check on ``inputs`` (slice, window, row, column)."""
-    exported: dict[str, Exported] = {}
-    cards: dict[str, ModelCard] = {}
-    for role in ("slice_classifier", "munet"):
-        net, architecture = load_net(folder / f"{role}.pt")
-        exported[role] = export_net(net, architecture, inputs)
-        cards[role] = ModelCard(architecture, parameter_count(net), exported[role].parity)
-        tell(f"{role}: largest logit difference to ONNX Runtime {exported[role].parity:.1e}")
-    files = {CLASSIFIER: exported["slice_classifier"].content, SEGMENTER: exported["munet"].content}
-    return Nets(files, cards["slice_classifier"], cards["munet"])
+def _keep(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, done: int) -> None:
+    fresh = path.with_suffix(".new")
+    nets = {role: fitting.state() for role, fitting in fittings.items()}
+    torch.save({"done": done, "training": _training(plan), "nets": nets}, fresh)
+    fresh.replace(path)
 
 
-def _train_one(spec: FitSpec, plan: Protocol, shared: Path, path: Path, tell: Progress) -> None:
-    torch.set_num_threads(1)
-    hu, labels, head = (np.load(shared / f"{name}.npy", mmap_mode="r") for name in ("hu", "labels", "head"))
-    fitted = fit(SliceBatch(hu, labels, head), spec, plan.augment, plan.preprocessing, plan.seed, tell)
-    save_net(fitted, spec.architecture, spec.options, path)
+def _resumed(fittings: Mapping[str, Fitting], path: Path, plan: Protocol) -> int:
+    """Load what `_keep` wrote and return how many blocks are done."""
+    kept = torch.load(path, weights_only=True)
+    if kept["training"] != _training(plan):
+        raise ValueError(f"{path.parent} holds the training of another protocol; choose another folder")
+    for role, fitting in fittings.items():
+        fitting.resume(kept["nets"][role])
+    return int(kept["done"])
+
+
+def _training(plan: Protocol) -> str:
+    """What the weights depend on, as text."""
+    return repr((plan.seed, plan.data, plan.augment, plan.slice_classifier, plan.munet, plan.preprocessing))
+
+
+def exported_nets(folder: Path, plan: Protocol, inputs: Sequence[NDArray[np.float32]], tell: Progress) -> Nets:
+    """Export the nets kept in a folder, with the parity check on ``inputs``, stacks as of `other_inputs`.
+
+    The classifier is given the distance of its features from those of made slices, see `trainer.familiar`.
+    """
+    parity = np.concatenate(inputs)[:PARITY_SLICES]
+    classifier, name = load_net(folder / "slice_classifier.pt")
+    segmenter, _ = load_net(folder / "munet.pt")
+    with_distance = familiar(cast(SliceClassifier, classifier), inputs)
+    exported = {
+        "slice_classifier": export_net(with_distance, name, parity, DISTANCE_OUTPUTS),
+        "munet": export_net(segmenter, plan.munet.architecture, parity),
+    }
+    for role, made in exported.items():
+        tell(f"{role}: largest logit difference to ONNX Runtime {made.parity:.1e}")
+    reads: Literal["slice", "scan"] = "scan" if plan.slice_classifier.options.get("neighbours") else "slice"
+    return Nets(
+        {CLASSIFIER: exported["slice_classifier"].content, SEGMENTER: exported["munet"].content},
+        ModelCard(name, parameter_count(classifier), exported["slice_classifier"].parity, reads),
+        ModelCard(plan.munet.architecture, parameter_count(segmenter), exported["munet"].parity),
+    )
+
+
+def small_nets(nets: Nets, inputs: Sequence[NDArray[np.float32]], tell: Progress) -> Nets:
+    """The same nets in 8 bits, their ranges from ``inputs``, stacks as of `other_inputs`."""
+    small = {name: in_eight_bits(content, inputs) for name, content in nets.files.items()}
+    for name, content in small.items():
+        tell(f"{name}: {len(content)} bytes in place of {len(nets.files[name])}")
+    return Nets(small, replace(nets.classifier, parity=None), replace(nets.munet, parity=None))
+
+
+def other_inputs(plan: Protocol, anatomy: Path | None) -> list[NDArray[np.float32]]:
+    """Net input of stacks that no training has seen, each (slice, window, row, column)."""
+    few = replace(plan.data, blocks=1, template_stacks=_STACKS if anatomy is not None else 0, procedural_stacks=_STACKS)
+    made = next(blocks(few, plan.seed + _OTHER_SEED, anatomy, plan.preprocessing, 0))
+    return [net_input(stack, plan.preprocessing) for stack in made.hu]
 
 
 def calibrated(plan: Protocol, draft: Bundle, anatomy: Path | None, workers: int, tell: Progress) -> Decision:
@@ -142,6 +237,7 @@ def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -
         card=Card(held_out="not measured yet"),
         preprocessing=plan.preprocessing,
         calibration=decision.calibration,
+        familiar_within=decision.familiar_within,
     )
 
 
@@ -164,14 +260,7 @@ def load_net(path: Path) -> tuple[torch.nn.Module, str]:
     return net.eval(), kept["architecture"]
 
 
-def export_saved(path: Path, plan: Protocol, anatomy: Path | None, workers: int) -> Exported:
+def export_saved(path: Path, plan: Protocol, anatomy: Path | None) -> Exported:
     """Export a kept net, with the parity check on newly made slices."""
     net, architecture = load_net(path)
-    return export_net(net, architecture, _parity_input(plan, anatomy, workers))
-
-
-def _parity_input(plan: Protocol, anatomy: Path | None, workers: int) -> NDArray[np.float32]:
-    template = PARITY_SLICES if anatomy is not None else 0
-    few = DataPlan(template, PARITY_SLICES - template, plan.data.slices_per_seed)
-    made = make_slices(orders(few, plan.seed, anatomy, plan.preprocessing), min(workers, 1), lambda _: None)
-    return net_input(made.hu, plan.preprocessing)
+    return export_net(net, architecture, np.concatenate(other_inputs(plan, anatomy))[:PARITY_SLICES])

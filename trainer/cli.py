@@ -7,8 +7,10 @@ import click
 from trainer.bundles.command import export_command
 from trainer.datasets.command import prepare_command
 from trainer.experiment.command import train_command
+from trainer.judge.command import judge_command
 from trainer.nets.command import nets_command
 from trainer.phantom.command import phantom_command
+from trainer.phantom.sheet_command import sheet_command
 from trainer.reports.command import compare_command, evaluate_command
 
 
@@ -21,9 +23,11 @@ def main() -> None:
 
 
 main.add_command(export_command, name="export")
+main.add_command(judge_command, name="judge")
 main.add_command(nets_command, name="nets")
 main.add_command(phantom_command, name="phantom")
 main.add_command(prepare_command, name="prepare")
+main.add_command(sheet_command, name="sheet")
 main.add_command(train_command, name="train")
 main.add_command(evaluate_command, name="evaluate")
 main.add_command(compare_command, name="compare")

@@ -1,9 +1,10 @@
-"""Training slices in memory, made by worker processes; the same for the same seed, however many workers."""
+"""Made stacks for training, streamed from worker processes in blocks; the same blocks however many workers."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.phantom.batches import SliceBatch, slices
+from trainer.phantom.stacks import StackBatch, stacks
 from trainer.protocol import DataPlan
 from triage.inference.preprocess import PreprocessSpec, window_slices
 
@@ -20,49 +21,54 @@ Progress = Callable[[str], None]
 SHOWN_FROM_MM2 = 12
 """A slice shows a subtype from this area on; a few pixels are no evidence in either direction."""
 
+_PER_ORDER = 4
+_BLOCK_SEEDS = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One worker's task: ``count`` slices of one seed."""
+    """One worker's task: ``count`` stacks of one seed."""
 
     count: int
     seed: int
     anatomy: Path | None
+    plan: DataPlan
     spec: PreprocessSpec
 
 
-def orders(plan: DataPlan, seed: int, anatomy: Path | None, spec: PreprocessSpec) -> list[Order]:
-    """Split a plan into tasks, each with its own seed; without a template all heads are procedural."""
-    wanted = [(plan.template_slices, anatomy), (plan.procedural_slices, None)]
+def orders(plan: DataPlan, seed: int, block: int, anatomy: Path | None, spec: PreprocessSpec) -> list[Order]:
+    """Split a block into tasks, each with its own seed; without a template all heads are procedural."""
     tasks: list[Order] = []
-    for count, folder in wanted:
-        for start in range(0, count, plan.slices_per_seed):
-            size = min(plan.slices_per_seed, count - start)
-            tasks.append(Order(size, seed * 100_000 + len(tasks), folder, spec))
+    for wanted, folder in ((plan.template_stacks, anatomy), (plan.procedural_stacks, None)):
+        for start in range(0, wanted, _PER_ORDER):
+            number = (seed * 1_000 + block) * _BLOCK_SEEDS + len(tasks)
+            tasks.append(Order(min(_PER_ORDER, wanted - start), number, folder, plan, spec))
     return tasks
 
 
-def make_slices(tasks: list[Order], workers: int, tell: Progress) -> SliceBatch:
-    """Make all slices; heads are numbered through.
+def blocks(
+    plan: DataPlan, seed: int, anatomy: Path | None, spec: PreprocessSpec, workers: int, first: int = 0
+) -> Iterator[StackBatch]:
+    """Blocks ``first`` to the last, each made while the one before it is being learned from.
 
     Parameters
     ----------
     workers : int
-        Processes; 0 makes them in this one.
+        Processes; 0 makes the stacks in this one.
     """
-    batches: list[SliceBatch] = []
-    wanted = sum(task.count for task in tasks)
-    for batch in _made(tasks, workers):
-        batches.append(batch)
-        done = sum(len(b.hu) for b in batches)
-        if len(batches) % 10 == 0 or done == wanted:
-            tell(f"made {done} of {wanted} slices")
-    offsets = np.cumsum([0] + [int(b.head.max()) + 1 for b in batches[:-1]])
-    return SliceBatch(
-        hu=np.concatenate([b.hu for b in batches]),
-        labels=np.concatenate([b.labels for b in batches]),
-        head=np.concatenate([b.head + np.int32(o) for b, o in zip(batches, offsets, strict=True)]),
-    )
+    wanted = (orders(plan, seed, block, anatomy, spec) for block in range(first, plan.blocks))
+    if workers == 0:
+        for tasks in wanted:
+            yield _joined([_make(task) for task in tasks])
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        ahead: deque[list[Future[StackBatch]]] = deque()
+        for tasks in wanted:
+            ahead.append([pool.submit(_make, task) for task in tasks])
+            if len(ahead) > 1:
+                yield _joined([made.result() for made in ahead.popleft()])
+        while ahead:
+            yield _joined([made.result() for made in ahead.popleft()])
 
 
 def net_input(hu: NDArray[np.number], spec: PreprocessSpec) -> NDArray[np.float32]:
@@ -70,13 +76,21 @@ def net_input(hu: NDArray[np.number], spec: PreprocessSpec) -> NDArray[np.float3
     return window_slices(hu.astype(np.float32), spec)
 
 
-def _made(tasks: list[Order], workers: int) -> Iterator[SliceBatch]:
-    if workers == 0:
-        yield from map(_make, tasks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_make, tasks)
+def _joined(batches: list[StackBatch]) -> StackBatch:
+    return StackBatch(
+        hu=np.concatenate([batch.hu for batch in batches]), labels=np.concatenate([batch.labels for batch in batches])
+    )
 
 
-def _make(task: Order) -> SliceBatch:
-    return slices(task.count, task.seed, anatomy=task.anatomy, size=task.spec.size, pixel_mm=task.spec.pixel_mm)
+def _make(task: Order) -> StackBatch:
+    plan, spec = task.plan, task.spec
+    return stacks(
+        task.count,
+        task.seed,
+        anatomy=task.anatomy,
+        slices=plan.slices,
+        size=spec.size,
+        pixel_mm=spec.pixel_mm,
+        larger=plan.larger,
+        without=plan.without,
+    )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from trainer.exams import ExamRecord
+from trainer.exams import LADDER, ExamRecord
+from trainer.familiar import familiar_limit
 from trainer.measures.calibration import temperature_of
 from trainer.measures.interval import Flags, Numbers
 from trainer.protocol import DecisionPlan
@@ -34,6 +35,7 @@ class Decision:
 
     thresholds: Thresholds
     calibration: Calibration
+    familiar_within: float | None = None
 
 
 def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) -> Decision:
@@ -72,10 +74,25 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
         gate=harmless_gate(gate, provisional, plan.suspected),
         suspected=plan.suspected,
         emergent=float(np.clip(emergent, plan.suspected, max(_HIGHEST_LIMIT, plan.suspected))),
-        mask_probability=plan.mask_probability,
+        mask_probability=mask_limit(records, plan),
         minimum_component_ml=plan.minimum_component_ml,
     )
-    return Decision(thresholds, Calibration(temperatures, 1.0, provisional, final))
+    distances = [r.distance for r in records if not r.refused]
+    known = bool(np.isfinite(distances).any())
+    return Decision(
+        thresholds, Calibration(temperatures, 1.0, provisional, final), familiar_limit(distances) if known else None
+    )
+
+
+def mask_limit(records: Sequence[ExamRecord], plan: DecisionPlan) -> float:
+    """The probability from which the outlined volumes of large bleeds are neither too small nor too large in the median.
+
+    ``plan.mask_probability`` where no calibration exam holds ``plan.emergent_ml``.
+    """
+    ratios = [r.ladder_ml / r.true_ml[0] for r in records if r.true_ml[0] >= plan.emergent_ml]
+    if not ratios:
+        return plan.mask_probability
+    return LADDER[int(np.abs(np.median(ratios, axis=0) - 1.0).argmin())]
 
 
 def logit(probabilities: Numbers) -> Numbers:

@@ -96,15 +96,15 @@ def reference(records: Sequence[ExamRecord], data: str) -> ReferenceScores | Non
 def look_at_series(bundle: Bundle, folder: Path) -> str:
     """One sentence on a real series without labels: what was said, and on how many slices blood was marked."""
     name = f"Real series {folder.name}, without labels"
+    predictor = Predictor.load(bundle.path, "cpu", threads=1)
     try:
         volume = read_volume(_instances(folder))
         check_living_head(volume)
+        gate = predictor.gate(volume)
     except UnusableSeries as exc:
         return f"{name}: not analysed ({exc.reason}). {exc}"
     except TriageError as exc:
         return f"{name}: not read. {exc}"
-    predictor = Predictor.load(bundle.path, "cpu", threads=1)
-    gate = predictor.gate(volume)
     result = predictor.segment(volume, gate).result
     outlined = predictor.segment(volume, gate, every_slice=True).marked
     per_slice = np.count_nonzero(outlined, axis=(1, 2)) * volume.voxel_ml

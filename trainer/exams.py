@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,8 +21,12 @@ from triage.domain.finding import SUBTYPES, WorklistStatus
 from triage.domain.geometry import stack_frames
 from triage.domain.study import FrameGeometry
 from triage.domain.volume import SliceSource, Volume
+from triage.inference.familiar import check_familiar, exam_distance
 from triage.inference.plausible import check_living_head
-from triage.inference.predict import Predictor
+from triage.inference.predict import Analysis, Gate, Predictor
+
+LADDER = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+"""Limits of the mask that calibration chooses from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,11 @@ class ExamRecord:
     true_ml, marked_ml, overlap_ml : ndarray of float64, shape (6,)
         What is blood, what the net outlined whatever the decision, and both at once.
     refused : str
-        Why the input check refused the exam; empty when it passed.
+        Why the daemon would not analyse the exam, by its pixels or by its distance; empty when it would.
+    distance : float
+        How unfamiliar the classifier finds it, see `triage.inference.familiar`; NaN where it cannot tell.
+    ladder_ml : ndarray of float64, shape (13,)
+        Where every slice was segmented: volume of any blood at each limit of `LADDER` from the bundle's own one on.
     """
 
     seed: int
@@ -67,6 +76,8 @@ class ExamRecord:
     marked_ml: Numbers
     overlap_ml: Numbers
     refused: str
+    distance: float = math.nan
+    ladder_ml: Numbers = field(default_factory=lambda: np.zeros(len(LADDER)))
 
     @property
     def shown(self) -> Flags:
@@ -122,14 +133,9 @@ def run_exam(task: ExamOrder) -> ExamRecord:
     status = WorklistStatus.SUSPECTED if task.bleeding else WorklistStatus.NOT_SUSPECTED
     made = study(task.seed, status=status, anatomy=task.anatomy)
     volume = volume_of(made)
-    try:
-        check_living_head(volume)
-        refused = ""
-    except UnusableSeries as exc:
-        refused = str(exc)
     predictor = _predictor(task.bundle)
-    gate = predictor.gate(volume)
-    analysis = predictor.segment(volume, gate, every_slice=task.every_slice)
+    gate = predictor.gate(volume, whatever=True)
+    analysis = predictor.segment(volume, gate, every_slice=task.every_slice, probabilities=task.every_slice)
     pixel_mm2 = volume.pixel_spacing_mm[0] * volume.pixel_spacing_mm[1]
     return ExamRecord(
         seed=task.seed,
@@ -145,8 +151,30 @@ def run_exam(task: ExamOrder) -> ExamRecord:
         true_ml=_ml(volume, made.labels, made.labels),
         marked_ml=_ml(volume, analysis.marked, analysis.marked),
         overlap_ml=_ml(volume, made.labels, analysis.marked),
-        refused=refused,
+        refused=_refusal(volume, gate, predictor.bundle.manifest.familiar_within),
+        distance=math.nan if gate.distances is None else exam_distance(gate.distances),
+        ladder_ml=_ladder(volume, analysis),
     )
+
+
+def _refusal(volume: Volume, gate: Gate, familiar_within: float | None) -> str:
+    """Why the daemon would not analyse this, or nothing."""
+    try:
+        check_living_head(volume)
+        if gate.distances is not None and familiar_within is not None:
+            check_familiar(gate.distances, familiar_within)
+    except UnusableSeries as exc:
+        return str(exc)
+    return ""
+
+
+def _ladder(volume: Volume, analysis: Analysis) -> Numbers:
+    if not analysis.probabilities:
+        return np.zeros(len(LADDER))
+    blood = np.zeros(volume.hu.shape, np.uint16)
+    for of_kind in analysis.probabilities.values():
+        blood += of_kind
+    return np.array([volume.mask_ml(blood >= 255 * limit) for limit in LADDER])
 
 
 def _maps(labels: NDArray[np.uint8]) -> list[Flags]:

@@ -9,13 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader expects
 
 from trainer.data import SHOWN_FROM_MM2
-from trainer.nets.munet import MUNet, combine_levels
+from trainer.nets.munet import MUNet, average_levels
 from trainer.nets.slice_classifier import SliceClassifier
 
 _CLASS_WEIGHTS = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
 _WHOLE = 1.0
 _FINEST = 0.5
 """Weight of the combined mask and of the finest level; every coarser level counts half of the finer one."""
+
+_MISSED = 0.7
+"""Weight of missed blood in the overlaps; false blood has the rest."""
 
 
 def slice_targets(labels: Tensor) -> Tensor:
@@ -37,7 +40,7 @@ def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
 
 
 def mask_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Weighted cross-entropy plus soft Dice loss over the batch.
+    """Weighted cross-entropy plus soft Tversky losses, in which missed blood weighs more than false blood.
 
     Parameters
     ----------
@@ -47,36 +50,55 @@ def mask_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Notes
     -----
-    Dice pools the batch and leaves subtypes out that the batch does not show, because most slices are empty;
-    false marks of an absent subtype are paid for by the cross-entropy and by the Dice of any blood.
+    The overlap of each subtype pools the batch and leaves out those that it does not show, because most slices are
+    empty; false marks of an absent subtype are paid for by the cross-entropy and by the pooled overlap of any blood.
+    The overlap of any blood is also taken slice by slice, where a thin layer counts as much as a large clot.
     """
     weights = logits.new_tensor(_CLASS_WEIGHTS)
     entropy = F.cross_entropy(logits, labels, weight=weights)
     shares = torch.softmax(logits, dim=1)[:, 1:]
     truth = torch.stack([(labels == index) for index in range(1, 6)], dim=1).float()
-    overlap = (shares * truth).sum(dim=(0, 2, 3))
-    size = shares.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
     present = truth.sum(dim=(0, 2, 3)) > 0
-    dice = (2.0 * overlap + 1.0) / (size + 1.0)
-    named = (1.0 - dice[present]).mean() if bool(present.any()) else dice.new_zeros(())
-    either = (shares.sum(dim=1) * truth.sum(dim=1)).sum()
-    any_dice = (2.0 * either + 1.0) / (size.sum() + 1.0)
-    loss: Tensor = entropy + 0.5 * named + 0.5 * (1.0 - any_dice)
+    named = 1.0 - tversky(shares.transpose(0, 1), truth.transpose(0, 1))
+    any_share, any_truth = shares.sum(dim=1), truth.sum(dim=1)
+    shown = any_truth.sum(dim=(1, 2)) > 0
+    by_slice = 1.0 - tversky(any_share, any_truth)
+    pooled = 1.0 - tversky(any_share[None], any_truth[None]).mean()
+    loss: Tensor = entropy + 0.5 * _mean(named[present]) + 0.5 * _mean(by_slice[shown]) + 0.25 * pooled
     return loss
 
 
+def tversky(shares: Tensor, truth: Tensor) -> Tensor:
+    """Soft Tversky overlap of each first index (Salehi et al. 2017, arXiv 1706.05721), 1 where both are empty."""
+    inner = tuple(range(1, shares.ndim))
+    overlap = (shares * truth).sum(dim=inner)
+    false, missed = shares.sum(dim=inner) - overlap, truth.sum(dim=inner) - overlap
+    return (overlap + 1.0) / (overlap + (1.0 - _MISSED) * false + _MISSED * missed + 1.0)
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.mean() if values.numel() else values.sum()
+
+
 def munet_loss(net: MUNet, image: Tensor, labels: Tensor) -> Tensor:
-    """Masks at all levels and combined, plus the slice head."""
+    """Masks at all levels and combined, plus the slice head.
+
+    Nothing is enlarged to the full side for it: that would cost as much as all convolutions together.
+    """
     levels, logits = net.levels(image)
-    total = _WHOLE * mask_loss(combine_levels(levels), labels)
+    levels = [level.float() for level in levels]
+    total = _WHOLE * mask_loss(average_levels(levels), _shrunk(labels, levels[-1].shape[-1]))
     for weight, level in zip(_level_weights(len(levels)), levels, strict=True):
         total = total + weight * mask_loss(level, _shrunk(labels, level.shape[-1]))
-    return total + focal_loss(logits, slice_targets(labels))
+    return total + focal_loss(logits.float(), slice_targets(labels))
 
 
-def classifier_loss(net: SliceClassifier, image: Tensor, labels: Tensor) -> Tensor:
-    """Slice logits, and the map they come from supervised by the masks at its own size."""
-    evidence = net.evidence(image)
+def classifier_loss(net: SliceClassifier, image: Tensor, labels: Tensor, slices: int = 0) -> Tensor:
+    """Slice logits, and the map they come from supervised by the masks at its own size.
+
+    ``slices`` make one scan, where the net reads neighbours.
+    """
+    evidence = net.evidence(image, slices).float()
     places = evidence_targets(labels, evidence.shape[-1])
     shares = torch.sigmoid(evidence)
     dice = 1.0 - (2.0 * (shares * places).sum() + 1.0) / (shares.sum() + places.sum() + 1.0)

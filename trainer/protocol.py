@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -18,15 +18,36 @@ _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class DataPlan:
-    """How many slices to make on the template and on procedural heads, and how many share one seed."""
+    """Made stacks in blocks: training learns from one while the next is made.
 
-    template_slices: int
-    procedural_slices: int
-    slices_per_seed: int
+    Attributes
+    ----------
+    template_stacks, procedural_stacks : int
+        Of each block.
+    slices : int
+        Of each stack.
+    kept : int
+        Blocks that stay in memory to be shown again.
+    larger : float
+        By how many standard deviations bleeds are larger than the published ones: a net that sees little blood
+        learns to be silent.
+    without : tuple of str
+        Ingredients of the heads that are switched off, for an ablation.
+    """
+
+    blocks: int
+    template_stacks: int
+    procedural_stacks: int
+    slices: int
+    kept: int
+    larger: float = 0.0
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if min(self.template_slices, self.procedural_slices) < 0 or self.slices_per_seed < 1:
-            raise ValueError("slices cannot be fewer than 0, nor slices_per_seed fewer than 1")
+        if min(self.template_stacks, self.procedural_stacks) < 0 or self.template_stacks + self.procedural_stacks < 1:
+            raise ValueError("a block needs a stack")
+        if min(self.blocks, self.slices, self.kept) < 1:
+            raise ValueError("blocks, slices and kept are 1 or more")
 
 
 @with_config(_CHECKED)
@@ -51,7 +72,21 @@ class AugmentSpec:
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class FitSpec:
-    """One net and how it is trained. ``crop`` is (rows, columns) about the centre; sides divide by 32."""
+    """One net and how it is trained.
+
+    Attributes
+    ----------
+    steps : int
+        In all; as many on each block.
+    batch : int
+        Slices; a net that reads neighbours is given whole stacks.
+    crop : tuple of int
+        Rows and columns about the centre; sides divide by 32.
+    whole_from : float
+        Share of the steps after which slices are shown whole, for the statistics of the norms.
+    calm : float
+        Share of itself that the running mean of the weights keeps in each step.
+    """
 
     architecture: str
     steps: int
@@ -62,6 +97,7 @@ class FitSpec:
     crop: tuple[int, int]
     whole_from: float
     options: dict[str, Any] = field(default_factory=dict)
+    calm: float = 0.98
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2:
@@ -117,6 +153,13 @@ class Protocol:
     decision: DecisionPlan
     exams: ExamPlan
     preprocessing: PreprocessSpec = field(default_factory=PreprocessSpec)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    int8: bool = False
+
+    def __post_init__(self) -> None:
+        for net in (self.slice_classifier, self.munet):
+            if net.steps % self.data.blocks:
+                raise ValueError(f"{net.architecture}: {net.steps} steps do not divide by {self.data.blocks} blocks")
 
 
 _ADAPTER: TypeAdapter[Protocol] = TypeAdapter(Protocol)

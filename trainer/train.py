@@ -1,9 +1,10 @@
-"""The training loop."""
+"""The training loop: both nets learn from the same stream of made stacks, block by block."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +18,42 @@ from trainer.augment import augment
 from trainer.data import Progress, net_input
 from trainer.losses import classifier_loss, munet_loss
 from trainer.nets.registry import build_net
-from trainer.phantom.batches import SliceBatch
-from trainer.protocol import AugmentSpec, FitSpec
-from triage.inference.preprocess import PreprocessSpec
+from trainer.phantom.stacks import StackBatch
+from trainer.protocol import FitSpec, Protocol
 
 Loss = Callable[..., Tensor]
 LOSSES: dict[str, Loss] = {"munet": munet_loss, "slice_classifier": classifier_loss}
 
-_TELL_EVERY = 50
+_FRESH = 0.5
+"""Share of every batch that comes from the newest block, so that each stack is seen soon and more than once."""
+
+_BLEEDING = 0.5
+"""Share of single slices that show blood: most slices of a head that bleeds show none."""
+
+
+class Pool:
+    """The blocks that are in memory, the newest last."""
+
+    def __init__(self, kept: int) -> None:
+        self._blocks: deque[tuple[StackBatch, NDArray[np.intp]]] = deque(maxlen=kept)
+
+    def add(self, block: StackBatch) -> None:
+        """Take in a block; the oldest leaves when there are too many."""
+        self._blocks.append((block, np.argwhere(block.labels.any(axis=(2, 3)))))
+
+    def draw(self, rng: np.random.Generator, count: int, whole: bool) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Draw ``count`` whole stacks, or as many single slices; arrays (stack, slice, row, column)."""
+        hu, labels = [], []
+        for _ in range(count):
+            newest = rng.random() < _FRESH
+            block, bleeding = self._blocks[-1 if newest else int(rng.integers(len(self._blocks)))]
+            stack, first = (int(rng.integers(side)) for side in block.hu.shape[:2])
+            if not whole and len(bleeding) and rng.random() < _BLEEDING:
+                stack, first = map(int, bleeding[int(rng.integers(len(bleeding)))])
+            chosen = np.s_[stack, :] if whole else np.s_[stack, first : first + 1]
+            hu.append(block.hu[chosen])
+            labels.append(block.labels[chosen])
+        return np.stack(hu), np.stack(labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,47 +64,93 @@ class Fitted:
     losses: NDArray[np.float64]
 
 
-def fit(
-    data: SliceBatch, spec: FitSpec, changes: AugmentSpec, raster: PreprocessSpec, seed: int, tell: Progress
-) -> Fitted:
-    """Train one net; the same seed and number of threads give the same net.
+class Fitting:
+    """One net while it is trained; the same seed, blocks and number of threads give the same net.
 
     The learning rate warms up, then falls along a cosine. The weights that are kept are a running mean of those
     of the last steps, which is calmer than any of them.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    net = build_net(spec.architecture, spec.options)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs of torch
-    calm = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True
-    )
-    optimiser = torch.optim.AdamW(net.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, spec))
-    loss_of = LOSSES[spec.architecture]
-    losses = np.zeros(spec.steps)
-    began = time.monotonic()
-    net.train()
-    for step, chosen in enumerate(_batches(len(data.hu), spec, rng)):
-        hu, labels = augment(data.hu[chosen], data.labels[chosen], changes, rng, raster.pixel_mm)
-        if step < spec.whole_from * spec.steps:
+
+    def __init__(self, spec: FitSpec, plan: Protocol, device: str = "cpu") -> None:
+        torch.manual_seed(plan.seed)
+        self._spec, self._plan, self._device = spec, plan, device
+        self._rng = np.random.default_rng(plan.seed)
+        self._net = build_net(spec.architecture, spec.options)
+        self._net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
+        self._calm = torch.optim.swa_utils.AveragedModel(
+            self._net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(spec.calm), use_buffers=True
+        )
+        self._optimiser = torch.optim.AdamW(
+            self._net.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, spec))
+        self._losses: list[float] = []
+
+    def learn(self, pool: Pool, steps: int, tell: Progress) -> None:
+        """Take ``steps`` steps on what the pool holds.
+
+        Raises
+        ------
+        RuntimeError
+            The loss is no number any more.
+        """
+        began = time.monotonic()
+        self._net.train()
+        for _ in range(steps):
+            loss = self._step(pool)
+            if not math.isfinite(loss):
+                name = self._spec.architecture
+                raise RuntimeError(f"training of {name} diverged at step {len(self._losses)}: lower its learning rate")
+            self._losses.append(loss)
+        pace = (time.monotonic() - began) / steps
+        done = f"step {len(self._losses)} of {self._spec.steps}, loss {np.mean(self._losses[-steps:]):.3f}"
+        tell(f"{self._spec.architecture}: {done}, {pace:.2f} s a step")
+
+    def fitted(self) -> Fitted:
+        """The running mean as a net of its own."""
+        return Fitted(self._calm.module.eval(), np.array(self._losses))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `resume` needs, as plain values and tensors."""
+        return {
+            "net": self._net.state_dict(),
+            "calm": self._calm.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "losses": self._losses,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`; slices are drawn anew from here."""
+        self._net.load_state_dict(state["net"])
+        self._calm.load_state_dict(state["calm"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._losses = list(state["losses"])
+        self._rng = np.random.default_rng([self._plan.seed, len(self._losses)])
+
+    def _step(self, pool: Pool) -> float:
+        spec, plan = self._spec, self._plan
+        together = bool(spec.options.get("neighbours"))
+        stacks = max(1, spec.batch // plan.data.slices) if together else spec.batch
+        hu, labels = augment(
+            *pool.draw(self._rng, stacks, together), plan.augment, self._rng, plan.preprocessing.pixel_mm
+        )
+        if len(self._losses) < spec.whole_from * spec.steps:
             hu, labels = _cropped(hu, spec.crop), _cropped(labels, spec.crop)
-        image = torch.from_numpy(net_input(hu, raster)).to(memory_format=torch.channels_last)
-        loss = loss_of(net, image, torch.from_numpy(labels).long())
-        optimiser.zero_grad(set_to_none=True)
+        flat = net_input(hu.reshape(-1, *hu.shape[2:]), plan.preprocessing)
+        image = torch.from_numpy(flat).to(self._device, memory_format=torch.channels_last)
+        truth = torch.from_numpy(labels.reshape(-1, *labels.shape[2:])).long().to(self._device)
+        with torch.autocast(self._device, torch.bfloat16, enabled=plan.precision == "bf16"):
+            options = {"slices": plan.data.slices} if together else {}
+            loss = LOSSES[spec.architecture](self._net, image, truth, **options)
+        self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        calm.update_parameters(net)
-        losses[step] = float(loss.detach())
-        if not math.isfinite(losses[step]):
-            raise RuntimeError(f"training of {spec.architecture} diverged at step {step}: lower its learning rate")
-        if (step + 1) % _TELL_EVERY == 0 or step + 1 == spec.steps:
-            recent = losses[max(0, step + 1 - _TELL_EVERY) : step + 1].mean()
-            pace = (time.monotonic() - began) / (step + 1)
-            tell(f"{spec.architecture}: step {step + 1} of {spec.steps}, loss {recent:.3f}, {pace:.2f} s a step")
-    return Fitted(calm.module.eval(), losses)
+        nn.utils.clip_grad_norm_(self._net.parameters(), 5.0)
+        self._optimiser.step()
+        self._schedule.step()
+        self._calm.update_parameters(self._net)
+        return float(loss.detach())
 
 
 def _rate(step: int, spec: FitSpec) -> float:
@@ -86,13 +161,6 @@ def _rate(step: int, spec: FitSpec) -> float:
     return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def _batches(count: int, spec: FitSpec, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Indices of every batch: each slice once before any is shown again."""
-    rounds = -(-spec.steps * spec.batch // count)
-    order = np.concatenate([rng.permutation(count) for _ in range(rounds)])
-    return [order[step * spec.batch : (step + 1) * spec.batch] for step in range(spec.steps)]
-
-
-def _cropped(slices: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    top, left = ((whole - part) // 2 for whole, part in zip(slices.shape[1:], size, strict=True))
-    return slices[:, top : top + size[0], left : left + size[1]]
+def _cropped(stacks: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    top, left = ((whole - part) // 2 for whole, part in zip(stacks.shape[2:], size, strict=True))
+    return stacks[:, :, top : top + size[0], left : left + size[1]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from trainer.build import build_bundle, export_saved, load_net
+from trainer.build import Machine, build_bundles, export_saved, load_net, train_nets
 from trainer.cli import main
 from trainer.exams import ExamOrder, run_exam, volume_of
 from trainer.phantom.exam import study
@@ -22,12 +22,12 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def miniature() -> Protocol:
-    """The demo protocol with two steps and four exams."""
+    """The demo protocol with two blocks of two steps, and four exams."""
     plan = load_protocol("demo")
-    quick = {"steps": 2, "batch": 4, "crop": (128, 128)}
+    quick = {"steps": 4, "batch": 4, "crop": (128, 128)}
     return replace(
         plan,
-        data=DataPlan(template_slices=0, procedural_slices=32, slices_per_seed=16),
+        data=DataPlan(blocks=2, template_stacks=0, procedural_stacks=4, slices=4, kept=1),
         slice_classifier=replace(plan.slice_classifier, **quick),
         munet=replace(plan.munet, **quick),
         exams=ExamPlan(0, 2, 0, 2),
@@ -38,7 +38,9 @@ def miniature() -> Protocol:
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, list[str]]:
     out = tmp_path_factory.mktemp("trained")
     lines: list[str] = []
-    return build_bundle(miniature(), out, None, 0, (), NOW, lines.append), out, lines
+    bundles = build_bundles(miniature(), out, None, Machine(workers=0), (), NOW, lines.append)
+    assert [bundle.path.name for bundle in bundles] == ["bundle", "bundle-int8"]
+    return bundles[0], out, lines
 
 
 @pytest.mark.slow
@@ -51,6 +53,9 @@ def test_a_protocol_becomes_a_bundle_that_the_daemon_loads(built: tuple[Bundle, 
     assert manifest.munet.parameters == 1_768_398
     assert 0.0 <= (manifest.munet.parity or 1.0) < 1e-3
     assert 0.0 <= (manifest.slice_classifier.parity or 1.0) < 1e-3
+    assert manifest.slice_classifier.reads == "scan"
+    assert manifest.familiar_within is not None
+    assert manifest.familiar_within > 1.0
     assert "2 SYNTHETIC exams" in manifest.card.held_out
     assert {"exam AUC", "exam sensitivity", "exam specificity"} <= {f.name for f in manifest.card.figures}
     assert "SYNTHETIC" in (out / "bundle" / "card.md").read_text(encoding="utf-8")
@@ -59,7 +64,28 @@ def test_a_protocol_becomes_a_bundle_that_the_daemon_loads(built: tuple[Bundle, 
     assert (reference.synthetic, reference.data) == (True, manifest.card.held_out)
     assert 1 <= reference.n <= 2
     assert any(line.startswith("ran 2 of 2 exams") for line in lines)
-    assert sum(path.stat().st_size for path in (out / "bundle").iterdir()) < 12e6
+
+
+@pytest.mark.slow
+def test_the_bundle_in_8_bits_is_a_third_as_large_and_both_fit_into_the_package(
+    built: tuple[Bundle, Path, list[str]],
+) -> None:
+    sizes = [sum(path.stat().st_size for path in (built[1] / name).iterdir()) for name in ("bundle", "bundle-int8")]
+    assert sizes[1] < 0.4 * sizes[0]
+    assert sum(sizes) < 16e6
+    assert load_bundle(built[1] / "bundle-int8").manifest.slice_classifier.parity is None
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_not_trained_again_and_another_is_refused(
+    built: tuple[Bundle, Path, list[str]],
+) -> None:
+    lines: list[str] = []
+    train_nets(miniature(), built[1], None, Machine(workers=0), lines.append)
+    assert lines == []
+    other = replace(miniature(), seed=5)
+    with pytest.raises(ValueError, match="holds the training of another protocol; choose another folder"):
+        train_nets(other, built[1], None, Machine(workers=0), lines.append)
 
 
 @pytest.mark.slow
@@ -71,7 +97,7 @@ def test_onnx_files_name_no_folder_of_the_machine_that_built_them(built: tuple[B
 @pytest.mark.slow
 def test_a_kept_net_is_exported_again_with_its_parity_check(built: tuple[Bundle, Path, list[str]]) -> None:
     kept = built[1] / "nets" / "slice_classifier.pt"
-    exported = export_saved(kept, miniature(), None, 0)
+    exported = export_saved(kept, miniature(), None)
     assert exported.parity < 1e-3
     net, architecture = load_net(kept)
     assert architecture == "slice_classifier"

@@ -1,4 +1,4 @@
-"""Smaller numbers for the same net, and how much they may lose."""
+"""Half precision, and how much smaller numbers may lose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from trainer.bundles.precision import MOST_AUC_LOST, MOST_DICE_LOST, check_loss, in_8_bits, in_half
+from trainer.bundles.precision import MOST_AUC_LOST, MOST_DICE_LOST, check_loss, in_half
 from trainer.bundles.scans import Kept
 from trainer.bundles.wrappers import NOTHING
 
@@ -72,22 +72,6 @@ def test_half_precision_says_nearly_the_same_and_takes_and_gives_single() -> Non
     np.testing.assert_allclose(answer[:, 0], expected[:, 0], atol=0.05)
     assert (answer[:, 1] == NOTHING).all()
     assert weights(small) == {TensorProto.FLOAT16}
-
-
-@pytest.mark.parametrize("together", [False, True])
-def test_eight_bits_say_about_the_same_and_leave_what_was_not_taught_alone(together: bool) -> None:
-    small = in_8_bits(net(), slices(), together=together)
-    answer, expected = said(small, slices()), said(net(), slices())
-    spread = expected[:, 0].max() - expected[:, 0].min()
-    lost = np.abs(answer[:, 0] - expected[:, 0])
-    assert 0 < np.median(lost) < 0.02 * spread
-    assert lost.max() < 0.1 * spread
-    assert (answer[:, 1] == NOTHING).all()
-    model = onnx.load_from_string(small)
-    assert TensorProto.INT8 in weights(small)
-    scales = [one for one in model.graph.initializer if one.name.endswith("first_scale")]
-    assert [list(one.dims) for one in scales] == [[8]]
-    assert said(small, slices(30)).shape == (30, 2, SIZE, SIZE)
 
 
 def test_a_loss_within_the_bounds_is_accepted_and_said() -> None:

@@ -16,8 +16,10 @@ from pydicom.filebase import DicomBytesIO
 
 from tests.services import Programs
 from trainer.phantom.command import phantom_command
+from trainer.phantom.conditions import Condition
 from trainer.phantom.dicom import study_instances, study_uids
 from trainer.phantom.exam import PhantomStudy, ScanGeometry, study
+from trainer.phantom.ingredients import Ingredient
 from trainer.phantom.writing import StudyPlan, write_studies
 from triage.dicom.header import read_header
 from triage.dicom.select import exclusion
@@ -97,6 +99,23 @@ def test_a_tilted_gantry_shears_the_slices() -> None:
     steps = np.diff(volume.positions_mm, axis=0)
     assert np.allclose(steps[:, 1], 0, atol=1e-3)
     assert volume.stack.distances_mm == pytest.approx(volume.stack.distances_mm[0] + 5.0 * np.arange(20), abs=1e-2)
+
+
+def test_older_scanners_cut_the_base_thinner_than_the_vertex() -> None:
+    uneven = ScanGeometry(slice_count=26, thickness_mm=7.0, base_thickness_mm=4.0, matrix=64, spacing_mm=3.8)
+    made = study(8, subtypes=(Subtype.IPH,), geometry=uneven, minimum_ml=6.0)
+    assert [plane.thickness_mm for plane in made.planes] == [4.0] * 13 + [7.0] * 13
+    volume = read_volume(study_instances(made))
+    steps = np.diff(volume.stack.distances_mm)
+    assert steps == pytest.approx([4.0] * 12 + [5.5] + [7.0] * 12, abs=1e-2)
+    ml = sum(
+        np.count_nonzero(image) * plane.spacing_mm**2 * plane.thickness_mm / 1000
+        for image, plane in zip(made.labels, made.planes, strict=True)
+    )
+    assert made.ml[Subtype.IPH] == pytest.approx(ml, rel=0.2)
+    drawn = ScanGeometry(thickness_mm=8.0, base_thickness_mm=4.0, matrix=64)
+    covered = sum(plane.thickness_mm for plane in study(6, status=WorklistStatus.NOT_SUSPECTED, geometry=drawn).planes)
+    assert 145 <= covered <= 175
 
 
 @pytest.mark.parametrize(
@@ -187,6 +206,24 @@ def test_the_command_writes_and_reports(tmp_path: Path) -> None:
     assert "study-0002: not_suspected" in result.output
 
 
+def test_the_command_makes_conditions_and_leaves_ingredients_out(tmp_path: Path) -> None:
+    small = ["--studies", "1", "--matrix", "64", "--slices", "24", "--status", "not_suspected"]
+    changed = ["--condition", "metal", "--without", "noise", "--base-thickness", "4"]
+    for name, arguments in (("plain", small), ("changed", [*small, *changed])):
+        result = CliRunner().invoke(phantom_command, [str(tmp_path / name), *arguments])
+        assert result.exit_code == 0, result.output
+    plain, altered = (dcmread(tmp_path / name / "study-0001" / "0002.dcm") for name in ("plain", "changed"))
+    assert (float(plain.SliceThickness), float(altered.SliceThickness)) == (5.0, 4.0)
+    assert plain.PixelData != altered.PixelData
+    assert float(altered.ReconstructionDiameter) == pytest.approx(64 * float(altered.PixelSpacing[0]), abs=0.01)
+
+
+def test_the_choices_of_the_command_are_those_of_the_generator() -> None:
+    choices = {option.name: option.type for option in phantom_command.params}
+    assert list(choices["condition"].choices) == [condition.value for condition in Condition]  # type: ignore[attr-defined]
+    assert list(choices["without"].choices) == [ingredient.value for ingredient in Ingredient]  # type: ignore[attr-defined]
+
+
 def test_the_command_explains_a_mistake_in_one_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(phantom_command, [str(tmp_path), "--matrix", "100"])
     assert result.exit_code == 1
@@ -196,9 +233,9 @@ def test_the_command_explains_a_mistake_in_one_sentence(tmp_path: Path) -> None:
 def test_making_heads_needs_neither_torch_nor_scipy_nor_nibabel() -> None:
     script = (
         "import sys\n"
-        "from trainer.phantom.batches import slices\n"
         "from trainer.phantom.exam import ScanGeometry, study\n"
-        "slices(1, 1, size=64, pixel_mm=4.0)\n"
+        "from trainer.phantom.stacks import stacks\n"
+        "stacks(1, 1, slices=2, size=64, pixel_mm=4.0)\n"
         "study(1, geometry=ScanGeometry(slice_count=24, matrix=64, spacing_mm=3.8))\n"
         "loaded = {'torch', 'scipy', 'nibabel', 'onnxruntime'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,28 @@ def test_noise_fills_the_box_and_depends_on_the_generator_alone() -> None:
     assert first.origin_mm == BOX_LOW_MM
     assert np.array_equal(first.atlases[0], again.atlases[0])
     assert not np.array_equal(first.atlases[0], other.atlases[0])
+
+
+def _plane(spacing_mm: float, side: int = 64) -> np.ndarray:
+    along = (np.arange(side, dtype=np.float32) - side / 2) * np.float32(spacing_mm)
+    x, y = np.meshgrid(along, along)
+    return np.stack([x, y, 0.3 * x])[:, None]
+
+
+def test_smooth_noise_is_read_on_every_fourth_pixel_and_looks_the_same() -> None:
+    lattice = noise_lattice(np.random.default_rng(7), correlation_mm=14.0)
+    assert lattice.smooth
+    quick, exact = lattice.sample(_plane(1.0)), replace(lattice, smooth=False).sample(_plane(1.0))
+    assert [part.shape for part in quick] == [part.shape for part in exact] == [(1, 64, 64)] * 4
+    assert max(np.abs(a - b)[:, 4:-4, 4:-4].max() for a, b in zip(quick, exact, strict=True)) < 0.15
+    assert max(np.abs(a - b)[:, 4:-4, 4:-4].mean() for a, b in zip(quick, exact, strict=True)) < 0.02
+
+
+def test_fine_noise_and_coarse_pixels_are_read_everywhere() -> None:
+    assert not noise_lattice(np.random.default_rng(7), correlation_mm=4.0).smooth
+    lattice = noise_lattice(np.random.default_rng(7), correlation_mm=14.0, channels=1)
+    for points in (_plane(4.0), _plane(1.0, side=62)):
+        assert np.array_equal(lattice.sample(points)[0], replace(lattice, smooth=False).sample(points)[0])
 
 
 @pytest.mark.parametrize(("signed", "share"), [(-1.0, 0.0), (0.0, 0.5), (0.5, 0.75), (1.0, 1.0), (9.0, 1.0)])

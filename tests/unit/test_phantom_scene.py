@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.phantom.acquisition import detected, draw_acquisition, with_artefacts
 from trainer.phantom.pose import axial_plane
 from trainer.phantom.procedural import procedural_anatomy
 from trainer.phantom.scene import Cut, Head, cut, draw_head, sub_slices
@@ -66,10 +65,8 @@ def test_an_intraparenchymal_clot_is_denser_than_brain() -> None:
 
 def test_blood_in_the_ventricles_lies_at_the_back() -> None:
     head = _head(45, (Subtype.IVH,))
-    shape = head.bleeds[0].shape
-    half = float(np.quantile(head.anatomy.ventricular[:, 1], 0.5))
-    settled = replace(head, bleeds=(replace(head.bleeds[0], shape=replace(shape, level_y=half, side=0.0)),))  # type: ignore[type-var]
-    everywhere = replace(head, bleeds=(replace(head.bleeds[0], shape=replace(shape, level_y=1e3, side=0.0)),))  # type: ignore[type-var]
+    bleed = head.bleeds[0]
+    settled, everywhere = (replace(head, bleeds=(replace(bleed, shape=bleed.shape.scaled(s)),)) for s in (1.0, 4.5))
     rows = [np.concatenate([np.nonzero(part.blood[2] > 0.5)[0] for part in _stack(h)]) for h in (settled, everywhere)]
     assert rows[0].size < rows[1].size
     assert rows[0].mean() > rows[1].mean()
@@ -83,8 +80,19 @@ def test_labels_need_more_than_half_of_the_voxel() -> None:
     assert part.labels().tolist() == [[0, 5, 2]]
 
 
-def test_thick_slices_average_more_planes() -> None:
-    assert [sub_slices(t) for t in (1.0, 5.0, 6.0, 7.0, 10.0)] == [3, 3, 5, 7, 7]
+def test_thick_slices_average_more_planes_and_most_of_all_at_the_vertex() -> None:
+    assert [sub_slices(thickness) for thickness in (0.6, 2.0, 5.0, 7.0, 10.0)] == [1, 2, 3, 5, 5]
+    at_vertex = [sub_slices(thickness, slope=1.0) for thickness in (0.6, 2.0, 5.0, 7.0, 10.0)]
+    assert at_vertex == [1, 2, 4, 6, 8]
+    assert sub_slices(10.0, slope=9.0) == 11
+
+
+def test_a_spiral_slice_reaches_into_its_neighbours() -> None:
+    head, plane = _head(21), axial_plane(20.0, 96, 2.5, 8.0)
+    single, spiral = cut(head, plane), cut(head, plane, profile=0.5)
+    inside = single.inner > 5
+    assert not np.array_equal(single.hu, spiral.hu)
+    assert np.abs(single.hu - spiral.hu)[inside].mean() < 3
 
 
 def test_a_plane_beside_the_head_is_air() -> None:
@@ -106,22 +114,3 @@ def test_the_same_seed_makes_the_same_head_with_or_without_blood() -> None:
     assert with_blood.tissue == without.tissue
     assert with_blood.mimics == without.mimics
     np.testing.assert_array_equal(with_blood.pose.matrix, without.pose.matrix)
-
-
-def test_noise_is_added_in_the_head_and_not_in_the_air(healthy: list[Cut]) -> None:
-    rng = np.random.default_rng(1)
-    scan = replace(draw_acquisition(rng), noise=3.0, pad=False, rest_half_width_mm=0.0, sharpen=0.0)
-    ideal = healthy[18]
-    hu = with_artefacts(ideal, scan, rng, 2.5)
-    quiet = detected(hu, replace(scan, noise=0.0), rng, 2.5)
-    noisy = detected(hu, scan, rng, 2.5)
-    assert 2.0 < (noisy - quiet)[ideal.inner > 10].std() < 4.5
-    assert np.array_equal(noisy[:4], quiet[:4])
-
-
-def test_padding_lies_outside_the_field(healthy: list[Cut]) -> None:
-    rng = np.random.default_rng(2)
-    scan = replace(draw_acquisition(rng), pad=True, field_radius_mm=115.0, padding=-2000.0)
-    image = detected(healthy[18].hu, scan, rng, 2.5)
-    assert image[0, 0] == -2000
-    assert image[48, 48] > -100

@@ -4,17 +4,18 @@ import pytest
 from trainer.augment import augment
 from trainer.protocol import AugmentSpec
 
-SHAPE = (3, 64, 64)
+STACKS, SLICES = 3, 2
 
 
 def head_like() -> tuple[np.ndarray, np.ndarray]:
-    """A disc of tissue in air with a square of blood left of the middle."""
+    """A disc of tissue in air with a square of blood left of the middle, in three stacks of two slices."""
     rows, columns = np.mgrid[:64, :64]
     hu = np.where(np.hypot(rows - 32, columns - 32) < 24, 30, -1024).astype(np.int16)
     labels = np.zeros((64, 64), np.uint8)
     labels[28:36, 18:26] = 2
     hu[labels > 0] = 60
-    return np.repeat(hu[None], 3, axis=0), np.repeat(labels[None], 3, axis=0)
+    whole = (STACKS, SLICES, 1, 1)
+    return np.tile(hu, whole), np.tile(labels, whole)
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -28,8 +29,8 @@ def test_nothing_asked_for_changes_nothing() -> None:
 def test_flip_exchanges_left_and_right_of_image_and_mask_alike() -> None:
     hu, labels = head_like()
     changed, truth = augment(hu, labels, AugmentSpec(flip=1.0), np.random.default_rng(1), 1.0)
-    np.testing.assert_array_equal(changed, hu[:, :, ::-1])
-    np.testing.assert_array_equal(truth, labels[:, :, ::-1])
+    np.testing.assert_array_equal(changed, hu[..., ::-1])
+    np.testing.assert_array_equal(truth, labels[..., ::-1])
 
 
 def test_mask_moves_with_the_blood() -> None:
@@ -42,11 +43,27 @@ def test_mask_moves_with_the_blood() -> None:
         assert set(np.unique(mask)) <= {0, 2}
 
 
+def test_slices_of_one_stack_move_together_and_stacks_apart() -> None:
+    hu, labels = head_like()
+    spec = AugmentSpec(affine=1.0, rotation_deg=25.0, shift_mm=6.0, hu_shift=4.0)
+    changed, truth = augment(hu, labels, spec, np.random.default_rng(6), 1.0)
+    for stack in range(STACKS):
+        np.testing.assert_array_equal(changed[stack, 0], changed[stack, 1])
+        np.testing.assert_array_equal(truth[stack, 0], truth[stack, 1])
+    assert not np.array_equal(truth[0], truth[1])
+
+
+def test_noise_differs_between_the_slices_of_a_stack() -> None:
+    hu, labels = head_like()
+    changed, _ = augment(hu, labels, AugmentSpec(noise=1.0, noise_hu=4.0), np.random.default_rng(7), 1.0)
+    assert not np.array_equal(changed[0, 0], changed[0, 1])
+
+
 def test_outside_of_a_moved_slice_is_air() -> None:
     hu, labels = head_like()
     spec = AugmentSpec(affine=1.0, shift_mm=10.0)
     changed, _ = augment(hu, labels, spec, np.random.default_rng(2), 1.0)
-    assert (changed[:, [0, 0, -1, -1], [0, -1, 0, -1]] == -1024).all()
+    assert (changed[..., [0, 0, -1, -1], [0, -1, 0, -1]] == -1024).all()
 
 
 def test_another_scanner_shifts_tissue_but_keeps_hu_in_range() -> None:
@@ -55,7 +72,7 @@ def test_another_scanner_shifts_tissue_but_keeps_hu_in_range() -> None:
     changed, truth = augment(hu, labels, spec, np.random.default_rng(3), 1.0)
     assert changed.min() >= -1024.0
     assert not np.array_equal(changed[0], changed[1])
-    tissue = [float(image[40:50, 30:40].mean()) for image in changed]
+    tissue = [float(image[:, 40:50, 30:40].mean()) for image in changed]
     assert max(abs(value - 30) for value in tissue) < 20
     np.testing.assert_array_equal(truth, labels)
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.decide import decide, logit
-from trainer.exams import ExamRecord
+from trainer.decide import decide, logit, mask_limit
+from trainer.exams import LADDER, ExamRecord
 from trainer.protocol import DecisionPlan
 from triage.inference.manifest import Scoring
 from triage.inference.postprocess import exam_evidence, final_probability, provisional_probability, sigmoid
@@ -113,3 +113,28 @@ def test_one_class_alone_cannot_calibrate(records: list[ExamRecord]) -> None:
 def test_logit_is_finite_at_certainty() -> None:
     assert np.isfinite(logit(np.array([0.0, 1.0]))).all()
     np.testing.assert_allclose(sigmoid(logit(np.array([0.2, 0.7]))), [0.2, 0.7])
+
+
+def laddered(true_ml: float, at_half: float) -> ExamRecord:
+    """An exam whose outlined volume falls along the limits and is ``at_half`` of the true one at 0.5."""
+    volumes = true_ml * at_half * (1.0 + 2.0 * (0.5 - np.array(LADDER)))
+    return replace(exam(1, bleeding=True, ml=true_ml), ladder_ml=volumes)
+
+
+def test_the_mask_limit_gives_large_bleeds_their_volume_in_the_median() -> None:
+    assert mask_limit([laddered(20.0, 1.0), laddered(8.0, 0.9), laddered(30.0, 1.1)], PLAN) == 0.5
+    assert mask_limit([laddered(20.0, 0.83)] * 3, PLAN) == pytest.approx(0.4)
+    assert mask_limit([laddered(20.0, 0.83), laddered(1.0, 9.0), laddered(2.0, 9.0)], PLAN) == pytest.approx(
+        0.4, abs=0.03
+    )
+
+
+def test_without_large_bleeds_the_mask_limit_is_that_of_the_protocol() -> None:
+    assert mask_limit([laddered(1.0, 0.5)], replace(PLAN, mask_probability=0.45)) == 0.45
+
+
+def test_what_is_familiar_reaches_to_twice_the_farthest_exam(records: list[ExamRecord]) -> None:
+    assert decide(records, PLAN, Scoring()).familiar_within is None
+    known = [replace(record, distance=0.5 + 0.01 * index) for index, record in enumerate(records)]
+    known[-1] = replace(known[-1], distance=7.0, refused="no head")
+    assert decide(known, PLAN, Scoring()).familiar_within == pytest.approx(2 * 0.88)

@@ -8,6 +8,7 @@ from trainer.losses import (
     mask_loss,
     munet_loss,
     slice_targets,
+    tversky,
 )
 from trainer.nets.munet import MUNet
 from trainer.nets.slice_classifier import SliceClassifier
@@ -50,6 +51,25 @@ def test_mask_loss_charges_false_blood_on_an_empty_slice() -> None:
     empty = labels_with()
     marked = labels_with((1, 4, 12))
     assert mask_loss(answer(marked, 8.0), empty) > mask_loss(answer(empty, 8.0), empty) + 0.5
+
+
+def test_missed_blood_weighs_more_than_false_blood() -> None:
+    truth = torch.zeros(1, 100)
+    truth[0, :40] = 1
+    half, double = truth.clone(), truth.clone()
+    half[0, 20:40] = 0
+    double[0, 40:60] = 1
+    assert tversky(half, truth) < tversky(double, truth) < tversky(truth, truth) == 1
+    assert float(tversky(half, truth)) == pytest.approx(21 / (20 + 0.7 * 20 + 1))
+    assert float(tversky(torch.zeros(1, 9), torch.zeros(1, 9))) == 1
+
+
+def test_a_thin_layer_on_one_slice_counts_beside_a_large_clot_on_another() -> None:
+    labels = torch.cat([labels_with((2, 4, 24)), labels_with((5, 4, 4))])
+    silent = labels.clone()
+    silent[1] = 0
+    right = mask_loss(answer(labels, 12.0), labels)
+    assert mask_loss(answer(silent, 12.0), labels) > right + 0.5
 
 
 def test_focal_loss_forgives_easy_answers() -> None:

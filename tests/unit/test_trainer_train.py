@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data import make_slices, orders
-from trainer.phantom.batches import SliceBatch
-from trainer.protocol import AugmentSpec, DataPlan, FitSpec
-from trainer.train import Fitted, fit
+from trainer.data import blocks
+from trainer.phantom.stacks import StackBatch
+from trainer.protocol import AugmentSpec, DataPlan, FitSpec, Protocol, load_protocol
+from trainer.train import Fitted, Fitting, Pool
 from triage.inference.preprocess import PreprocessSpec
 
 RASTER = PreprocessSpec(size=64, pixel_mm=4.0)
+DATA = DataPlan(blocks=1, template_stacks=0, procedural_stacks=12, slices=4, kept=2)
 MUNET = FitSpec(
     "munet",
     steps=40,
@@ -23,43 +24,105 @@ MUNET = FitSpec(
     options={"widths": [8, 8, 16, 16, 32], "hidden": 16, "dropout": 0.0},
 )
 CLASSIFIER = replace(
-    MUNET, architecture="slice_classifier", options={"widths": [8, 8, 16, 16], "pyramid": 8, "strongest": 4}
+    MUNET,
+    architecture="slice_classifier",
+    options={"widths": [8, 8, 16, 16], "pyramid": 8, "strongest": 4, "neighbours": 1},
 )
 
 
 @pytest.fixture(scope="module")
-def made() -> SliceBatch:
-    return make_slices(orders(DataPlan(0, 48, 48), 5, None, RASTER), 0, lambda _: None)
+def made() -> StackBatch:
+    return next(blocks(DATA, 5, None, RASTER, 0))
 
 
-def trained(made: SliceBatch, spec: FitSpec, lines: list[str] | None = None) -> Fitted:
-    lines = [] if lines is None else lines
-    return fit(made, spec, AugmentSpec(flip=0.5), RASTER, 11, lines.append)
+def plan_of(spec: FitSpec, **changes: object) -> Protocol:
+    nets = {"munet": MUNET, "slice_classifier": CLASSIFIER, spec.architecture: spec}
+    return replace(
+        load_protocol("demo"),
+        data=DATA,
+        seed=11,
+        augment=AugmentSpec(flip=0.5),
+        preprocessing=RASTER,
+        **nets,
+        **{"precision": "fp32", **changes},  # type: ignore[arg-type]
+    )
 
 
-@pytest.mark.parametrize("spec", [MUNET, CLASSIFIER], ids=lambda s: s.architecture)
-def test_forty_small_steps_lower_the_loss_by_a_third(made: SliceBatch, spec: FitSpec) -> None:
-    lines: list[str] = []
-    fitted = trained(made, spec, lines)
-    assert len(fitted.losses) == 40
-    assert fitted.losses[-8:].mean() < 0.7 * fitted.losses[:4].mean()
-    assert lines[-1].startswith(f"{spec.architecture}: step 40 of 40, loss ")
+def fitting(made: StackBatch, spec: FitSpec, **changes: object) -> tuple[Fitting, Pool]:
+    pool = Pool(2)
+    pool.add(made)
+    return Fitting(spec, plan_of(spec, **changes)), pool
 
 
-def test_the_same_seed_gives_the_same_net(made: SliceBatch) -> None:
-    short = replace(CLASSIFIER, steps=3)
-    first, again = trained(made, short), trained(made, short)
-    np.testing.assert_array_equal(first.losses, again.losses)
-    for ours, theirs in zip(first.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+def trained(made: StackBatch, spec: FitSpec, lines: list[str] | None = None, **changes: object) -> Fitted:
+    one, pool = fitting(made, spec, **changes)
+    one.learn(pool, spec.steps, ([] if lines is None else lines).append)
+    return one.fitted()
+
+
+def same(first: torch.nn.Module, second: torch.nn.Module) -> None:
+    for ours, theirs in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
-def test_crops_are_taken_about_the_centre_until_the_last_steps(made: SliceBatch) -> None:
+@pytest.mark.parametrize("spec", [MUNET, CLASSIFIER], ids=lambda s: s.architecture)
+def test_forty_small_steps_lower_the_loss_by_a_quarter(made: StackBatch, spec: FitSpec) -> None:
+    lines: list[str] = []
+    fitted = trained(made, spec, lines)
+    assert len(fitted.losses) == 40
+    assert fitted.losses[-8:].mean() < 0.75 * fitted.losses[:4].mean()
+    assert lines[-1].startswith(f"{spec.architecture}: step 40 of 40, loss ")
+
+
+def test_the_same_seed_gives_the_same_net(made: StackBatch) -> None:
+    short = replace(CLASSIFIER, steps=3)
+    first, again = trained(made, short), trained(made, short)
+    np.testing.assert_array_equal(first.losses, again.losses)
+    same(first.net, again.net)
+
+
+def test_half_the_precision_learns_as_well(made: StackBatch) -> None:
+    losses = trained(made, MUNET, precision="bf16").losses
+    assert losses[-8:].mean() < 0.8 * losses[:4].mean()
+
+
+def test_a_kept_training_goes_on_where_it_was(made: StackBatch) -> None:
+    first, pool = fitting(made, CLASSIFIER)
+    first.learn(pool, 4, lambda _: None)
+    state = first.state()
+    second, _ = fitting(made, CLASSIFIER)
+    second.resume(state)
+    same(first.fitted().net, second.fitted().net)
+    second.learn(pool, 2, lambda _: None)
+    assert len(second.fitted().losses) == 6
+    np.testing.assert_array_equal(second.fitted().losses[:4], first.fitted().losses)
+
+
+def test_crops_are_taken_about_the_centre_until_the_last_steps(made: StackBatch) -> None:
     cropped = replace(CLASSIFIER, steps=2, crop=(32, 32), whole_from=0.5)
     assert np.isfinite(trained(made, cropped).losses).all()
 
 
-def test_a_diverging_training_says_what_to_do(made: SliceBatch) -> None:
+def test_a_diverging_training_says_what_to_do(made: StackBatch) -> None:
     wild = replace(CLASSIFIER, steps=30, learning_rate=1e30)
     with pytest.raises(RuntimeError, match=r"diverged at step .*lower its learning rate"):
         trained(made, wild)
+
+
+def test_half_of_the_single_slices_show_blood_and_the_oldest_block_leaves(made: StackBatch) -> None:
+    pool, rng = Pool(2), np.random.default_rng(1)
+    empty = StackBatch(np.zeros_like(made.hu), np.zeros_like(made.labels))
+    pool.add(empty)
+    pool.add(made)
+    pool.add(made)
+    hu, labels = pool.draw(rng, 400, whole=False)
+    assert hu.shape == (400, 1, 64, 64)
+    assert 0.45 < labels.any(axis=(1, 2, 3)).mean() < 0.75
+    assert hu.any(axis=(1, 2, 3)).all()
+    assert pool.draw(rng, 3, whole=True)[0].shape == (3, 4, 64, 64)
+
+
+def test_blocks_without_blood_can_be_learned_from(made: StackBatch) -> None:
+    pool = Pool(1)
+    pool.add(StackBatch(made.hu, np.zeros_like(made.labels)))
+    assert not pool.draw(np.random.default_rng(1), 20, whole=False)[1].any()

@@ -83,7 +83,7 @@ def _net(source: Path, out: Path, given: dict[str, Any]) -> None:
     from trainer.build import export_saved
     from trainer.protocol import load_protocol
 
-    exported = export_saved(source, load_protocol(given["protocol"]), given["anatomy"], given["workers"])
+    exported = export_saved(source, load_protocol(given["protocol"]), given["anatomy"])
     out.write_bytes(exported.content)
     click.echo(f"wrote {out}: largest logit difference {exported.parity:.2e}")
 

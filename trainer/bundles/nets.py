@@ -11,11 +11,12 @@ from torch import nn
 
 from trainer.build import PARITY_SLICES, Nets
 from trainer.bundles.making import Making
-from trainer.bundles.precision import CALIBRATION_SLICES, in_8_bits, in_half
+from trainer.bundles.precision import CALIBRATION_SLICES, in_half
 from trainer.bundles.scans import hounsfield
 from trainer.bundles.serving import Serving
 from trainer.bundles.wrappers import Served, served
 from trainer.datasets.cache import Cache
+from trainer.eight_bits import in_eight_bits
 from trainer.experiment.answers import activation_of
 from trainer.experiment.balance import scans_of
 from trainer.experiment.batches import Indices
@@ -67,12 +68,13 @@ def exported(making: Making, slices: NDArray[np.float32]) -> tuple[Nets, Served]
 
 def smaller(making: Making, nets: Nets, wrapped: Served, slices: NDArray[np.float32]) -> Nets:
     """The same nets in the wanted precision; a segmenter that only says nothing stays as it is."""
+    together = len(slices) if making.serving.task == "scan" else 1
 
     def converted(content: bytes, net: nn.Module) -> Exported:
         if making.asked.precision == "fp16":
             small = in_half(content)
         else:
-            small = in_8_bits(content, slices, together=making.serving.task == "scan")
+            small = in_eight_bits(content, (slices[at : at + together] for at in range(0, len(slices), together)))
         return Exported(small, logit_differences(net, small, slices)[0])
 
     classifier = converted(nets.files[CLASSIFIER], wrapped.classifier)

@@ -23,14 +23,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--fold", type=click.IntRange(0), help="Experiments: only this fold.")
 @click.option("--epochs", type=click.IntRange(1), help="Experiments: so many epochs, for a try; recorded.")
 @click.option("--steps", type=click.IntRange(1), help="Experiments: so many steps an epoch, for a try; recorded.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Experiments.")
-@click.option("--threads", type=click.IntRange(1), help="Experiments: threads of torch; as torch chooses if not given.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of the nets.")
+@click.option("--threads", type=click.IntRange(1), help="Of torch. Experiments: as torch chooses; demo: 1, if not given.")
 @click.option("--anatomy", type=_FOLDER, help="Demo: folder of the CT template; without it all heads are procedural.")
 @click.option(
-    "--unlabelled",
+    "--quiet",
     type=_FOLDER,
     multiple=True,
-    help="Demo: folder of one real series to be shown apart on the card, without claims. Repeatable.",
+    help="Demo: folder of a real series without blood: limits are raised until it stays below. Repeatable.",
 )
 def train_command(out: Path, protocol: str, data: Path | None, **given: Any) -> None:
     """Train what a protocol says, into OUT; given again, it goes on where it was stopped.
@@ -111,13 +111,14 @@ def _experiment(out: Path, protocol: str, data: Path | None, given: dict[str, An
 
 
 def _demonstration(out: Path, protocol: str, given: dict[str, Any]) -> None:
-    from trainer.build import build_bundle
+    from trainer.build import Machine, build_bundles
     from trainer.protocol import load_protocol
 
     now = datetime.now(UTC).replace(microsecond=0)
     plan = load_protocol(protocol)
-    bundle = build_bundle(plan, out, given["anatomy"], given["workers"], given["unlabelled"], now, _tell)
-    click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")
+    machine = Machine(given["workers"], given["threads"] or 1, given["device"])
+    for bundle in build_bundles(plan, out, given["anatomy"], machine, given["quiet"], now, _tell):
+        click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")
 
 
 def _tell(line: str) -> None:

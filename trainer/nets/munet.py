@@ -102,7 +102,13 @@ class MUNet(nn.Module):
 
 
 def combine_levels(masks: Sequence[Tensor]) -> Tensor:
-    """Average the levels, coarsest first, at twice the size of the finest.
+    """Average the levels, coarsest first, at twice the size of the finest."""
+    full: Tensor = F.interpolate(average_levels(masks), scale_factor=2.0, mode="bilinear", align_corners=False)
+    return full
+
+
+def average_levels(masks: Sequence[Tensor]) -> Tensor:
+    """Average the levels, coarsest first, at the size of the finest.
 
     Level by level: a coarse map is doubled until it meets the next one, so no level is ever enlarged alone
     to the full size.
@@ -110,5 +116,4 @@ def combine_levels(masks: Sequence[Tensor]) -> Tensor:
     total = masks[0]
     for mask in masks[1:]:
         total = F.interpolate(total, scale_factor=2.0, mode="bilinear", align_corners=False) + mask
-    full: Tensor = F.interpolate(total / len(masks), scale_factor=2.0, mode="bilinear", align_corners=False)
-    return full
+    return total / len(masks)

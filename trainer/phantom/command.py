@@ -10,6 +10,8 @@ from triage.domain.finding import ReasonCode, Subtype, WorklistStatus
 
 _STATUSES = ["suspected", "not_suspected", "not_analysed"]
 _REASONS = ["gap", "contrast", "too_few_slices", "localizer"]
+_CONDITIONS = ["contrast", "craniectomy", "bone_flap", "metal"]
+_INGREDIENTS = ["inner_table", "noise", "mimics", "partial_volume"]
 _SUBTYPES = [subtype.value for subtype in Subtype]
 
 
@@ -31,8 +33,13 @@ _SUBTYPES = [subtype.value for subtype in Subtype]
 @click.option("--anatomy", type=click.Path(exists=True, file_okay=False, path_type=Path), help="CT template folder.")
 @click.option("--slices", type=click.IntRange(8, 400), help="Slices per exam; 30 to 34 of 5 mm if not given.")
 @click.option("--thickness", type=click.FloatRange(0.5, 10), default=5.0, show_default=True, help="In mm.")
+@click.option(
+    "--base-thickness", type=click.FloatRange(0.5, 10), help="Of the lower slices in mm, if it is another one."
+)
 @click.option("--tilt", type=click.FloatRange(-30, 30), default=0.0, show_default=True, help="Gantry tilt in degrees.")
 @click.option("--matrix", type=click.IntRange(64), default=512, show_default=True, help="Rows and columns.")
+@click.option("--condition", type=click.Choice(_CONDITIONS), help="Something the product was not made for.")
+@click.option("--without", multiple=True, type=click.Choice(_INGREDIENTS), help="Leave this out of the heads.")
 @click.option("--masks", is_flag=True, help="Also write the true labels of each exam as study-NNNN.npz.")
 def phantom_command(
     out: Path,
@@ -44,8 +51,11 @@ def phantom_command(
     anatomy: Path | None,
     slices: int | None,
     thickness: float,
+    base_thickness: float | None,
     tilt: float,
     matrix: int,
+    condition: str | None,
+    without: tuple[str, ...],
     masks: bool,
 ) -> None:
     """Write SYNTHETIC head CT exams to OUT, with truth.json beside them.
@@ -54,7 +64,8 @@ def phantom_command(
 
     Example: trainer phantom heads --studies 6 --seed 7 --status suspected --status not_suspected
     """
-    from trainer.phantom.exam import PhantomStudy, ScanGeometry  # keeps --help quick
+    from trainer.phantom.conditions import Condition  # keeps --help quick
+    from trainer.phantom.exam import PhantomStudy, ScanGeometry
     from trainer.phantom.writing import StudyPlan, write_studies
 
     def report(made: PhantomStudy, folder: Path) -> None:
@@ -63,12 +74,20 @@ def phantom_command(
         click.echo(f"{folder.name}: {made.status}{reason_text}, {len(made.planes)} slices, {blood}")
 
     try:
-        geometry = ScanGeometry(slice_count=slices, thickness_mm=thickness, tilt_deg=tilt, matrix=matrix)
+        geometry = ScanGeometry(
+            slice_count=slices,
+            thickness_mm=thickness,
+            base_thickness_mm=base_thickness,
+            tilt_deg=tilt,
+            matrix=matrix,
+        )
         plan = StudyPlan(
             anatomy=anatomy,
             subtypes=tuple(Subtype(value) for value in subtypes) or None,
             reason=ReasonCode(reason),
             geometry=geometry,
+            condition=Condition(condition) if condition else None,
+            without=frozenset(without),
         )
         chosen = [WorklistStatus(value) for value in statuses or ("suspected", "not_suspected")]
         truth = write_studies(out, studies, seed, statuses=chosen, plan=plan, masks=masks, on_written=report)

@@ -98,6 +98,10 @@ def _describe_series(ds: FileDataset, study: PhantomStudy, identity: tuple[objec
     ds.Manufacturer = "SYNTHETIC"
     ds.ManufacturerModelName = "made head"
     ds.KVP = 120
+    ds.FilterType = "HEAD"
+    ds.XRayTubeCurrent = 250
+    ds.ExposureTime = 1000
+    ds.RotationDirection = "CW"
     ds.ConvolutionKernel = "STANDARD"
     if contrast:
         ds.ContrastBolusAgent = "SYNTHETIC AGENT"
@@ -110,6 +114,7 @@ def _describe_geometry(ds: FileDataset, study: PhantomStudy, index: int) -> None
     ds.AcquisitionNumber = 1
     ds.InstanceNumber = index + 1
     ds.PixelSpacing = [f"{plane.spacing_mm:.6f}"] * 2
+    ds.ReconstructionDiameter = f"{plane.spacing_mm * plane.columns:.2f}"
     ds.SliceThickness = f"{plane.thickness_mm:.3f}"
     ds.ImagePositionPatient = [f"{value:.4f}" for value in plane.origin_mm]
     ds.ImageOrientationPatient = [f"{value:.8f}" for value in (*plane.row, *plane.column)]

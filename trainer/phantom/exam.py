@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from trainer.phantom.acquisition import Acquisition, detected, draw_acquisition, with_artefacts
 from trainer.phantom.bases import anatomy_for
+from trainer.phantom.conditions import Condition
 from trainer.phantom.fields import Floats
+from trainer.phantom.motion import seen_plane
 from trainer.phantom.pose import Plane
 from trainer.phantom.scene import Head, cut, draw_head
 from triage.domain.finding import SUBTYPES, ReasonCode, Subtype, WorklistStatus
@@ -33,11 +35,14 @@ _ATTEMPTS = 12
 class ScanGeometry:
     """How the scanner cuts the head. ``None`` is drawn: 30 to 34 slices, 0.45 to 0.5 mm pixels.
 
-    With a tilted gantry the slices move along the table and are sheared against each other.
+    With a tilted gantry the slices move along the table and are sheared against each other. Where
+    ``base_thickness_mm`` is given, the lower half of the head is cut that thick, as older scanners did: thin
+    through the skull base, ``thickness_mm`` above it.
     """
 
     slice_count: int | None = None
     thickness_mm: float = 5.0
+    base_thickness_mm: float | None = None
     tilt_deg: float = 0.0
     matrix: int = 512
     spacing_mm: float | None = None
@@ -45,7 +50,8 @@ class ScanGeometry:
     def __post_init__(self) -> None:
         if self.matrix % 32:
             raise ValueError(f"the matrix must divide by 32, not {self.matrix}")
-        if not 0.5 <= self.thickness_mm <= 10 or abs(self.tilt_deg) > 30:
+        thicknesses = (self.thickness_mm, self.base_thickness_mm or self.thickness_mm)
+        if not 0.5 <= min(thicknesses) <= max(thicknesses) <= 10 or abs(self.tilt_deg) > 30:
             raise ValueError("slices are 0.5 to 10 mm thick and tilted by at most 30 degrees")
 
 
@@ -91,6 +97,9 @@ def study(
     subtypes: Sequence[Subtype] | None = None,
     geometry: ScanGeometry | None = None,
     minimum_ml: float = 1.5,
+    larger: float = 0.0,
+    condition: Condition | None = None,
+    without: Collection[str] = (),
 ) -> PhantomStudy:
     """Make one exam, the same for the same arguments.
 
@@ -105,6 +114,13 @@ def study(
     minimum_ml : float
         Smallest labelled volume of blood in a ``suspected`` exam, and a third of it for each subtype: heads
         whose blood hides in partial volume, or beyond the slices, are drawn anew.
+    larger : float
+        By how many standard deviations bleeds are larger than the published ones.
+    condition : Condition, optional
+        Something that the product was not made for. It changes the pixels alone, never ``status`` or ``reason``;
+        an exam with the reason ``contrast`` shows contrast agent without being asked.
+    without : collection of str
+        Ingredients that are switched off, see `trainer.phantom.ingredients.Ingredient`.
 
     Raises
     ------
@@ -117,9 +133,20 @@ def study(
     bleeding = status is WorklistStatus.SUSPECTED
     built = anatomy_for(anatomy, for_head)
     stack = _drawn_geometry(for_scan, geometry or ScanGeometry())
-    scan = draw_acquisition(for_scan)
+    scan = draw_acquisition(for_scan, without=without)
+    if condition is None and status is WorklistStatus.NOT_ANALYSED and reason is ReasonCode.CONTRAST:
+        condition = Condition.CONTRAST
     for head_rng in for_head.spawn(_ATTEMPTS):
-        head = draw_head(head_rng, built, bleeding=bleeding, subtypes=subtypes, pitch_deg=5.0)
+        head = draw_head(
+            head_rng,
+            built,
+            bleeding=bleeding,
+            subtypes=subtypes,
+            pitch_deg=5.0,
+            larger=larger,
+            condition=condition,
+            without=without,
+        )
         planes = _planes(stack, head.top_mm)
         if bleeding and not _shows(_probed_ml(head, planes), head, minimum_ml):
             continue
@@ -143,10 +170,12 @@ def study(
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """A geometry without open choices; ``above_mm`` is how far the last slice lies above the vertex."""
+    """A geometry without open choices, thicknesses from the feet up.
 
-    count: int
-    thickness_mm: float
+    ``above_mm`` is how far the last slice lies above the vertex.
+    """
+
+    thicknesses_mm: tuple[float, ...]
     tilt_rad: float
     matrix: int
     spacing_mm: float
@@ -156,9 +185,15 @@ class _Stack:
 def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _Stack:
     """Draw what ``geometry`` leaves open."""
     covered_mm = int(rng.integers(30, 35)) * 5.0
+    upper, base = geometry.thickness_mm, geometry.base_thickness_mm
+    if base is None:
+        thicknesses = (upper,) * (geometry.slice_count or round(covered_mm / upper))
+    elif geometry.slice_count:
+        thicknesses = (base,) * (geometry.slice_count // 2) + (upper,) * -(-geometry.slice_count // 2)
+    else:
+        thicknesses = (base,) * round(0.4 * covered_mm / base) + (upper,) * round(0.6 * covered_mm / upper)
     return _Stack(
-        count=geometry.slice_count or round(covered_mm / geometry.thickness_mm),
-        thickness_mm=geometry.thickness_mm,
+        thicknesses_mm=thicknesses,
         tilt_rad=float(np.deg2rad(geometry.tilt_deg)),
         matrix=geometry.matrix,
         spacing_mm=geometry.spacing_mm or rng.uniform(0.45, 0.5),
@@ -171,19 +206,20 @@ def _planes(stack: _Stack, top_mm: float) -> tuple[Plane, ...]:
     row = np.array([1.0, 0.0, 0.0])
     column = np.array([0.0, np.cos(stack.tilt_rad), -np.sin(stack.tilt_rad)])
     corner = -(stack.matrix - 1) / 2 * stack.spacing_mm * (row + column)
-    step_mm = stack.thickness_mm / np.cos(stack.tilt_rad)
-    highest_mm = top_mm + stack.above_mm
+    thicknesses = np.array(stack.thicknesses_mm)
+    middles = np.cumsum(thicknesses) - thicknesses / 2
+    heights = top_mm + stack.above_mm - (middles[-1] - middles) / np.cos(stack.tilt_rad)
     return tuple(
         Plane(
-            origin_mm=corner + np.array([0.0, 0.0, highest_mm - (stack.count - 1 - index) * step_mm]),
+            origin_mm=corner + np.array([0.0, 0.0, height]),
             row=row,
             column=column,
             spacing_mm=stack.spacing_mm,
             rows=stack.matrix,
             columns=stack.matrix,
-            thickness_mm=stack.thickness_mm,
+            thickness_mm=thickness,
         )
-        for index in range(stack.count)
+        for height, thickness in zip(heights, stack.thicknesses_mm, strict=True)
     )
 
 
@@ -207,9 +243,11 @@ def _probed_ml(head: Head, planes: Sequence[Plane]) -> dict[Subtype, float]:
 
 def _labelled_ml(labels: NDArray[np.uint8], planes: Sequence[Plane]) -> dict[Subtype, float]:
     """Volumes of the labelled voxels."""
-    counts = np.bincount(labels.ravel(), minlength=len(SUBTYPES) + 1)[1:]
-    voxel_ml = planes[0].spacing_mm ** 2 * planes[0].thickness_mm / 1000
-    return {subtype: float(count) * voxel_ml for subtype, count in zip(SUBTYPES, counts, strict=True)}
+    ml = np.zeros(len(SUBTYPES))
+    for image, plane in zip(labels, planes, strict=True):
+        counts = np.bincount(image.ravel(), minlength=len(SUBTYPES) + 1)[1:]
+        ml += counts * plane.spacing_mm**2 * plane.thickness_mm / 1000
+    return {subtype: float(volume) for subtype, volume in zip(SUBTYPES, ml, strict=True)}
 
 
 def _ml(fraction: Floats, plane: Plane) -> float:
@@ -230,14 +268,14 @@ def _acquired(head: Head, planes: Sequence[Plane], scan: Acquisition, rng: np.ra
     ml = dict.fromkeys(SUBTYPES, 0.0)
     for index, plane in enumerate(planes):
         rough = _halved(plane)
-        ideal = cut(head, rough)
+        ideal = cut(head, seen_plane(rough, scan.motion, index / len(planes)), scan.profile)
         enlarged = _enlarged(with_artefacts(ideal, scan, rng, rough.spacing_mm), shape[1:])
         image = detected(enlarged, scan, rng, plane.spacing_mm)
         hu[index] = np.clip(np.rint(image), -1024, 3071).astype(np.int16)
         if ideal.blood.any():
-            labels[index] = replace(
-                ideal, blood=np.stack([_enlarged(part, shape[1:]) for part in ideal.blood])
-            ).labels()
+            for number, fraction in enumerate(ideal.blood):
+                if fraction.any():
+                    labels[index][_enlarged(fraction, shape[1:]) > 0.5] = number + 1
         for subtype, fraction in zip(SUBTYPES, ideal.blood, strict=True):
             ml[subtype] += _ml(fraction, rough)
     return _Acquired(hu, labels, ml)

@@ -19,6 +19,12 @@ Floats = NDArray[np.float32]
 _CHANNELS_PER_ATLAS = 4
 """``remap`` is fast for up to four channels and slow beyond."""
 
+_SKIP = 4
+"""Smooth fields are read on every fourth pixel."""
+
+_SMOOTH_STEP_MM = 12.0
+"""A noise lattice with nodes at least this far apart is smooth."""
+
 BOX_LOW_MM = (-104.0, -144.0, -130.0)
 BOX_HIGH_MM = (104.0, 112.0, 112.0)
 """Corners of the space that noise lattices fill, head coordinates (right, anterior, superior)."""
@@ -43,10 +49,16 @@ class Lattice:
     origin_mm: tuple[float, float, float]
     step_mm: float
     channels: int
+    smooth: bool = False
 
     @classmethod
-    def from_values(cls, values: Floats, origin_mm: Sequence[float], step_mm: float) -> Lattice:
-        """Build from ``values`` of shape (channel, z, y, x)."""
+    def from_values(
+        cls, values: Floats, origin_mm: Sequence[float], step_mm: float, *, smooth: bool = False
+    ) -> Lattice:
+        """Build from ``values`` of shape (channel, z, y, x).
+
+        A ``smooth`` lattice may be read on every fourth pixel of an image and enlarged.
+        """
         channels, depth, height, width = values.shape
         across = int(np.ceil(np.sqrt(depth)))
         atlases = []
@@ -57,10 +69,34 @@ class Lattice:
             tiles = padded.reshape(_CHANNELS_PER_ATLAS, across, across, height, width).transpose(1, 3, 2, 4, 0)
             atlases.append(np.ascontiguousarray(tiles).reshape(across * height, across * width, _CHANNELS_PER_ATLAS))
         x, y, z = (float(value) for value in origin_mm)
-        return cls(tuple(atlases), (depth, height, width), (x, y, z), step_mm, channels)
+        return cls(tuple(atlases), (depth, height, width), (x, y, z), step_mm, channels, smooth)
 
     def sample(self, points: Floats) -> tuple[Floats, ...]:
         """Trilinear values at ``points`` (3, ...) in mm, the border value outside; one array (...) per channel."""
+        if self.smooth and self._can_skip(points):
+            return self._enlarged(points)
+        return self._read(points)
+
+    def _can_skip(self, points: Floats) -> bool:
+        """Whether every `_SKIP`-th pixel of ``points`` (3, slice, row, column) tells the rest."""
+        if points.ndim != 4 or any(side % _SKIP or side < 4 * _SKIP for side in points.shape[2:]):
+            return False
+        moved = points[:, :, _SKIP::_SKIP, _SKIP::_SKIP] - points[:, :, :-_SKIP:_SKIP, :-_SKIP:_SKIP]
+        return float(np.abs(moved).max()) < self.step_mm / 2
+
+    def _enlarged(self, points: Floats) -> tuple[Floats, ...]:
+        """The values read at the centres of blocks of `_SKIP` x `_SKIP` pixels and enlarged."""
+        first = _SKIP // 2 - 1
+        low, high = slice(first, None, _SKIP), slice(first + 1, None, _SKIP)
+        centres = (points[:, :, low, low] + points[:, :, high, high]) * np.float32(0.5)
+        size = (points.shape[3], points.shape[2])
+        out = [np.empty(points.shape[1:], np.float32) for _ in range(self.channels)]
+        for target, small in zip(out, self._read(np.ascontiguousarray(centres)), strict=True):
+            for plane, image in zip(target, small, strict=True):
+                cv2.resize(image, size, dst=plane, interpolation=cv2.INTER_LINEAR)
+        return tuple(out)
+
+    def _read(self, points: Floats) -> tuple[Floats, ...]:
         depth, height, width = self.shape
         across = self.atlases[0].shape[1] // width
         flat = points.reshape(3, -1, points.shape[-1])
@@ -99,7 +135,7 @@ def noise_lattice(
     for axis in (1, 2, 3):
         values = _blurred(values, axis, correlation_mm / step)
     values /= values.std(axis=(1, 2, 3), keepdims=True) + np.float32(1e-6)
-    return Lattice.from_values(values, BOX_LOW_MM, step)
+    return Lattice.from_values(values, BOX_LOW_MM, step, smooth=step >= _SMOOTH_STEP_MM)
 
 
 def _blurred(values: Floats, axis: int, sigma_nodes: float) -> Floats:

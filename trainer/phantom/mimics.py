@@ -1,4 +1,4 @@
-"""What looks like blood and is none: dense dura and sinuses, vessels, calcium, swelling of the scalp."""
+"""What looks like blood and is none: dense dura and sinuses, vessels, calcium, tumours, a swollen scalp."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.phantom.dura import Dura, draw_dura, paint_dura
 from trainer.phantom.fields import Floats, ramp
-from trainer.phantom.tissue import Sample
+from trainer.phantom.masses import Masses, draw_masses, paint_masses
+from trainer.phantom.solids import Blob, Spot, Tube, around, paint_blob, paint_tubes
+from trainer.phantom.tissue import Fluid, Sample
 
-_VESSELS_MM = ((0.0, -18.0, -30.0), (20.0, 2.0, -16.0), (-20.0, 2.0, -16.0), (12.0, 2.0, -22.0), (-12.0, 2.0, -22.0))
-_CALCIUM_MM = (
+METAL_HU = 4000.0
+"""Beyond what a scanner of 12 bits can tell; streaks start where a slice is this dense."""
+
+_VESSELS: tuple[tuple[float, tuple[Spot, ...], float, float], ...] = (
+    (0.75, ((0.0, -16.0, -22.0), (0.0, -19.0, -36.0), (2.0, -24.0, -50.0)), 1.1, 2.3),
+    (0.6, ((9.0, 2.0, -20.0), (20.0, 3.0, -17.0), (31.0, 4.0, -14.0), (39.0, -3.0, -6.0)), 0.8, 1.8),
+    (0.6, ((-9.0, 2.0, -20.0), (-20.0, 3.0, -17.0), (-31.0, 4.0, -14.0), (-39.0, -3.0, -6.0)), 0.8, 1.8),
+    (0.6, ((11.0, 3.0, -32.0), (9.0, 2.0, -20.0)), 1.4, 2.6),
+    (0.6, ((-11.0, 3.0, -32.0), (-9.0, 2.0, -20.0)), 1.4, 2.6),
+    (0.4, ((1.0, 9.0, -16.0), (1.0, 26.0, -6.0), (0.0, 30.0, 8.0)), 0.6, 1.2),
+    (0.4, ((0.0, -40.0, 6.0), (0.0, -34.0, 9.0)), 1.5, 3.0),
+)
+"""Chance, path, smallest and largest radius in mm: basilar, middle cerebral, carotid, anterior cerebral, Galen."""
+
+_CALCIUM: tuple[tuple[float, Spot, float, float], ...] = (
     (0.55, (0.0, -29.0, 3.0), 0.8, 3.2),
     (0.45, (20.0, -40.0, 12.0), 1.0, 5.0),
     (0.45, (-20.0, -40.0, 12.0), 1.0, 5.0),
-    (0.2, (18.0, 0.0, 0.0), 1.0, 4.0),
-    (0.2, (-18.0, 0.0, 0.0), 1.0, 4.0),
+    (0.1, (0.0, -44.0, -30.0), 0.8, 2.0),
 )
-"""Chance, place, smallest and largest radius: pineal, choroid plexus left and right, basal ganglia."""
+"""Chance, place, smallest and largest radius: pineal, choroid plexus left and right, fourth ventricle."""
+
+_VESSEL_WALLS: tuple[Spot, ...] = ((11.0, 3.0, -28.0), (-11.0, 3.0, -28.0), (1.0, -22.0, -46.0), (-6.0, -24.0, -50.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """A soft-edged ellipsoid of one density; ``length`` stretches it along z."""
+class Swelling:
+    """A thickened scalp around ``centre``: 0 mm at ``radius_mm`` from it, ``thick_mm`` in the middle."""
 
-    centre: tuple[float, float, float]
+    centre: Spot
     radius_mm: float
-    length: float
-    hu: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A membrane or a sinus: half its thickness in mm (0 if it cannot be seen), and its HU."""
-
-    half_mm: float
+    thick_mm: float
     hu: float
 
 
@@ -42,75 +51,162 @@ class Sheet:
 class Mimics:
     """The mimics of one head."""
 
-    falx: Sheet
-    sagittal_sinus: Sheet
-    sinus_depth_mm: float
-    transverse_sinus: Sheet
-    tentorium: Sheet
+    dura: Dura
+    vessels: tuple[Tube, ...]
     blobs: tuple[Blob, ...]
-    scalp: Blob | None
+    masses: Masses
+    pits: tuple[Blob, ...]
+    scalp: tuple[Swelling, ...]
+    metal: tuple[Blob, ...]
 
 
 def draw_mimics(rng: np.random.Generator, surface: Floats) -> Mimics:
-    """Draw the mimics of one head; ``surface`` are points (point, 3) under the inner table."""
-    shown = float(rng.random() < 0.85)
-    blobs = [
-        Blob(centre, rng.uniform(1.2, 2.4), 2.0, rng.uniform(40, 62)) for centre in _VESSELS_MM if rng.random() < 0.5
-    ]
-    falx_calcium = (0.15, (0.0, rng.uniform(-60, 60), rng.uniform(30, 70)), 1.0, 3.0)
-    for chance, centre, smallest, largest in (*_CALCIUM_MM, falx_calcium):
-        if rng.random() < chance:
-            x, y, z = np.array(centre) + rng.normal(0, 2.5, 3)
-            density = rng.uniform(60, 130) if rng.random() < 0.4 else rng.uniform(130, 450)
-            blobs.append(Blob((float(x), float(y), float(z)), rng.uniform(smallest, largest), 1.6, density))
-    scalp = None
-    if rng.random() < 0.15:
-        x, y, z = 1.12 * surface[int(rng.integers(len(surface)))]
-        scalp = Blob((float(x), float(y), float(z)), rng.uniform(8, 26), 1.0, rng.uniform(35, 68))
+    """Draw the mimics of one head; ``surface`` are points (point, 3) under the inner table.
+
+    Vessels and sinuses hold the same blood, so a head with a dense basilar artery has dense sinuses too.
+    """
+    for_blood, for_dura, for_vessels, for_calcium, for_masses, for_pits, for_scalp, for_metal = rng.spawn(8)
+    blood_hu = float(np.clip(for_blood.normal(50, 7), 36, 68))
     return Mimics(
-        falx=Sheet(shown * rng.uniform(0.3, 1.1), rng.uniform(38, 75)),
-        sagittal_sinus=Sheet(shown * rng.uniform(2, 5), rng.uniform(42, 68)),
-        sinus_depth_mm=rng.uniform(3, 7),
-        transverse_sinus=Sheet(shown * rng.uniform(2, 6), rng.uniform(42, 66)),
-        tentorium=Sheet(float(rng.random() < 0.6) * rng.uniform(0.5, 1.8), rng.uniform(38, 60)),
-        blobs=tuple(blobs),
-        scalp=scalp,
+        dura=draw_dura(for_dura, blood_hu),
+        vessels=_draw_vessels(for_vessels, blood_hu),
+        blobs=_draw_calcium(for_calcium),
+        masses=draw_masses(for_masses, surface),
+        pits=_draw_pits(for_pits, surface),
+        scalp=_draw_scalp(for_scalp, surface),
+        metal=draw_metal(for_metal, surface) if for_metal.random() < 0.04 else (),
     )
 
 
-def paint_mimics(brain: Floats, sample: Sample, inner: Floats, mimics: Mimics) -> None:
-    """Put the mimics into ``brain`` (slice, row, column) in place; ``inner`` is the depth in mm."""
-    x, y, z = sample.inside_points
-    lateral = np.abs(x)
-    if mimics.falx.half_mm:
-        away = ramp(np.hypot(y + 20, z - 10) - 42, 4) * ramp(z + 8, 4)
-        brain += (mimics.falx.hu - brain) * away * ramp(mimics.falx.half_mm - lateral)
-        behind = ramp(np.maximum(-32 - y, z - 56), 6) * ramp(z + 8, 4) * ramp(mimics.sinus_depth_mm - inner)
-        brain += (mimics.sagittal_sinus.hu - brain) * behind * ramp(mimics.sagittal_sinus.half_mm - lateral)
-        low = ramp(mimics.transverse_sinus.half_mm - np.abs(z + 22)) * ramp(-55 - y, 4) * ramp(lateral - 8, 4)
-        brain += (mimics.transverse_sinus.hu - brain) * low * ramp(mimics.sinus_depth_mm - inner)
-    if mimics.tentorium.half_mm:
-        roof = z + 22 - 0.55 * (35 - lateral)
-        area = ramp(42 - lateral, 4) * ramp(-38 - y, 4)
-        brain += (mimics.tentorium.hu - brain) * area * ramp(mimics.tentorium.half_mm - np.abs(roof))
+def _draw_vessels(rng: np.random.Generator, blood_hu: float) -> tuple[Tube, ...]:
+    vessels = []
+    for chance, path, thinnest, thickest in _VESSELS:
+        bent = tuple(_moved(rng, spot, 1.5) for spot in path)
+        radius, hu = rng.uniform(thinnest, thickest), blood_hu + rng.normal(0, 2)
+        dense = rng.random() < 0.06
+        if rng.random() < chance:
+            vessels.append(Tube(bent, radius, hu + (14 if dense else 0)))
+    return tuple(vessels)
+
+
+def every_vessel(rng: np.random.Generator, hu: float) -> tuple[Tube, ...]:
+    """The large vessels at the base, all of them at ``hu``."""
+    return tuple(
+        Tube(tuple(_moved(rng, spot, 1.0) for spot in path), rng.uniform((thinnest + thickest) / 2, thickest), hu)
+        for _, path, thinnest, thickest in _VESSELS
+    )
+
+
+def _draw_calcium(rng: np.random.Generator) -> tuple[Blob, ...]:
+    blobs = []
+    falx = tuple((0.08, (0.0, rng.uniform(-60, 60), rng.uniform(30, 70)), 1.0, 3.5) for _ in range(3))
+    walls = tuple((0.12, spot, 0.7, 1.6) for spot in _VESSEL_WALLS)
+    for chance, centre, smallest, largest in (*_CALCIUM, *falx, *walls):
+        if rng.random() < chance:
+            spread = 1.0 if centre[0] == 0 else 2.5
+            blobs.append(_calcium(rng, _moved(rng, centre, spread), rng.uniform(smallest, largest)))
+    for side in (-1.0, 1.0):
+        if rng.random() < 0.6:  # the soft plexus itself, a little denser than brain, in fluid
+            centre = _moved(rng, (side * 20, -38.0, 13.0), 2.0)
+            blobs.append(Blob(centre, rng.uniform(1.5, 4.5), 1.8, rng.uniform(32, 50), 0.25, 1.5))
+    if rng.random() < 0.12:
+        for side in (-1.0, 1.0):
+            spots = [_moved(rng, (side * 19, 0.0, 1.0), 4.0) for _ in range(int(rng.integers(1, 5)))]
+            blobs.extend(_calcium(rng, spot, rng.uniform(0.8, 3.2)) for spot in spots)
+    return tuple(blobs)
+
+
+def _calcium(rng: np.random.Generator, centre: Spot, radius_mm: float) -> Blob:
+    density = rng.uniform(60, 130) if rng.random() < 0.4 else rng.uniform(130, 450)
+    return Blob(centre, radius_mm, rng.uniform(1.0, 1.8), density, rng.uniform(0.1, 0.4))
+
+
+def _draw_pits(rng: np.random.Generator, surface: Floats) -> tuple[Blob, ...]:
+    """Arachnoid granulations: pits of fluid in the inner table near the midline."""
+    if rng.random() < 0.7:
+        return ()
+    near = surface[(np.abs(surface[:, 0]) < 28) & (surface[:, 2] > 30)]
+    if not len(near):
+        return ()
+    spots = near[rng.integers(len(near), size=int(rng.integers(1, 4)))] * 1.03
+    return tuple(Blob(_spot(spot), rng.uniform(1.5, 4.5), 1.0, rng.uniform(4, 16), 0.1) for spot in spots)
+
+
+def _draw_scalp(rng: np.random.Generator, surface: Floats) -> tuple[Swelling, ...]:
+    """A bruise under the scalp, as fresh blood or as soft swelling, in 18 % of heads."""
+    if rng.random() > 0.18:
+        return ()
+    above = surface[surface[:, 2] > -15]
+    spots = (above if len(above) else surface)[rng.integers(max(len(above), 1), size=1 + (rng.random() < 0.2))]
+    return tuple(
+        Swelling(_spot(1.1 * spot), rng.uniform(14, 45), rng.uniform(2, 14), rng.uniform(22, 70)) for spot in spots
+    )
+
+
+def draw_metal(rng: np.random.Generator, surface: Floats, *, clip: bool = False) -> tuple[Blob, ...]:
+    """An aneurysm clip or coil at the base, a shunt valve or a piercing beside the skull, or fillings in the teeth.
+
+    ``clip`` asks for the first of them.
+    """
+    kind = 0 if clip else int(rng.integers(3))
+    if kind == 0:
+        side = float(rng.choice([-1.0, 1.0]))
+        return (Blob(_moved(rng, (side * 12, 3.0, -20.0), 3.0), rng.uniform(1.2, 4.0), 1.5, METAL_HU),)
+    if kind == 1:
+        spots = 1.17 * surface[rng.integers(len(surface), size=int(rng.integers(1, 4)))]
+        return tuple(Blob(_spot(spot), rng.uniform(0.8, 2.5), 1.0, METAL_HU) for spot in spots)
+    count = int(rng.integers(1, 4))
+    return tuple(
+        Blob(_moved(rng, (float(rng.choice([-26.0, 26.0])), 44.0, -74.0), 5.0), rng.uniform(2, 4.5), 1.5, METAL_HU)
+        for _ in range(count)
+    )
+
+
+def _moved(rng: np.random.Generator, spot: Spot, spread_mm: float) -> Spot:
+    return _spot(np.array(spot) + rng.normal(0, spread_mm, 3))
+
+
+def _spot(point: np.ndarray) -> Spot:
+    x, y, z = (float(value) for value in point)
+    return x, y, z
+
+
+def paint_mimics(brain: Floats, sample: Sample, fluid: Fluid, inner: Floats, mimics: Mimics) -> None:
+    """Put what lies inside the skull into ``brain`` (slice, row, column), in place; ``inner`` is the depth in mm."""
+    paint_masses(brain, sample, fluid, mimics.masses)
+    paint_tubes(brain, sample.inside_points, mimics.vessels)
+    paint_dura(brain, sample, inner, mimics.dura)
     for blob in mimics.blobs:
-        _paint_blob(brain, sample.inside_points, blob)
+        paint_blob(brain, sample, sample.inside_points, blob)
 
 
-def paint_scalp(hu: Floats, sample: Sample, mimics: Mimics) -> None:
-    """Swell the scalp, in place, where there is tissue outside the skull."""
-    if mimics.scalp is not None:
-        where = ramp(mimics.scalp.radius_mm - _distance(sample.points, mimics.scalp), 3) * (hu > -300)
-        hu += (mimics.scalp.hu - hu) * where
+def paint_around(hu: Floats, bone: Floats, sample: Sample, mimics: Mimics, skull_mm: float, scalp_mm: float) -> None:
+    """Put what lies in the skull and the scalp into ``hu`` and ``bone`` (slice, row, column), in place."""
+    for pit in mimics.pits:
+        box = around(sample.points, pit.centre, 2 * pit.radius_mm)
+        if box is not None:
+            paint_blob(hu, sample, sample.points, pit)
+            bone[box] *= hu[box] > 100
+    for swelling in mimics.scalp:
+        _paint_swelling(hu, sample, swelling, skull_mm, scalp_mm)
 
 
-def _paint_blob(hu: Floats, points: Floats, blob: Blob) -> None:
-    reach = blob.radius_mm * blob.length + 1
-    if points[2].min() > blob.centre[2] + reach or points[2].max() < blob.centre[2] - reach:
+def _paint_swelling(hu: Floats, sample: Sample, swelling: Swelling, skull_mm: float, scalp_mm: float) -> None:
+    box = around(sample.points, swelling.centre, swelling.radius_mm + swelling.thick_mm)
+    if box is None:
         return
-    hu += (blob.hu - hu) * ramp(blob.radius_mm - _distance(points, blob))
+    x, y, z = (sample.points[axis][box] - np.float32(swelling.centre[axis]) for axis in range(3))
+    near = np.clip(1 - (x * x + y * y + z * z) / np.float32(swelling.radius_mm**2), 0, 1)
+    outward = -sample.skull.inner[box] - np.float32(skull_mm)
+    part = hu[box]
+    raised = ramp(swelling.thick_mm * near + np.float32(scalp_mm) - outward) * (near > 0) * (outward > 0)
+    skin = raised * (part < -300)
+    part += (-60 - part) * skin
+    layer = ramp(swelling.thick_mm * near + 0.4 * sample.fine[0][box] - outward) * (near > 0) * ramp(outward - 0.5)
+    part += (swelling.hu + 2 * sample.fine[1][box] - part) * layer * (part < 150)
 
 
-def _distance(points: Floats, blob: Blob) -> Floats:
-    x, y, z = (points[axis] - np.float32(blob.centre[axis]) for axis in range(3))
-    return np.asarray(np.sqrt(x * x + y * y + (z / np.float32(blob.length)) ** 2), np.float32)
+def paint_metal(hu: Floats, sample: Sample, metal: tuple[Blob, ...]) -> None:
+    """Put metal into ``hu`` (slice, row, column), in place."""
+    for blob in metal:
+        paint_blob(hu, sample, sample.points, blob)

@@ -120,7 +120,7 @@ def draw_pose(rng: np.random.Generator, pitch_deg: float, typical_size: float = 
         matrix=matrix,
         offset_mm=centre - matrix @ shift,
         shape=noise_lattice(rng, correlation_mm=24.0, channels=3),
-        shape_mm=rng.uniform(0.8, 2.6),
+        shape_mm=rng.uniform(0.8, 2.5),
     )
 
 

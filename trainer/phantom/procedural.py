@@ -1,8 +1,8 @@
 """Anatomy from formulas alone: no data, no SciPy, so that a demonstration can make heads anywhere.
 
-The head is built of ellipsoids, planes and bands whose signed depths are combined, and sampled on a lattice of
-5 mm. It has the parts that matter to a detector of blood: inner table, folded cortex, ventricles, cisterns,
-skull base with fossae, petrous ridges and air cells, orbits, face and neck.
+The head is built of ellipsoids, rods and sheets whose signed depths are combined, and sampled on a lattice of
+4 mm. It has the parts that matter to a detector of blood: inner table, cortex and deep grey matter, ventricles,
+cisterns, skull base with fossae, sphenoid wings and petrous ridges, orbits, face and neck.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.phantom.anatomy import Anatomy
+from trainer.phantom.base import air_spaces, base_bone, skin, skull_floor
 from trainer.phantom.fields import Floats, noise_lattice
+from trainer.phantom.shapes3d import ellipsoid, smooth_minimum
 
-_STEP_MM = 5.0
+_STEP_MM = 4.0
 _ORIGIN_MM = (-96.0, -132.0, -120.0)
-_COUNTS = (40, 48, 47)
+_COUNTS = (49, 60, 58)
 """Nodes along x, y, z."""
+
+_SQUARENESS = 2.35
+"""Exponent of the vault: 2 is an ellipsoid, more has fuller sides."""
 
 
 def procedural_anatomy(rng: np.random.Generator) -> Anatomy:
@@ -24,22 +29,25 @@ def procedural_anatomy(rng: np.random.Generator) -> Anatomy:
         start + _STEP_MM * np.arange(count, dtype=np.float32) for start, count in zip(_ORIGIN_MM, _COUNTS, strict=True)
     ]
     z, y, x = (np.ascontiguousarray(axis, np.float32) for axis in np.meshgrid(*nodes[::-1], indexing="ij"))
-    shape = noise_lattice(rng, 16.0)
-    rough = shape.sample(np.stack([x, y, z]))
+    rough = noise_lattice(rng, 16.0).sample(np.stack([x, y, z]))
     vault = _vault(rng, x, y, z)
-    floor = _floor(rng, x, y)
-    inner = _smooth_minimum(vault, 0.85 * (z - floor), 8)
+    floor = skull_floor(rng, x[0], y[0])[None] + 1.2 * rough[1]
+    plain = smooth_minimum(vault, 0.8 * (z - floor), 6)
+    inner = plain - _crests(rng, x, y, z)
     ventricle = _ventricles(rng, x, y, z)
-    cistern = _cisterns(rng, x, y, z)
-    deep = np.maximum(*(_ellipsoid(x, y, z, (side * 22, -4, 4), (15, 26, 17)) for side in (-1, 1)))
-    white = np.clip((inner - 5 + 3 * rough[0]) / 6, 0, 1) * np.clip(0.5 - deep / 6, 0, 1)
-    cerebellum = (z < -22 - 0.1 * y) & (y < -25)
-    white = np.where(cerebellum, np.clip((inner - 14) / 10, 0, 0.6), white)
-    bone, outside = _outside(rng, x, y, z, inner, rough)
+    cistern = _cisterns(rng, x, y, z, inner, rough)
+    white = _white(rng, x, y, z, inner, ventricle, rough)
+    low = int((-5 - _ORIGIN_MM[2]) / _STEP_MM)
+    under = np.s_[:low]
+    bone = np.full_like(x, -30)
+    outside = np.full_like(x, 30)
+    bone[under], outside[under] = _outside(
+        rng, x[under], y[under], z[under], inner[under], plain[under], tuple(part[under] for part in rough)
+    )
     values = {
         "inner": inner,
         "bone": bone,
-        "skin": _skin(rng, x, y, z, inner),
+        "skin": skin(rng, x, y, z, plain),
         "outside": outside,
         "grey": 1 - white,
         "white": white,
@@ -51,113 +59,128 @@ def procedural_anatomy(rng: np.random.Generator) -> Anatomy:
     )
 
 
-def _ellipsoid(
-    x: Floats, y: Floats, z: Floats, centre: tuple[float, float, float], axes: tuple[float, float, float]
-) -> Floats:
-    """Signed depth in mm inside an ellipsoid, exact on its surface and close to it nearby."""
-    u, v, w = ((part - c) / a for part, c, a in zip((x, y, z), centre, axes, strict=True))
-    radius = np.sqrt(u * u + v * v + w * w) + np.float32(1e-3)
-    slope = np.sqrt((u / axes[0]) ** 2 + (v / axes[1]) ** 2 + (w / axes[2]) ** 2) + np.float32(1e-4)
-    return np.asarray((1 - radius) * radius / slope, np.float32)
-
-
-def _smooth_minimum(first: Floats, second: Floats, width_mm: float) -> Floats:
-    """The smaller of two depths with the edge between them rounded."""
-    overlap = np.clip(width_mm - np.abs(first - second), 0, None)
-    return np.asarray(np.minimum(first, second) - overlap**2 / (4 * width_mm), np.float32)
-
-
 def _vault(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
-    """Depth inside the cranial vault: an egg, narrower in front."""
-    half_width, half_length, height = rng.uniform(64, 70), rng.uniform(80, 87), rng.uniform(72, 80)
-    narrow = 1 + rng.uniform(0.0012, 0.0026) * np.clip(y + 20, -20, 80)
+    """Depth inside the cranial vault: an egg with full sides, narrower in front, uneven from side to side."""
+    half_width, half_length, height = rng.uniform(62, 70), rng.uniform(78, 88), rng.uniform(71, 80)
+    narrow = 1 + rng.uniform(0.0010, 0.0024) * np.clip(y + 20, -20, 80)
     flat = np.where(z < 0, np.float32(1.15), np.float32(1.0))
-    squeezed, stretched = np.asarray(x * narrow, np.float32), np.asarray(z / flat, np.float32)
-    return _ellipsoid(squeezed, y, stretched, (0.0, -18.0, 0.0), (half_width, half_length, height))
-
-
-def _floor(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
-    """Height z of the skull base: anterior, middle and posterior fossa with the ridges between them."""
-    step = rng.uniform(-3, 3)
-    lateral = np.clip((np.abs(x) - 10) / 12, 0, 1)
-    middle = -46 + step
-    front = np.clip((y - 22 + 0.15 * np.abs(x)) / 8, 0, 1)
-    back = np.clip((-20 - 0.55 * np.abs(x) + 18 - y) / 8, 0, 1)
-    ridge = np.exp(-(((y + 20 + 0.55 * np.abs(x) - 18) / 7) ** 2)) * np.clip((60 - np.abs(x)) / 10, 0, 1)
-    roofs = np.exp(-(((np.abs(x) - 27) / 17) ** 2) - ((y - 38) / 24) ** 2)
-    anterior = step - 29 + rng.uniform(8, 14) * roofs
-    posterior = step - 60 + 0.006 * x**2
-    floor = middle + (anterior - middle) * front + (posterior - middle) * back + 16 * ridge * lateral
-    sella = (1 - lateral) * (1 - front) * np.clip((y + 22) / 8, 0, 1)
-    return np.asarray(floor + 18 * sella, np.float32)
-
-
-def _ventricles(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
-    """Depth inside the lateral, third and fourth ventricles."""
-    size = rng.uniform(0.8, 1.35)
-    depth = np.maximum(
-        _ellipsoid(x, y, z, (0, -8, -2), (2.2 * size, 12, 8)), _ellipsoid(x, y, z, (0, -42, -30), (6 * size, 5, 8))
-    )
-    for side in (-1, 1):
-        lean = rng.uniform(-0.8, 0.8)
-        parts = (
-            ((side * (9 + lean), 12, 10), (4.5 * size, 17, 9)),
-            ((side * (11 + lean), -14, 20), (6 * size, 26, 7)),
-            ((side * (21 + lean), -42, 12), (7 * size, 13, 13)),
-            ((side * (25 + lean), -60, 6), (5 * size, 14, 6)),
-            ((side * (30 + lean), -22, -14), (3.5 * size, 14, 4)),
-        )
-        for centre, axes in parts:
-            depth = np.maximum(depth, _ellipsoid(x, y, z, centre, axes))
+    skew = rng.normal(0, 0.02) * (y + 18)
+    u = np.abs(np.asarray((x + skew * np.sign(x)) * narrow, np.float32)) / np.float32(half_width)
+    v = np.abs(y + 18) / np.float32(half_length)
+    w = np.abs(z / flat) / np.float32(height)
+    power = np.float32(_SQUARENESS)
+    radius = (u**power + v**power + w**power + np.float32(1e-6)) ** np.float32(1 / _SQUARENESS)
+    slope = np.sqrt(
+        (u ** (power - 1) / half_width) ** 2 + (v ** (power - 1) / half_length) ** 2 + (w ** (power - 1) / height) ** 2
+    ) / np.maximum(radius, 0.05) ** (power - 1)
+    depth = (1 - radius) / np.maximum(slope, np.float32(1 / 120))
     return np.asarray(depth, np.float32)
 
 
-def _cisterns(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
-    """Fraction of fluid in the basal cisterns and the Sylvian fissures."""
+def _crests(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
+    """How far in mm the frontal crest and the internal occipital protuberance stand inwards."""
+    across = np.exp(-((x / 6) ** 2)) + 0.5 * np.exp(-(((z + 24) / 5) ** 2)) * np.exp(-((x / 30) ** 2))
+    occipital = 6 * rng.uniform(0.3, 1.3) * across * np.exp(-(((y + 100) / 14) ** 2) - ((z + 30) / 16) ** 2)
+    frontal = 1.5 * rng.uniform(0, 1) * np.exp(-((x / 4) ** 2) - ((y - 66) / 12) ** 2 - ((z - 5) / 20) ** 2)
+    return np.asarray(occipital + frontal, np.float32)
+
+
+def _white(
+    rng: np.random.Generator,
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    inner: Floats,
+    ventricle: Floats,
+    rough: tuple[Floats, ...],
+) -> Floats:
+    """Fraction of white matter: under the cortex, around the deep nuclei, little in the cerebellum."""
     lateral = np.abs(x)
-    wide = rng.uniform(0.8, 1.4)
-    star = _ellipsoid(x, y, z, (0, 0, -20), (14 * wide, 9 * wide, 8))
-    ring = 1.6 * wide - np.abs(np.hypot(x, 0.9 * (y + 24)) - 17) - np.clip(np.abs(z + 12) - 8, 0, None)
-    ring = ring - np.clip(y + 26, 0, None)
-    pontine = _ellipsoid(x, y, z, (0, -13, -38), (16, 3.5 * wide, 14))
-    stem = 2.2 * wide - np.abs(y - 4 + 0.35 * (lateral - 30)) - np.clip(np.abs(lateral - 40) - 14, 0, None)
-    stem = stem - np.clip(np.abs(z + 4) - 8, 0, None)
-    insula = 1.8 * wide - np.abs(lateral - 39 + 0.06 * np.abs(y + 8)) - np.clip(np.abs(y + 6) - 22, 0, None)
-    insula = insula - np.clip(np.abs(z - 4) - 13, 0, None)
-    magna = _ellipsoid(x, y, z, (0, -78, -56), (14, 10, 9 * wide))
-    depth = np.maximum.reduce([star, ring, pontine, stem, insula, magna])
+    cortex = rng.uniform(5, 9)
+    white = np.clip((inner - cortex + 4 * rough[0]) / 7, 0, 1)
+    beside = np.clip((np.hypot(y + 20, z - 10) - 40) / 8, 0, 1) * np.clip((z - 2) / 8, 0, 1)
+    white = np.minimum(white, 1 - beside * np.clip((9 + 3 * rough[3] - lateral) / 5, 0, 1))
+    insula = np.clip((5 - np.abs(lateral - 37)) / 3, 0, 1) * np.clip((24 - np.abs(y + 4)) / 6, 0, 1)
+    white = np.minimum(white, 1 - insula * np.clip((16 - np.abs(z - 4)) / 5, 0, 1))
+    parts = (
+        ((11, -20, 8), (8.5, 15, 9), 0.2),
+        ((24, 1, 2), (7, 17, 11), 0.3),
+        ((12, 17, 8), (5, 9, 12), -0.2),
+        ((15, -2, 20), (4, 16, 5), 0.2),
+    )
+    deep = np.maximum.reduce(
+        [ellipsoid(lateral + lean * (y - centre[1]), y, z, centre, axes) for centre, axes, lean in parts]
+    )
+    deep = deep + 1.2 * rough[2]
+    white = np.minimum(white, np.clip(0.4 - deep / 4, 0, 1))
+    callosum = ellipsoid(x, y, z, (0, -8, 24), (16, 34, 4))
+    white = np.maximum(white, np.clip(0.5 + callosum / 4, 0, 1))
+    stem = ellipsoid(x, y, z, (0, -26, -34), (16, 13, 30))
+    white = np.where(z < -8, np.maximum(white, np.clip(0.3 + stem / 6, 0, 0.6)), white)
+    cerebellum = (z < -22 + 0.55 * (35 - lateral)) & (y < -36)
+    white = np.where(cerebellum, np.clip((inner - 14) / 10, 0, 0.6), white)
+    return np.asarray(white, np.float32)
+
+
+def _ventricles(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
+    """Depth inside the lateral, third and fourth ventricles; the lateral ones part forwards and backwards."""
+    size = rng.uniform(0.7, 1.3)
+    third = ellipsoid(x, y, z, (0, -10, -2), (2.2 * size, 13, 9))
+    fourth = ellipsoid(x, y, z, (0, -43, -32), (6 * size, 4, 8))
+    depth = np.maximum(third, fourth)
+    parts = (
+        ((9, 14, 10), (4.5 * size, 17, 9), -0.28),
+        ((12, -12, 20), (6 * size, 26, 7), 0.22),
+        ((21, -38, 13), (6 * size, 13, 11), 0.45),
+        ((25, -56, 6), (4 * size, 15, 6), -0.1),
+        ((31, -20, -14), (3 * size, 15, 4), 0.3),
+    )
+    for side in (-1, 1):
+        swell, lean = rng.normal(0, 0.5), rng.uniform(-0.8, 0.8)
+        one = np.full_like(x, -60)
+        for (cx, cy, cz), axes, slant in parts:
+            part = ellipsoid(side * x + slant * (y - cy), y, z, (cx + lean, cy, cz), axes) + swell
+            one = -smooth_minimum(-one, -part, 5)
+        depth = np.maximum(depth, one)
+    return np.asarray(depth, np.float32)
+
+
+def _cisterns(
+    rng: np.random.Generator, x: Floats, y: Floats, z: Floats, inner: Floats, rough: tuple[Floats, ...]
+) -> Floats:
+    """Fraction of fluid in the basal cisterns and the Sylvian fissures."""
+    lateral = np.abs(x) + 2.5 * rough[1]
+    wide = rng.uniform(0.7, 1.4)
+    corner = np.cos(5 * np.arctan2(x, y - 2)) * 2 + 2 * rough[0]
+    star = 9.5 * wide + corner - np.hypot(x, 1.1 * (y - 2)) - np.clip(np.abs(z + 21) - 6, 0, None)
+    ring = 1.6 * wide - np.abs(np.hypot(x, 0.9 * (y + 24)) - 17 + 1.5 * rough[0])
+    ring = ring - np.clip(np.abs(z + 12) - 8, 0, None) - np.clip(y + 26, 0, None)
+    pontine = np.minimum.reduce([4 * wide - inner, 24 + 4 * rough[3] - np.abs(x), y + 34, -24 - z])
+    stem = (
+        1.5 * wide - np.abs(y - 6 + 0.5 * (lateral - 26) + 3 * rough[2]) - np.clip(np.abs(lateral - 26) - 14, 0, None)
+    )
+    stem = stem - np.clip(np.abs(z + 12) - 5, 0, None)
+    insula = 1.5 * wide * (1 + 0.6 * rough[0]) - np.abs(lateral - 41 + 0.004 * (y + 4) ** 2 + 1.5 * rough[3])
+    insula = insula - np.clip(np.abs(y + 4) - 20, 0, None) - np.clip(np.abs(z - 4) - 13, 0, None)
+    outlet = 1.4 * wide - np.abs(z - 0.35 * (-4 - y) - 2 + 3 * rough[2]) - np.clip(np.abs(lateral - 52) - 12, 0, None)
+    outlet = outlet - np.clip(np.abs(y + 12) - 22, 0, None)
+    magna = ellipsoid(x, y, z, (0, -78, -58), (8, 6, 8 * wide))
+    depth = np.maximum.reduce([star, ring, pontine, stem, insula, outlet, magna])
     return np.asarray(np.clip(0.5 + depth / 5, 0, 1), np.float32)
 
 
 def _outside(
-    rng: np.random.Generator, x: Floats, y: Floats, z: Floats, inner: Floats, rough: tuple[Floats, ...]
+    rng: np.random.Generator,
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    inner: Floats,
+    plain: Floats,
+    rough: tuple[Floats, ...],
 ) -> tuple[Floats, Floats]:
     """Depth inside the bone of base, face and spine, and rough HU of the soft tissue and air below the brain."""
-    lateral = np.abs(x)
-    base = np.minimum(-inner, 7 + 3 * rough[1] + inner)
-    petrous = 9 - np.hypot(z + 38, y + 20 + 0.55 * lateral - 18) + 2 * rough[2]
-    petrous = np.minimum(petrous, 62 - lateral)
-    cheeks = 5 - np.abs(np.hypot(lateral - 30, y - 42) - 24) - np.clip(np.abs(z + 58) - 10, 0, None)
-    septum = np.minimum(1.5 - lateral, 45 - np.abs(y - 55)) + np.minimum(0, -24 - z)
-    ring = 5 - np.abs(np.hypot(x / 1.25, y + 45) - 19) - np.clip(z + 66, 0, None)
-    jaw = 5 - np.hypot(lateral - 50, y - 8) - np.clip(z + 58, 0, None)
-    bone = np.maximum.reduce([base, petrous, cheeks, septum, ring, jaw]) + rough[3]
-    sinus = np.maximum.reduce(
-        [
-            _ellipsoid(x, y, z, (0, 42, -36), (13, 20, 11)),
-            _ellipsoid(lateral, y, z, (28, 45, -62), (15, 18, 14)),
-            _ellipsoid(lateral, y, z, (12, 72, -8), (14, 5, 11 * rng.uniform(0.5, 1.3))),
-            _ellipsoid(x, y, z, (0, 10, -78), (13, 11, 30)),
-        ]
-    )
-    outside = 30 + 60 * rough[0] - 1100 * np.clip(0.5 + sinus / 4, 0, 1)
-    return np.asarray(np.where(sinus > -1, -3.0, bone), np.float32), np.asarray(outside, np.float32)
-
-
-def _skin(rng: np.random.Generator, x: Floats, y: Floats, z: Floats, inner: Floats) -> Floats:
-    """Depth under the skin of skull, face and neck."""
-    around = inner + rng.uniform(13, 18)
-    face = _ellipsoid(x, y, z, (0, 22, -52), (66, 62, 74))
-    nose = _ellipsoid(x, y, z, (0, 82, -52), (11, 17, 22))
-    neck = np.minimum(_ellipsoid(x, y, np.zeros_like(z), (0, -36, 0), (62, 70, 1e3)), -30 - z)
-    return np.asarray(np.maximum.reduce([around, face, nose, neck]), np.float32)
+    bone = base_bone(rng, x, y, z, inner, plain, rough)
+    air = np.minimum(air_spaces(rng, x, y, z), -inner - 3)
+    fat = 70 * np.clip(rough[0] - 0.6, 0, 1) + 45 * (np.hypot(np.abs(x) - 30, y - 62) < 26)
+    outside = 25 + 20 * rough[1] - fat - 1100 * np.clip(0.5 + air / 8, 0, 1)
+    return np.asarray(np.where(air > -1, np.minimum(bone, -1 - air), bone), np.float32), np.asarray(outside, np.float32)

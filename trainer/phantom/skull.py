@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.phantom.face import mastoid_cells, paint_orbits
 from trainer.phantom.fields import Floats, ramp
 from trainer.phantom.tissue import Sample, Tissue
 
 AIR = -1000.0
-_GLOBES_MM = ((-32.0, 58.0, -38.0), (32.0, 58.0, -38.0))
-_MASTOIDS_MM = ((-52.0, -28.0, -38.0), (52.0, -28.0, -38.0))
+_SINUS_WALL_HU = 190.0
+"""Half the width, on the scale of the rough HU, of the bony wall between soft tissue and an air space."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,85 +26,84 @@ class Outside:
 def paint_outside(sample: Sample, tissue: Tissue) -> Outside:
     """Everything but the brain.
 
-    Above the skull base the calvarium is a smooth shell around the inner table; the template's own bone, which
-    is blurred, serves only below it, where it is all there is.
+    Above the skull base the calvarium is a smooth shell around the inner table; the anatomy's own bone serves only
+    below it.
     """
-    y, z = sample.points[1], sample.points[2]
     inner = sample.skull.inner - np.float32(tissue.inner_offset_mm)
-    base = ramp(-16 - z + 4 * sample.broad[0], 16)
-    thickness = np.float32(tissue.skull_mm) * (1 + 0.15 * sample.broad[1] + 0.003 * np.abs(y + 18))
+    base = ramp(-16 - sample.points[2] + 4 * sample.broad[0], 16)
+    thickness = _thickness(sample, tissue)
+    temporal, nuchal = _muscle_mm(sample, tissue)
     calvarium = np.minimum(-inner, thickness + inner)
     depth = np.minimum(calvarium + base * (sample.skull.bone + tissue.base_bone_offset_mm - calvarium), -inner)
-    skin = thickness + tissue.scalp_mm * (1 + 0.2 * sample.broad[2]) + inner
+    skin = thickness + tissue.scalp_mm * (1 + 0.2 * sample.broad[2]) + 0.8 * np.maximum(temporal, nuchal) + inner
     skin += base * (sample.skull.skin - skin)
-    hu = _soft_tissue(sample, tissue, base)
-    _paint_orbits(hu, sample, tissue)
-    bone_hu = tissue.table + (tissue.diploe - tissue.table) * ramp(depth - 2.2, 1.2) + 110 * sample.fine[0]
-    bone_hu += base * (tissue.base_bone + 220 * sample.fine[1] - bone_hu)
-    np.maximum(bone_hu, 150, out=bone_hu)
+    hu = _soft_tissue(sample, tissue, base, skin, np.maximum(temporal, nuchal) + thickness + inner)
+    depth = np.maximum(depth, _floor_plate(sample, inner))
     bone = ramp(depth)
     between = base * ramp(-inner) * ramp(3 + inner) * (sample.skull.outside > 60)
     bone = np.maximum(bone, between.astype(np.float32))
+    _wall_sinuses(bone, sample, tissue, base, skin)
+    paint_orbits(hu, bone, sample, tissue)
+    bone_hu = tissue.table + (tissue.diploe - tissue.table) * ramp(depth - 1.9, 1.4) + 110 * sample.fine[0]
+    marrow = np.float32(0.35) * ramp(depth - 3, 3) * ramp(sample.fine[2], 1.5)
+    bone_hu += base * (tissue.base_bone * (1.15 - marrow) + 220 * sample.fine[1] - bone_hu)
+    np.maximum(bone_hu, 150, out=bone_hu)
     if tissue.mastoid_air:
-        bone_hu -= (bone_hu + 700) * tissue.mastoid_air * _mastoid_cells(sample)
+        bone_hu -= (bone_hu + 700) * tissue.mastoid_air * mastoid_cells(sample)
     hu += (bone_hu - hu) * bone
     hu = AIR + (hu - AIR) * ramp(skin)
     return Outside(hu=np.asarray(hu, np.float32), bone=bone)
 
 
-def _soft_tissue(sample: Sample, tissue: Tissue, base: Floats) -> Floats:
-    """Fat, muscle, air spaces and the grey clouds of half-resolved bone below the brain; no bone proper."""
+def _thickness(sample: Sample, tissue: Tissue) -> Floats:
+    """Thickness of the calvarium in mm: more in front and at the occiput, less at the temples."""
     x, y, z = sample.points
+    thickness = np.float32(tissue.skull_mm) * (1 + np.float32(tissue.uneven) * sample.broad[1])
+    thickness += np.float32(tissue.frontal_mm) * ramp(y - 25, 60) * ramp(60 - z, 40)
+    thickness += np.float32(tissue.occipital_mm) * ramp(-65 - y, 50) * ramp(40 - z, 60)
+    thickness -= np.float32(0.3 * tissue.skull_mm) * ramp(np.abs(x) - 48, 16) * ramp(22 - z, 30)
+    return np.asarray(np.maximum(thickness, 2.0), np.float32)
+
+
+def _floor_plate(sample: Sample, inner: Floats) -> Floats:
+    """Depth inside a thin plate under the brain, which closes the skull wherever the anatomy's bone is too thin."""
+    x, y, z = sample.points
+    foramen = 19 - np.hypot(x, y + 42) + np.minimum(0, -50 - z)
+    plate = np.minimum(-inner, 2.4 + 0.7 * sample.broad[1] + inner)
+    return np.asarray(np.minimum(plate, -foramen), np.float32)
+
+
+def _muscle_mm(sample: Sample, tissue: Tissue) -> tuple[Floats, Floats]:
+    """Thickness in mm of the temporal and of the nuchal muscles on the bone."""
+    x, y, z = sample.points
+    temporal = ramp(np.abs(x) - 40, 22) * np.exp(-(((y - 6) / 32) ** 2)) * ramp(16 - z, 50)
+    nuchal = ramp(-48 - y, 40) * ramp(-26 - z, 34)
+    return np.float32(tissue.temporal_mm) * temporal, np.float32(tissue.nuchal_mm) * nuchal
+
+
+def _soft_tissue(sample: Sample, tissue: Tissue, base: Floats, skin: Floats, muscle_depth: Floats) -> Floats:
+    """Skin, fat, muscle, air spaces and the grey clouds of half-resolved bone below the brain; no bone proper.
+
+    ``skin`` is the depth under the skin, ``muscle_depth`` that under the surface of the scalp's muscles.
+    """
     rough = sample.skull.outside
-    temporal = ramp(np.abs(x) - 48, 8) * ramp(y + 35, 15) * ramp(30 - y, 15) * ramp(28 - z, 12)
-    muscle = ramp(rough - np.float32(tissue.fat_level) + 14 * sample.fine[2], 25)
-    lean = np.maximum(temporal, 0.12 + 0.15 * sample.fine[3])
-    lean = np.clip(lean + base * (muscle - lean), 0, 1)
-    hu = tissue.fat + np.float32(tissue.muscle - tissue.fat) * lean
+    bundles = ramp(np.abs(sample.fine[2]) - 0.03 - 0.09 * sample.broad[0], 0.16 + 0.1 * np.abs(sample.broad[3]))
+    muscle = ramp(rough - np.float32(tissue.fat_level) + 14 * sample.fine[0], 25) * bundles
+    muscle *= ramp(skin - np.float32(tissue.scalp_mm) - 1 - 3 * np.abs(sample.broad[1]), 2)
+    scalp = np.maximum(ramp(muscle_depth) * (0.75 + 0.25 * bundles), 0.06 + 0.1 * np.abs(sample.fine[3]))
+    lean = scalp + base * (np.maximum(muscle, 0.08) - scalp)
+    lean = np.maximum(lean, 0.9 * ramp(np.float32(tissue.skin_mm) - skin))
+    hu = tissue.fat + np.float32(tissue.muscle - tissue.fat) * np.clip(lean, 0, 1)
     clouds = np.clip((rough - 70) * np.float32(tissue.base_contrast), 0, tissue.base_bone)
     hu += base * clouds
-    air = base * ramp(np.float32(tissue.air_level) - rough + 14 * sample.fine[3], 40)
+    air = base * ramp(np.float32(tissue.air_level) - rough + 14 * sample.fine[3], 60) * ramp(skin - 2, 2)
     hu += (AIR - hu) * air
     return np.asarray(hu, np.float32)
 
 
-def _paint_orbits(hu: Floats, sample: Sample, tissue: Tissue) -> None:
-    """Globes with a brighter wall and lens in orbital fat, in place."""
-    x, y, z = sample.points
-    for cx, cy, cz in _GLOBES_MM:
-        near = _around(x, y, z, (0.85 * cx, cy - 18, cz), 36)
-        if near is None:
-            continue
-        x_, y_, z_, part = x[near], y[near], z[near], hu[near]
-        distance = np.sqrt((x_ - cx) ** 2 + (y_ - cy) ** 2 + (z_ - cz) ** 2)
-        socket = np.sqrt((x_ - 0.85 * cx) ** 2 + ((y_ - cy + 18) / 1.7) ** 2 + (z_ - cz) ** 2)
-        part += (tissue.fat - part) * ramp(17.5 - socket, 2)
-        nerve = np.hypot(x_ - cx * (1 + (y_ - cy) / 75), z_ - cz)
-        part += (35 - part) * ramp(2.6 - nerve) * ramp(cy - 10 - y_) * ramp(y_ - cy + 38)
-        part += (45 - part) * ramp(13 - distance)
-        part += (12 - part) * ramp(11.5 - distance)
-        lens = np.sqrt((x_ - cx) ** 2 + ((y_ - cy - 9) * 2) ** 2 + (z_ - cz) ** 2)
-        part += (75 - part) * ramp(4.5 - lens)
-
-
-def _around(
-    x: Floats, y: Floats, z: Floats, centre: tuple[float, float, float], reach_mm: float
-) -> tuple[slice, slice, slice] | None:
-    """The index box of the points within ``reach_mm`` of ``centre`` along every axis; None when there are none."""
-    near = (np.abs(x - centre[0]) < reach_mm) & (np.abs(y - centre[1]) < reach_mm) & (np.abs(z - centre[2]) < reach_mm)
-    found = np.argwhere(near.any(axis=0))
-    if not len(found):
-        return None
-    (top, left), (bottom, right) = found.min(axis=0), found.max(axis=0) + 1
-    return slice(None), slice(int(top), int(bottom)), slice(int(left), int(right))
-
-
-def _mastoid_cells(sample: Sample) -> Floats:
-    """Fraction of air in the mastoid bone."""
-    x, y, z = sample.points
-    cells = np.zeros_like(x)
-    for cx, cy, cz in _MASTOIDS_MM:
-        near = _around(x, y, z, (cx, cy, cz), 20)
-        if near is not None:
-            cells[near] += ramp(17 - np.sqrt((x[near] - cx) ** 2 + (y[near] - cy) ** 2 + (z[near] - cz) ** 2), 6)
-    return np.asarray(cells * ramp(sample.fine[3] - 0.1, 0.6), np.float32)
+def _wall_sinuses(bone: Floats, sample: Sample, tissue: Tissue, base: Floats, skin: Floats) -> None:
+    """Thin bone where air spaces of the face meet soft tissue, in place; the throat has none."""
+    y, z = sample.points[1], sample.points[2]
+    wall = ramp(_SINUS_WALL_HU - np.abs(sample.skull.outside - np.float32(tissue.air_level + 120)), 160)
+    wall *= base * ramp(skin - 7, 3) * ramp(z + 78, 8) * ramp(y - 6, 8)
+    np.maximum(bone, np.float32(0.55) * wall, out=bone)

@@ -15,7 +15,17 @@ _FILES = {"hu": "scct_hu_derived", "grey": "scgrey", "white": "scwhite", "csf": 
 _TYPICAL_SIZE = 0.94
 """The template has the size of its standard space, which is larger than most heads: 2.0 l inside the skull."""
 
-_FLOOR_MM = 24.0
+_VAULT_SMOOTHING_MM = 7.0
+_VAULT_GROWTH_MM = 0.7
+"""Smoothing pulls a convex surface inwards by about this much."""
+
+_MARGIN = 8
+"""Nodes of air added in front, behind and beside; the template ends at the skin of the forehead."""
+
+_BLURRED = 2
+"""The lowest slices of the template fade out."""
+
+_FLOOR_MM = 40.0
 """The template is cut at z -72; its lowest slice is continued this far down, as a neck."""
 
 
@@ -39,7 +49,7 @@ def template_anatomy(folder: Path) -> Anatomy:
     bone = (hu > np.clip(210 + (z + 10) * 2.0, 125, 210)) & ~inside
     body = ndimage.binary_closing(hu > -400, iterations=2)
     body = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
-    inner = _depth(ndimage, inside, step)
+    inner = _smooth_vault(ndimage, _depth(ndimage, inside, step), z, step)
     ventricles = (maps["csf"] > 0.45) & (inner > 22) & _ventricular_region(x, y, z)
     ventricles = _without_crumbs(ndimage, ventricles, 60)
     ventricle = _depth(ndimage, ventricles, step)
@@ -68,11 +78,16 @@ def _load(folder: Path) -> tuple[dict[str, Floats], tuple[float, float, float], 
         maps[key] = np.asarray(image.get_fdata(dtype=np.float32).transpose(2, 1, 0))
     step = float(image.affine[0, 0])
     extra = round(_FLOOR_MM / step)
-    maps = {key: np.concatenate([np.repeat(a[:1], extra, axis=0), a]) for key, a in maps.items()}
+    maps = {
+        key: np.concatenate([np.repeat(a[_BLURRED : _BLURRED + 1], extra + _BLURRED, axis=0), a[_BLURRED:]])
+        for key, a in maps.items()
+    }
     for key in ("grey", "white", "csf"):
         maps[key][:extra] = 0
+    margin = ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))
+    maps = {key: np.pad(a, margin, constant_values=-1000 if key == "hu" else 0) for key, a in maps.items()}
     x, y, z = (float(value) for value in image.affine[:3, 3])
-    return maps, (x, y, z - extra * step), step
+    return maps, (x - _MARGIN * step, y - _MARGIN * step, z - extra * step), step
 
 
 def _ventricular_region(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -97,6 +112,13 @@ def _without_crumbs(ndimage: Any, mask: np.ndarray, smallest: int) -> np.ndarray
     parts, count = ndimage.label(mask)
     sizes = ndimage.sum(mask, parts, range(1, count + 1))
     return np.isin(parts, 1 + np.flatnonzero(np.asarray(sizes) >= smallest))
+
+
+def _smooth_vault(ndimage: Any, inner: Floats, z: np.ndarray, step_mm: float) -> Floats:
+    """``inner`` without the bumps that the average head leaves in the vault; the base stays as it is."""
+    smooth = np.asarray(ndimage.gaussian_filter(inner, _VAULT_SMOOTHING_MM / step_mm), np.float32)
+    above = np.clip((z + 26) / 14, 0, 1).astype(np.float32) * np.clip((18 - inner) / 8, 0, 1)
+    return np.asarray(inner + above * (smooth + np.float32(_VAULT_GROWTH_MM) - inner), np.float32)
 
 
 def _depth(ndimage: Any, mask: np.ndarray, step_mm: float) -> Floats:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.phantom.conditions import Condition
 from trainer.phantom.dicom import study_instances, study_uids
 from trainer.phantom.exam import PhantomStudy, ScanGeometry, study
 from triage.domain.finding import ReasonCode, Subtype, WorklistStatus
@@ -24,6 +25,8 @@ class StudyPlan:
     subtypes: tuple[Subtype, ...] | None = None
     reason: ReasonCode = ReasonCode.GAP
     geometry: ScanGeometry = field(default_factory=ScanGeometry)
+    condition: Condition | None = None
+    without: frozenset[str] = frozenset()
 
 
 def write_studies(
@@ -69,6 +72,8 @@ def write_studies(
             anatomy=plan.anatomy,
             subtypes=plan.subtypes,
             geometry=plan.geometry,
+            condition=plan.condition,
+            without=plan.without,
         )
         folder = out / f"study-{number:04d}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,56 @@
+"""``trainer ablate``: which part of the made heads carries over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from triage.domain.errors import TriageError
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("ablate")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--protocol", default="ablation", show_default=True, help="Shipped name, or path of a TOML file.")
+@click.option("--anatomy", type=_FOLDER, help="Folder of the CT template; without it all heads are procedural.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Nets of each variant.")
+@click.option("--series", type=_FOLDER, help="Folder of one real series without blood, in DICOM.")
+@click.option("--insilico", type=_FOLDER, help="Folder of the InSilicoICH figures with their metadata.json.")
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make heads.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of training.")
+def ablate_command(
+    out: Path,
+    protocol: str,
+    anatomy: Path | None,
+    seeds: int,
+    series: Path | None,
+    insilico: Path | None,
+    workers: int,
+    threads: int,
+    device: str,
+) -> None:
+    """Train with everything, and with one thing less, on the same seeds; judge all on the same exams, into OUT.
+
+    Prints the differences as a table, and writes it to OUT/table.md. Given again, it goes on where it was stopped.
+
+    Example: trainer ablate runs/ablation --anatomy ct_template --seeds 3
+    """
+    from trainer.ablation.run import Asked, ablate
+    from trainer.build import Machine
+    from trainer.protocol import load_protocol
+
+    asked = Asked(anatomy, seeds, series, insilico)
+    now = datetime.now(UTC).replace(microsecond=0)
+    try:
+        found = ablate(out, load_protocol(protocol), asked, Machine(workers, threads, device), now, _tell)
+    except (TriageError, ValueError, RuntimeError, OSError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(found)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)

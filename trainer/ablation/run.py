@@ -1,0 +1,121 @@
+"""Train every variant on every seed, judge it, keep what it said; what is kept is not run again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.ablation.said import Judges, Said, made_exams, said_of
+from trainer.ablation.table import table
+from trainer.ablation.variants import of_seed, variants
+from trainer.build import PARITY_SLICES, Machine, exported_nets, manifest_of, train_nets
+from trainer.data import Progress, blocks, net_input
+from trainer.decide import Decision
+from trainer.judge.insilico import load_figures
+from trainer.judge.series import read_series
+from trainer.protocol import Protocol
+from triage.inference.bundle import write_bundle
+from triage.inference.manifest import Calibration, Thresholds
+from triage.inference.predict import Predictor
+
+EXAM_SEEDS = 6_000_000
+"""Added to the protocol's seed times 10: no training, calibration or other test shares a head with these exams."""
+
+_OPEN = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03), Calibration())
+"""Limits nobody decides by: every slice is segmented, and only scores are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to compare on; see the options of the command."""
+
+    anatomy: Path | None = None
+    seeds: int = 3
+    series: Path | None = None
+    insilico: Path | None = None
+
+
+def ablate(out: Path, plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: Progress) -> str:
+    """Run what is missing, seed by seed, and write ``out/table.md``.
+
+    Writes ``out/VARIANT-SEED.json`` for each pair of nets. Stopped and given again, it goes on where it was.
+
+    Returns
+    -------
+    str
+        The table, as Markdown.
+
+    Raises
+    ------
+    ValueError
+        ``out`` holds answers of another protocol, or the protocol is none to start an ablation from.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plans = variants(plan)
+    found: dict[str, dict[int, Said]] = {name: {} for name in plans}
+    judges: Judges | None = None
+    for number in range(asked.seeds):
+        for name, variant in plans.items():
+            seeded = of_seed(variant, number)
+            path = out / f"{name.replace(' ', '-')}-{seeded.seed}.json"
+            if not path.is_file():
+                judges = judges or _judges(plan, asked, machine.workers, tell)
+                tell(f"{name}, seed {seeded.seed}")
+                folder = out / "nets" / path.stem
+                _keep(path, seeded, asked, _run(seeded, folder, asked, judges, machine, now, tell))
+                (folder / "state.pt").unlink()
+            found[name][seeded.seed] = _kept(path, seeded, asked)
+            tell(f"{name}, seed {seeded.seed}: done")
+        (out / "table.md").write_text(table({name: seeds for name, seeds in found.items() if seeds}), encoding="utf-8")
+    return table(found)
+
+
+def _run(
+    plan: Protocol, folder: Path, asked: Asked, judges: Judges, machine: Machine, now: datetime, tell: Progress
+) -> Said:
+    train_nets(plan, folder, asked.anatomy, machine, tell)
+    nets = exported_nets(folder / "nets", plan, _inputs(plan), tell)
+    bundle = write_bundle(folder / "bundle", manifest_of(plan, nets, _OPEN, now), nets.files)
+    return said_of(Predictor.load(bundle.path, "cpu", threads=machine.threads), judges)
+
+
+def _inputs(plan: Protocol) -> list[NDArray[np.float32]]:
+    """Stacks enough for the parity check, each (slice, window, row, column)."""
+    count = max(2, -(-PARITY_SLICES // plan.data.slices))
+    few = replace(plan.data, blocks=1, template_stacks=0, procedural_stacks=count)
+    made = next(blocks(few, plan.seed, None, plan.preprocessing, 0))
+    return [net_input(stack, plan.preprocessing) for stack in made.hu]
+
+
+def _judges(plan: Protocol, asked: Asked, workers: int, tell: Progress) -> Judges:
+    tell("making the exams that all variants are judged on")
+    counts = plan.exams.test_template, plan.exams.test_procedural
+    return Judges(
+        exams=made_exams(*counts, EXAM_SEEDS + plan.seed * 10, asked.anatomy, workers),
+        series=None if asked.series is None else read_series(asked.series),
+        figures=() if asked.insilico is None else load_figures(asked.insilico),
+    )
+
+
+def _keep(path: Path, plan: Protocol, asked: Asked, said: Said) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"plan": _told(plan, asked), "said": said.as_dict()}) + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def _kept(path: Path, plan: Protocol, asked: Asked) -> Said:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["plan"] != _told(plan, asked):
+        raise ValueError(f"{path} holds answers of another protocol, or to other questions; choose another folder")
+    return Said(**content["said"])
+
+
+def _told(plan: Protocol, asked: Asked) -> str:
+    """What the answers depend on, as text; folders by name, since the same data may lie elsewhere."""
+    names = tuple(folder.name if folder else None for folder in (asked.anatomy, asked.series, asked.insilico))
+    return repr((plan, names))

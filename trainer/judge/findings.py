@@ -1,0 +1,121 @@
+"""What was measured beside what was wanted, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.measures.bootstrap import Clusters, bootstrapped
+from trainer.measures.interval import Interval, exact_interval
+from trainer.measures.weighted import Figure as Weighted
+from triage.inference.manifest import Figure
+
+SEED = 70_001
+"""Of every bootstrap here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; ``wanted`` says in words what was asked of it, and ``met`` whether it is so."""
+
+    figure: Figure
+    wanted: str = ""
+    met: bool | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.wanted) is (self.met is None):
+            raise ValueError(f"{self.figure.name!r} needs both what was wanted and whether it is met, or neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Figures that belong together, sentences about them, and the single cases behind them."""
+
+    title: str
+    rows: tuple[Row, ...]
+    remarks: tuple[str, ...] = ()
+    cases: tuple[Mapping[str, Any], ...] = ()
+
+
+def at_least(figure: Figure, limit: float) -> Row:
+    """A row whose value must reach ``limit``."""
+    return Row(figure, f"at least {limit:g}", figure.value >= limit)
+
+
+def at_most(figure: Figure, limit: float) -> Row:
+    """A row whose value must not pass ``limit``."""
+    return Row(figure, f"at most {limit:g}", figure.value <= limit)
+
+
+def proportion(name: str, successes: int, n: int, unit: str) -> Figure:
+    """A share with its exact interval."""
+    return _figure(name, exact_interval(successes, n), unit, "Clopper-Pearson")
+
+
+def drawn(name: str, of: Weighted, unit: str, clusters: Clusters | None = None, entries: int = 0) -> Figure | None:
+    """A figure with its bootstrap interval, entries drawn one by one or by ``clusters``.
+
+    None where the entries allow none, as an AUC of one class. ``n`` counts ``unit``, the things that are drawn.
+    """
+    who = clusters or Clusters(np.arange(entries), entries, unit)
+    try:
+        interval = bootstrapped(of, who, SEED)
+    except ValueError:
+        return None
+    return _figure(name, interval, unit, f"percentile bootstrap over {who.unit}")
+
+
+def markdown(bundle: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The report as text: what is not met stands first."""
+    lines = [f"# {bundle['name']} {bundle['version']}", "", f"Digest {bundle['digest']}.", ""]
+    missed = [row for section in sections for row in section.rows if row.met is False]
+    judged = sum(row.met is not None for section in sections for row in section.rows)
+    lines += [f"{judged - len(missed)} of {judged} limits are met.", ""]
+    lines += [f"- **not met**: {row.figure.name}: {row.figure.value:.3f}, wanted {row.wanted}" for row in missed]
+    for section in sections:
+        lines += ["", f"## {section.title}", ""]
+        if section.rows:
+            lines += ["| figure | value [95 %] | n | wanted | met |", "|---|---|---|---|---|"]
+            lines += [_line(row) for row in section.rows]
+            lines.append("")
+        lines += [f"- {remark}" for remark in section.remarks]
+        lines += _cases(section.cases)
+    return "\n".join(lines) + "\n"
+
+
+def as_json(bundle: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The report for programs; the same content, and every single case."""
+    content = {"bundle": dict(bundle), "sections": [asdict(section) for section in sections]}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _line(row: Row) -> str:
+    figure = row.figure
+    met = {True: "yes", False: "**no**", None: ""}[row.met]
+    value = f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"| {figure.name} | {value} | {figure.n} {figure.unit} | {row.wanted} | {met} |"
+
+
+def _cases(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of the single cases, for as long as one can read it."""
+    if not cases or len(cases) > 40:
+        return []
+    names = list(cases[0])
+    rows = ["| " + " | ".join(_text(case[name]) for name in names) + " |" for case in cases]
+    return ["", "| " + " | ".join(names) + " |", "|---" * len(names) + "|", *rows]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _figure(name: str, interval: Interval, unit: str, method: str) -> Figure:
+    return Figure(name, interval.value, interval.low, interval.high, interval.n, unit, method)
