@@ -166,7 +166,8 @@ def _resumed(fittings: Mapping[str, Fitting], path: Path, plan: Protocol) -> int
 
 def _training(plan: Protocol) -> str:
     """What the weights depend on, as text."""
-    return repr((plan.seed, plan.data, plan.augment, plan.slice_classifier, plan.munet, plan.preprocessing))
+    parts = (plan.seed, plan.data, plan.augment, plan.augment_late, plan.late_from, plan.precision)
+    return repr((*parts, plan.slice_classifier, plan.munet, plan.preprocessing))
 
 
 def exported_nets(folder: Path, plan: Protocol, inputs: Sequence[NDArray[np.float32]], tell: Progress) -> Nets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trainer.ablation.command import ablate_command
 from trainer.bundles.command import export_command
 from trainer.datasets.command import prepare_command
 from trainer.experiment.command import train_command
@@ -22,6 +23,7 @@ def main() -> None:
     """
 
 
+main.add_command(ablate_command, name="ablate")
 main.add_command(export_command, name="export")
 main.add_command(judge_command, name="judge")
 main.add_command(nets_command, name="nets")

@@ -139,7 +139,11 @@ class ExamPlan:
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The content of one protocol file."""
+    """The content of one protocol file.
+
+    ``augment_late`` takes the place of ``augment`` after the share ``late_from`` of the steps: wide changes from the
+    beginning keep a net from learning at all.
+    """
 
     name: str
     version: str
@@ -153,10 +157,14 @@ class Protocol:
     decision: DecisionPlan
     exams: ExamPlan
     preprocessing: PreprocessSpec = field(default_factory=PreprocessSpec)
+    augment_late: AugmentSpec | None = None
+    late_from: float = 0.5
     precision: Literal["fp32", "bf16"] = "fp32"
     int8: bool = False
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.late_from <= 1.0:
+            raise ValueError(f"late_from is a share of the steps, not {self.late_from}")
         for net in (self.slice_classifier, self.munet):
             if net.steps % self.data.blocks:
                 raise ValueError(f"{net.architecture}: {net.steps} steps do not divide by {self.data.blocks} blocks")

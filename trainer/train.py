@@ -133,9 +133,9 @@ class Fitting:
         spec, plan = self._spec, self._plan
         together = bool(spec.options.get("neighbours"))
         stacks = max(1, spec.batch // plan.data.slices) if together else spec.batch
-        hu, labels = augment(
-            *pool.draw(self._rng, stacks, together), plan.augment, self._rng, plan.preprocessing.pixel_mm
-        )
+        late = len(self._losses) >= plan.late_from * spec.steps
+        changes = plan.augment_late if late and plan.augment_late is not None else plan.augment
+        hu, labels = augment(*pool.draw(self._rng, stacks, together), changes, self._rng, plan.preprocessing.pixel_mm)
         if len(self._losses) < spec.whole_from * spec.steps:
             hu, labels = _cropped(hu, spec.crop), _cropped(labels, spec.crop)
         flat = net_input(hu.reshape(-1, *hu.shape[2:]), plan.preprocessing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,10 @@ from trainer.ablation.run import Asked, ablate
 from trainer.ablation.said import Judged, Said, figures_of
 from trainer.ablation.table import change, table
 from trainer.ablation.variants import COARSE_MM, EVERYTHING, of_seed, variants
-from trainer.build import Machine
 from trainer.measures.weighted import auc_of, mean_of
 from trainer.phantom.ingredients import Ingredient
-from trainer.protocol import AugmentSpec, DataPlan, ExamPlan, Protocol, load_protocol
+from trainer.protocol import Protocol, load_protocol
 from triage.inference.preprocess import PreprocessSpec
-
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -154,38 +150,41 @@ def test_answers_survive_json() -> None:
     assert Said(**json.loads(json.dumps(said().as_dict()))) == said()
 
 
-@pytest.fixture(scope="module")
-def tiny(plan: Protocol) -> Protocol:
-    """Two stacks, two steps and two exams: it learns nothing, and goes the whole way."""
-    few = {"steps": 2, "crop": (64, 64), "batch": 4}
-    return replace(
-        plan,
-        data=DataPlan(blocks=1, template_stacks=0, procedural_stacks=2, slices=4, kept=1),
-        augment=AugmentSpec(),
-        preprocessing=PreprocessSpec(size=160, pixel_mm=1.5),
-        slice_classifier=replace(
-            plan.slice_classifier, **few, options={"widths": [8, 8, 8, 8], "pyramid": 8, "neighbours": 1}
-        ),
-        munet=replace(plan.munet, **few, options={"widths": [8, 8, 8, 8, 8], "hidden": 8}),
-        exams=ExamPlan(0, 0, 0, 2),
-        precision="fp32",
-    )
+def test_what_was_run_is_kept_and_not_run_again(plan: Protocol, tmp_path: Path) -> None:
+    ran: list[Path] = []
 
+    def run(variant: Protocol, folder: Path) -> Said:
+        folder.mkdir(parents=True)
+        (folder / "state.pt").write_bytes(b"much")
+        ran.append(folder)
+        return said(0.9 if variant.data.without else 0.0)
 
-def test_what_was_run_is_kept_and_not_run_again(tiny: Protocol, tmp_path: Path) -> None:
-    lines: list[str] = []
-    asked, machine = Asked(seeds=1), Machine(workers=0)
-    first = ablate(tmp_path, tiny, asked, machine, NOW, lines.append)
-    kept = sorted(path.name for path in tmp_path.glob("*.json"))
-    assert len(kept) == len(variants(tiny))
-    assert f"without-inner-table-{tiny.seed}.json" in kept
+    asked = Asked(seeds=2, only=("without noise",))
+    first = ablate(tmp_path, plan, asked, run, print)
+    names = [f"{name}-{plan.seed + number}" for number in (0, 1) for name in ("everything", "without-noise")]
+    assert [folder.name for folder in ran] == names
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == sorted(names)
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == first
+    assert "| without noise | 2 | **-1.000 [-1.000, -1.000]** |" in first
     assert not list(tmp_path.rglob("state.pt"))
 
-    (tmp_path / f"without-noise-{tiny.seed}.json").unlink()
-    lines.clear()
-    assert ablate(tmp_path, tiny, asked, machine, NOW, lines.append) == first
-    assert [line for line in lines if "seed" in line and "done" not in line] == [f"without noise, seed {tiny.seed}"]
+    def never(variant: Protocol, folder: Path) -> Said:
+        raise AssertionError(folder)
 
-    with pytest.raises(ValueError, match="another protocol"):
-        ablate(tmp_path, replace(tiny, version="9.9.9"), asked, machine, NOW, lines.append)
+    assert ablate(tmp_path, plan, asked, never, print) == first
+    (tmp_path / f"{names[2]}.json").unlink()
+    with pytest.raises(AssertionError, match=names[2]):
+        ablate(tmp_path, plan, asked, never, print)
+
+
+def test_answers_to_other_questions_are_not_mixed(plan: Protocol, tmp_path: Path) -> None:
+    asked = Asked(seeds=1, only=("without noise",))
+    ablate(tmp_path, plan, asked, lambda variant, folder: said(), print)
+    for other, questions in ((replace(plan, version="9.9.9"), asked), (plan, replace(asked, series=Path("a/head")))):
+        with pytest.raises(ValueError, match="another protocol, or to other questions"):
+            ablate(tmp_path, other, questions, lambda variant, folder: said(), print)
+
+
+def test_an_unknown_variant_is_refused(plan: Protocol, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no variant 'without skull': give one of everything, without inner table"):
+        ablate(tmp_path, plan, Asked(only=("without skull",)), lambda variant, folder: said(), print)

@@ -36,6 +36,9 @@ def test_unknown_names_and_files_are_refused() -> None:
         ("batch = 16", "batch = 1", "batches of 2"),
         ("crop = [224, 192]", "crop = [220, 192]", "divide by 32"),
         ("[munet]", "[munet", "no TOML"),
+        ("steps = 2640", "steps = 2641", "do not divide by 22 blocks"),
+        ("blocks = 22", "blocks = 0", "1 or more"),
+        ("[data]", "late_from = 2.0\n[data]", "share of the steps"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -44,7 +44,7 @@ def plan_of(spec: FitSpec, **changes: object) -> Protocol:
         augment=AugmentSpec(flip=0.5),
         preprocessing=RASTER,
         **nets,
-        **{"precision": "fp32", **changes},  # type: ignore[arg-type]
+        **{"precision": "fp32", "augment_late": None, **changes},  # type: ignore[arg-type]
     )
 
 
@@ -79,6 +79,16 @@ def test_the_same_seed_gives_the_same_net(made: StackBatch) -> None:
     first, again = trained(made, short), trained(made, short)
     np.testing.assert_array_equal(first.losses, again.losses)
     same(first.net, again.net)
+
+
+def test_later_steps_see_wider_changes(made: StackBatch) -> None:
+    short, wide = replace(CLASSIFIER, steps=4), AugmentSpec(flip=0.5, hu_shift=40.0)
+    plain = trained(made, short).losses
+    late = trained(made, short, augment_late=wide, late_from=0.5).losses
+    never = trained(made, short, augment_late=wide, late_from=1.0).losses
+    np.testing.assert_array_equal(never, plain)
+    np.testing.assert_array_equal(late[:2], plain[:2])
+    assert late[2] != plain[2]
 
 
 def test_half_the_precision_learns_as_well(made: StackBatch) -> None:

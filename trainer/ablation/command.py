@@ -19,6 +19,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Nets of each variant.")
 @click.option("--series", type=_FOLDER, help="Folder of one real series without blood, in DICOM.")
 @click.option("--insilico", type=_FOLDER, help="Folder of the InSilicoICH figures with their metadata.json.")
+@click.option("--only", multiple=True, help="Only this variant, beside everything. Repeatable.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make heads.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of training.")
@@ -29,6 +30,7 @@ def ablate_command(
     seeds: int,
     series: Path | None,
     insilico: Path | None,
+    only: tuple[str, ...],
     workers: int,
     threads: int,
     device: str,
@@ -39,14 +41,16 @@ def ablate_command(
 
     Example: trainer ablate runs/ablation --anatomy ct_template --seeds 3
     """
-    from trainer.ablation.run import Asked, ablate
+    from trainer.ablation.run import Asked, ablate, runner
     from trainer.build import Machine
     from trainer.protocol import load_protocol
 
-    asked = Asked(anatomy, seeds, series, insilico)
+    asked = Asked(anatomy, seeds, series, insilico, only)
     now = datetime.now(UTC).replace(microsecond=0)
     try:
-        found = ablate(out, load_protocol(protocol), asked, Machine(workers, threads, device), now, _tell)
+        plan = load_protocol(protocol)
+        run = runner(plan, asked, Machine(workers, threads, device), now, _tell)
+        found = ablate(out, plan, asked, run, _tell)
     except (TriageError, ValueError, RuntimeError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     click.echo(found)

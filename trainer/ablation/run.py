@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from trainer.ablation.said import Judges, Said, made_exams, said_of
 from trainer.ablation.table import table
-from trainer.ablation.variants import of_seed, variants
+from trainer.ablation.variants import EVERYTHING, of_seed, variants
 from trainer.build import PARITY_SLICES, Machine, exported_nets, manifest_of, train_nets
 from trainer.data import Progress, blocks, net_input
 from trainer.decide import Decision
@@ -26,6 +27,8 @@ from triage.inference.predict import Predictor
 EXAM_SEEDS = 6_000_000
 """Added to the protocol's seed times 10: no training, calibration or other test shares a head with these exams."""
 
+Run = Callable[[Protocol, Path], Said]
+
 _OPEN = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03), Calibration())
 """Limits nobody decides by: every slice is segmented, and only scores are compared."""
 
@@ -38,12 +41,18 @@ class Asked:
     seeds: int = 3
     series: Path | None = None
     insilico: Path | None = None
+    only: tuple[str, ...] = ()
 
 
-def ablate(out: Path, plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: Progress) -> str:
+def ablate(out: Path, plan: Protocol, asked: Asked, run: Run, tell: Progress) -> str:
     """Run what is missing, seed by seed, and write ``out/table.md``.
 
     Writes ``out/VARIANT-SEED.json`` for each pair of nets. Stopped and given again, it goes on where it was.
+
+    Parameters
+    ----------
+    run : callable
+        Trains and judges one protocol in a folder, see `runner`.
 
     Returns
     -------
@@ -53,35 +62,46 @@ def ablate(out: Path, plan: Protocol, asked: Asked, machine: Machine, now: datet
     Raises
     ------
     ValueError
-        ``out`` holds answers of another protocol, or the protocol is none to start an ablation from.
+        ``out`` holds answers of another protocol, the protocol is none to start an ablation from, or a variant is
+        unknown.
     """
+    plans = _chosen(variants(plan), asked.only)
     out.mkdir(parents=True, exist_ok=True)
-    plans = variants(plan)
     found: dict[str, dict[int, Said]] = {name: {} for name in plans}
-    judges: Judges | None = None
     for number in range(asked.seeds):
         for name, variant in plans.items():
             seeded = of_seed(variant, number)
             path = out / f"{name.replace(' ', '-')}-{seeded.seed}.json"
             if not path.is_file():
-                judges = judges or _judges(plan, asked, machine.workers, tell)
                 tell(f"{name}, seed {seeded.seed}")
                 folder = out / "nets" / path.stem
-                _keep(path, seeded, asked, _run(seeded, folder, asked, judges, machine, now, tell))
-                (folder / "state.pt").unlink()
+                _keep(path, seeded, asked, run(seeded, folder))
+                (folder / "state.pt").unlink(missing_ok=True)
             found[name][seeded.seed] = _kept(path, seeded, asked)
-            tell(f"{name}, seed {seeded.seed}: done")
-        (out / "table.md").write_text(table({name: seeds for name, seeds in found.items() if seeds}), encoding="utf-8")
+        (out / "table.md").write_text(table(found), encoding="utf-8")
     return table(found)
 
 
-def _run(
-    plan: Protocol, folder: Path, asked: Asked, judges: Judges, machine: Machine, now: datetime, tell: Progress
-) -> Said:
-    train_nets(plan, folder, asked.anatomy, machine, tell)
-    nets = exported_nets(folder / "nets", plan, _inputs(plan), tell)
-    bundle = write_bundle(folder / "bundle", manifest_of(plan, nets, _OPEN, now), nets.files)
-    return said_of(Predictor.load(bundle.path, "cpu", threads=machine.threads), judges)
+def runner(plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: Progress) -> Run:
+    """Train and judge for real; what all variants are judged on is made when the first one is ready to be asked."""
+    judges: list[Judges] = []
+
+    def run(variant: Protocol, folder: Path) -> Said:
+        train_nets(variant, folder, asked.anatomy, machine, tell)
+        nets = exported_nets(folder / "nets", variant, _inputs(variant), tell)
+        bundle = write_bundle(folder / "bundle", manifest_of(variant, nets, _OPEN, now), nets.files)
+        if not judges:
+            judges.append(_judges(plan, asked, machine.workers, tell))
+        return said_of(Predictor.load(bundle.path, "cpu", threads=machine.threads), judges[0])
+
+    return run
+
+
+def _chosen(plans: dict[str, Protocol], only: tuple[str, ...]) -> dict[str, Protocol]:
+    unknown = [name for name in only if name not in plans]
+    if unknown:
+        raise ValueError(f"there is no variant {unknown[0]!r}: give one of {', '.join(plans)}")
+    return {name: plan for name, plan in plans.items() if not only or name in (EVERYTHING, *only)}
 
 
 def _inputs(plan: Protocol) -> list[NDArray[np.float32]]:

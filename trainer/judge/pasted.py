@@ -30,8 +30,8 @@ SDH_RECALL_AT_LEAST = 0.7
 
 _MADE = (
     "Made lesions (acute, 44 to 75 HU, edges blurred, noise of the slice) in slices of one person, each with its "
-    "neighbours; intervals draw slices, and say nothing of other heads. Of published volumes (2 to 40 ml), and as large "
-    "as in the first experiment, whose results set the limits."
+    "neighbours; intervals draw slices, and say nothing of other heads. Of published volumes (2 to 40 ml), and as "
+    "large as in the first experiment, whose results set the limits."
 )
 _FOUND = (
     f"A lesion is found where the outline covers {FOUND_SHARE:.0%} of it or more; the limit is on lesions found, and "

@@ -87,7 +87,8 @@ def _soft_tissue(sample: Sample, tissue: Tissue, base: Floats, skin: Floats, mus
     ``skin`` is the depth under the skin, ``muscle_depth`` that under the surface of the scalp's muscles.
     """
     rough = sample.skull.outside
-    bundles = ramp(np.abs(sample.fine[2]) - 0.03 - 0.09 * sample.broad[0], 0.16 + 0.1 * np.abs(sample.broad[3]))
+    sharpness = 1 / (0.16 + 0.1 * np.abs(sample.broad[3]))
+    bundles = ramp((np.abs(sample.fine[2]) - 0.03 - 0.09 * sample.broad[0]) * sharpness)
     muscle = ramp(rough - np.float32(tissue.fat_level) + 14 * sample.fine[0], 25) * bundles
     muscle *= ramp(skin - np.float32(tissue.scalp_mm) - 1 - 3 * np.abs(sample.broad[1]), 2)
     scalp = np.maximum(ramp(muscle_depth) * (0.75 + 0.25 * bundles), 0.06 + 0.1 * np.abs(sample.fine[3]))

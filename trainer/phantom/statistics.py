@@ -21,6 +21,7 @@ from trainer.phantom.volumes import volume_at
 from triage.domain.finding import SUBTYPES, Subtype
 
 THICKNESS_MM = 5.0
+_IN_ONE_HEAD = 4
 _FINE_MM, _COARSE_MM = 1.0, 2.0
 _LARGE_ML = 10.0
 """Boxes around larger bleeds are read on the coarse grid: the share of blood in a voxel keeps the volume true."""
@@ -28,8 +29,8 @@ _LARGE_ML = 10.0
 _MARGIN_MM = 9.0
 _LOWEST_MM, _HIGHEST_MM = -85.0, 105.0
 _FIELD_MM = 240.0
-_CRUMB_ML = 0.015
-"""Smaller components do not count: nobody outlines a speck of three voxels."""
+_CRUMB_ML = 0.028
+"""Smaller components do not count: nobody outlines a speck of a few voxels."""
 
 _WITHOUT_BONE = 0.02
 """HU are read where less than this share of a voxel is bone: an outline drawn in a window for brain leaves bone out."""
@@ -59,26 +60,25 @@ class Measured:
 def measured_bleeds(
     count: int, seed: int, *, anatomy: Path | None = None, subtypes: Sequence[Subtype] = SUBTYPES
 ) -> list[Measured]:
-    """Make ``count`` heads and lay into each, one after the other and alone, one bleed of each subtype.
+    """Make ``count`` bleeds of each subtype, and lay each alone into a head; a few share a head, one after the other.
 
     The normal scores of the volumes are laid out evenly instead of drawn, so that the quantiles of few bleeds
     tell of the generator and not of luck.
     """
     scores = [NormalDist().inv_cdf((index + 0.5) / count) for index in range(count)]
-    orders = {
-        subtype: np.random.default_rng([seed, SUBTYPES.index(subtype)]).permutation(count) for subtype in SUBTYPES
-    }
+    orders = {s: np.random.default_rng([seed, SUBTYPES.index(s)]).permutation(count) for s in SUBTYPES}
     found = []
-    for number in range(count):
-        rng = np.random.default_rng([seed, len(SUBTYPES), number])
-        for_anatomy, for_head, *streams = rng.spawn(2 + len(SUBTYPES))
+    for first in range(0, count, _IN_ONE_HEAD):
+        for_anatomy, for_head, for_bleeds = np.random.default_rng([seed, len(SUBTYPES), first]).spawn(3)
         head = draw_head(for_head, anatomy_for(anatomy, for_anatomy), bleeding=False)
         probe = Probe(partial(fields_in, head, bleeds=()), float(1 / abs(np.linalg.det(head.pose.matrix))))
-        for subtype in subtypes:
-            score = scores[orders[subtype][number]]
-            stream = streams[SUBTYPES.index(subtype)]
-            bleed = draw_bleed(stream, head.anatomy, subtype, probe, score=score)
-            found.append(_measured(replace(head, bleeds=(bleed,)), bleed, probe, volume_at(subtype, score)))
+        for number in range(first, min(first + _IN_ONE_HEAD, count)):
+            for subtype, stream in zip(SUBTYPES, for_bleeds.spawn(len(SUBTYPES)), strict=True):
+                if subtype in subtypes:
+                    score = scores[orders[subtype][number]]
+                    bleed = draw_bleed(stream, head.anatomy, subtype, probe, score=score)
+                    alone = replace(head, bleeds=(bleed,))
+                    found.append(_measured(alone, bleed, probe, volume_at(subtype, score)))
     return found
 
 
