@@ -21,6 +21,7 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.worklist import WorklistRow
 from triage.entrypoints.app import App, build
 from triage.entrypoints.look import reading_list
+from triage.inference.bundle import Bundle
 from triage.net.scu import RemoteAe, echo
 from triage.net.tls import TlsFiles
 from triage.settings import read_settings
@@ -95,6 +96,14 @@ class Daemon:
         """Log events of one name."""
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [event for event in map(json.loads, lines) if event.get("event") == name]
+
+
+def running_on(bundle: Bundle) -> str:
+    """Settings of a daemon that analyses with a bundle of the test, on one thread.
+
+    What the shipped one makes of a head, and whether it analyses it at all, is for the tests of that bundle.
+    """
+    return f'[inference]\nbundle = {json.dumps(str(bundle.path))}\ndevice = "cpu"\nthreads = 1\n'
 
 
 def is_final(row: WorklistRow) -> bool:

@@ -110,6 +110,7 @@ def test_our_own_objects_are_ignored(tmp_path: Path, sqlite_copies: list[str], h
         with daemon.app.db.read() as tx:
             echoes = result_objects.of_study(tx, study)
         made = [pydicom.dcmread(io.BytesIO(daemon.app.blobs.read(o.blob_key))) for o in echoes]
+        assert made
         outcomes = send(daemon.remote, outgoing(made))
         assert [o for o in outcomes if o.error is not None] == []
         time.sleep(2)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import pydicom
 import pytest
 
-from tests.acceptance.daemon import Destination, running_daemon
+from tests.acceptance.daemon import Destination, running_daemon, running_on
 from tests.caches import written_cache
 from tests.exported import LARGE_HEADS, bleeding_series, given, trained_run
 from tests.fakes import counting_archive
 from tests.peers import outgoing
 from triage.domain.finding import Subtype, WorklistStatus
+from triage.inference.bundle import load_bundle
 from triage.net.scu import send
 from triage.store import result_objects
 
@@ -26,13 +26,15 @@ def test_a_daemon_with_an_exported_bundle_reports_blood_of_unspecified_type(tmp_
     out = tmp_path / "bundle"
     code, _, told = given("export", trained_run(tmp_path, cache), out, "--data", cache.folder, "--threads", 1)
     assert code == 0, told
-    extra = f'[inference]\nbundle = {json.dumps(str(out))}\ndevice = "cpu"\nthreads = 1\n'
     head = bleeding_series()
     study = str(head[0].StudyInstanceUID)
     with (
         counting_archive() as archive,
         running_daemon(
-            tmp_path / "daemon", database_url, [Destination("ARCHIVE", archive.remote.port)], extra=extra
+            tmp_path / "daemon",
+            database_url,
+            [Destination("ARCHIVE", archive.remote.port)],
+            extra=running_on(load_bundle(out)),
         ) as daemon,
     ):
         assert [outcome.error for outcome in send(daemon.remote, outgoing(head))] == [None] * len(head)

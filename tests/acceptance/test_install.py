@@ -22,6 +22,7 @@ from tests.deploy import DEPLOY, install
 from tests.migration.test_release_before import documented
 from tests.services import free_port
 from triage.domain.errors import TriageError
+from triage.entrypoints.demo import SEED
 from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES
 from triage.net.scu import RemoteAe, echo
 
@@ -164,7 +165,7 @@ fact enabled systemctl is-enabled ich-triage.target
 ready
 fact ready echo $?
 echo 'a pass phrase that is long' | fact person triage user add a.smith --role administrator --password-stdin
-fact heads /opt/ich-triage/current/bin/trainer phantom /var/tmp/heads --studies 1 --status suspected --seed 7
+fact heads /opt/ich-triage/current/bin/trainer phantom /var/tmp/heads --studies 1 --status suspected --seed {seed}
 chmod -R a+rX /var/tmp/heads
 fact send triage send /var/tmp/heads --to ICHTRIAGE@127.0.0.1:{listener}
 by_and_by final
@@ -211,7 +212,7 @@ def test_a_plain_debian_server_runs_it_under_systemd() -> None:
     listener, web = free_port(), free_port()
     units = " ".join(f"ich-triage-{role}.service" for role in ROLES)
     roll_back = "\n".join(line.replace("sudo ", "") for line in documented("Roll back"))
-    task = TASK.format(listener=listener, web=web, units=units, roles=" ".join(ROLES), roll_back=roll_back)
+    task = TASK.format(listener=listener, web=web, units=units, roles=" ".join(ROLES), roll_back=roll_back, seed=SEED)
     with debian_server("systemd", "systemd-sysv", "make", "python3", "ca-certificates") as server:
         if "up" not in server.run("fact up true\n", BOOT_SECONDS):
             pytest.skip("this machine lets no systemd boot in a container; no package helps")

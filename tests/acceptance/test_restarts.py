@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.daemon import Daemon, Destination, running_daemon
+from tests.acceptance.daemon import Daemon, Destination, running_daemon, running_on
 from tests.fakes import counting_archive
 from tests.integration.killed import SLICES, archived_once, head_series
+from tests.onnx_models import tiny_bundle
 from tests.services import free_port
 from triage.domain.errors import DeliveryUnconfirmed
 from triage.domain.finding import WorklistStatus
@@ -57,7 +58,12 @@ def test_roles_are_killed_while_studies_go_through(
     chance = random.Random(worker_seed)
     with (
         counting_archive() as archive,
-        running_daemon(tmp_path / "daemon", database_url, [Destination("ARCHIVE", archive.remote.port)]) as daemon,
+        running_daemon(
+            tmp_path / "daemon",
+            database_url,
+            [Destination("ARCHIVE", archive.remote.port)],
+            extra=running_on(tiny_bundle(tmp_path / "bundle")),
+        ) as daemon,
     ):
         for number in range(kill_rounds):
             batch = head_series(number)
@@ -71,8 +77,9 @@ def test_roles_are_killed_while_studies_go_through(
                 killed.kill()
             sender.join()
             row = daemon.wait_until_final(study)
-            assert row.status is not WorklistStatus.PENDING, f"round {number}, {role} killed"
+            assert row.status is WorklistStatus.SUSPECTED, f"round {number}, {role} killed"
             _check(daemon, study, batch)
+            assert row.objects
             for uid in {o.sop_instance_uid for o in row.objects}:
                 assert archived_once(archive, uid)
         with daemon.app.db.read() as tx:
@@ -196,6 +203,11 @@ def test_a_study_sent_while_everything_is_down_is_analysed_after_the_start(
         for process in (*daemon.role_processes().values(), psutil.Process(daemon.process.pid)):
             process.kill()
     blobs = tmp_path / "a" / "blobs"
-    with running_daemon(tmp_path / "b", sqlite_copies[0], environment={"TRIAGE_STORAGE__ROOT": str(blobs)}) as daemon:
+    with running_daemon(
+        tmp_path / "b",
+        sqlite_copies[0],
+        extra=running_on(tiny_bundle(tmp_path / "bundle")),
+        environment={"TRIAGE_STORAGE__ROOT": str(blobs)},
+    ) as daemon:
         row = daemon.wait_until_final(study)
-    assert row.status is not WorklistStatus.PENDING
+    assert row.status is WorklistStatus.SUSPECTED

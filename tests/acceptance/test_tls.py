@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.daemon import running_daemon
+from tests.acceptance.daemon import running_daemon, running_on
 from tests.builders import ct_series, ellipse_head
 from tests.certificates import Authority
 from tests.fakes import counting_archive
+from tests.onnx_models import tiny_bundle
 from tests.peers import outgoing
 from triage.domain.errors import DeliveryUnconfirmed
 from triage.net.scu import RemoteAe, echo, send
@@ -35,7 +36,9 @@ def test_a_site_with_tls_on_both_sides(tmp_path: Path, sqlite_copies: list[str])
         running_daemon(
             tmp_path / "daemon",
             sqlite_copies[0],
-            extra=_destination("good", good.remote.port, ours) + _destination("bad", bad.remote.port, ours),
+            extra=_destination("good", good.remote.port, ours)
+            + _destination("bad", bad.remote.port, ours)
+            + running_on(tiny_bundle(tmp_path / "bundle")),
             environment=listener,
             tls=ours,
         ) as daemon,

@@ -22,15 +22,13 @@ from tests.ris import Ris, listening_ris
 from tests.services import OrthancServer
 from triage.domain.finding import WorklistStatus
 from triage.domain.worklist import WorklistRow
+from triage.entrypoints.demo import SEED
 from triage.entrypoints.operate import dicom_files
 from triage.net.scu import send
 from triage.services.commit import FOUND
 from triage.store import deliveries
 
 pytestmark = pytest.mark.slow
-
-SEED = 9
-"""A made head that the shipped bundle is right about, as in the demo."""
 
 UPS_PUSH, UPS_PULL, IAN = "1.2.840.10008.5.1.4.34.6.1", "1.2.840.10008.5.1.4.34.6.3", "1.2.840.10008.5.1.4.33"
 EXPECTED = {
@@ -58,12 +56,11 @@ class Lists:
 
 @pytest.fixture(scope="module")
 def suspected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of one SYNTHETIC study with blood."""
+    """Files of one SYNTHETIC study with blood, the first of the demo."""
     folder = tmp_path_factory.mktemp("heads")
-    command = [sys.executable, "-m", "trainer", "phantom", str(folder), "--studies", "2", "--seed", str(SEED)]
-    statuses = ["--status", "not_suspected", "--status", "suspected"]
-    subprocess.run([*command, *statuses], check=True, capture_output=True)
-    _, entry = json.loads((folder / "truth.json").read_text())
+    command = [sys.executable, "-m", "trainer", "phantom", str(folder), "--studies", "1", "--seed", str(SEED)]
+    subprocess.run([*command, "--status", "suspected"], check=True, capture_output=True)
+    (entry,) = json.loads((folder / "truth.json").read_text())
     return folder / str(entry["folder"])
 
 

@@ -61,8 +61,10 @@ def test_the_wheel_carries_migrations_bundle_and_licence(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert any(name.startswith("triage/migrations/versions/0001") for name in names)
-    assert {"triage/migrations/env.py", "triage/bundles/demo/bundle.json", "triage/bundles/demo/SHA256SUMS"} <= {*names}
-    assert [name for name in names if name.endswith(".onnx")]
+    assert "triage/migrations/env.py" in names
+    for bundle in ("demo", "demo-int8"):
+        files = {name.removeprefix(f"triage/bundles/{bundle}/") for name in names if f"/bundles/{bundle}/" in name}
+        assert files == {"bundle.json", "card.md", "munet.onnx", "slice_classifier.onnx", "SHA256SUMS"}
     assert [name for name in names if name.endswith("licenses/LICENSE")]
     assert [name for name in names if name.startswith("trainer/protocols/")]
     pages = {
@@ -95,6 +97,11 @@ def test_the_schema_is_made_and_the_bundle_is_whole(installed: Path, tmp_path: P
     told = run(installed / "triage", "bundle", "verify", cwd=tmp_path)
     assert "is whole" in told
     assert "DEMONSTRATION ONLY" in told
+    code = "from triage.entrypoints.app import shipped_bundle; print(shipped_bundle().with_name('demo-int8'))"
+    small = run(installed / "python", "-c", code, cwd=tmp_path).strip()
+    smaller = run(installed / "triage", "bundle", "verify", small, cwd=tmp_path)
+    assert "is whole" in smaller
+    assert smaller != told
 
 
 def test_the_demo_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:

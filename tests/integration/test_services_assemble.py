@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.builders import localizer
 from tests.fakes import FixedPredictor
@@ -68,6 +69,25 @@ def test_a_gap_is_waited_for_and_then_named(site: Site) -> None:
     assert (record.state, record.reason) == (SeriesState.UNUSABLE, ReasonCode.GAP)
     row = site.row(study)
     assert (row.status, row.reason) == (WorklistStatus.NOT_ANALYSED, ReasonCode.GAP)
+
+
+def test_the_log_says_what_came_of_a_series_and_why(site: Site) -> None:
+    series = head()
+    with capture_logs() as events:
+        site.send(series[:5] + series[8:])
+        site.wait(11)
+        site.assemble()
+        site.send(series[5:8], "a2")
+        site.settle()
+    said = [event for event in events if event["event"] == "series_assembled"]
+    assert [event["reason"] for event in said] == ["gap", None]
+    (record,) = site.series(series[0].StudyInstanceUID)
+    assert [event["revision"] for event in said] == [record.revision - 1, record.revision]
+    assert [event["instances"] for event in said] == [len(series) - 3, len(series)]
+    refused, taken = (event["why"] for event in said)
+    assert "mm" in refused
+    assert refused.endswith(".")
+    assert taken is None
 
 
 def test_the_missing_slices_heal_it(site: Site) -> None:

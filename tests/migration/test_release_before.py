@@ -21,6 +21,7 @@ import pytest
 
 from tests.conftest import unavailable
 from tests.integration.killed import head_series
+from tests.onnx_models import tiny_bundle
 from tests.services import free_port
 from triage.domain.errors import TriageError
 from triage.net.scu import OutgoingInstance, RemoteAe, echo, send
@@ -164,6 +165,7 @@ def server(tmp_path: Path, empty_database_url: str, release_before: Path) -> Ite
         "listener": {"port": server.port},
         "database": {"url": empty_database_url},
         "storage": {"root": str(folder / "blobs"), "min_free_gb": 0.1},
+        "inference": {"bundle": str(tiny_bundle(folder / "bundle").path), "device": "cpu", "threads": 1},
     }
     lines = [
         f"[{group}]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in keys.items())

@@ -24,7 +24,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--epochs", type=click.IntRange(1), help="Experiments: so many epochs, for a try; recorded.")
 @click.option("--steps", type=click.IntRange(1), help="Experiments: so many steps an epoch, for a try; recorded.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of the nets.")
-@click.option("--threads", type=click.IntRange(1), help="Of torch. Experiments: as torch chooses; demo: 1, if not given.")
+@click.option("--threads", type=click.IntRange(1), help="Of torch; if not given, 1 for demo and as torch chooses else.")
 @click.option("--anatomy", type=_FOLDER, help="Demo: folder of the CT template; without it all heads are procedural.")
 @click.option(
     "--quiet",

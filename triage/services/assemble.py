@@ -63,5 +63,6 @@ def _look(tx: Transaction, record: SeriesRecord, timings: Timings, now: datetime
         revision=record.revision,
         instances=len(headers),
         reason=refused.reason.value if refused else None,
+        why=refused.sentence if refused else None,
     )
     return True
