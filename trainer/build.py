@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from trainer.data import Progress, blocks, net_input
 from trainer.decide import Decision, decide
 from trainer.eight_bits import in_eight_bits
-from trainer.evaluate import CALIBRATION_SEEDS, Measured, measure
-from trainer.exams import LADDER, exam_orders, run_exams
+from trainer.evaluate import CALIBRATION_SEEDS, Measured, held_out_orders, measured
+from trainer.exams import LADDER, ExamOrder, ExamRecord, exam_orders, run_exams
 from trainer.export import Exported, export_net
 from trainer.familiar import OUTPUTS as DISTANCE_OUTPUTS
 from trainer.familiar import familiar
@@ -29,7 +29,7 @@ from trainer.quiet import quiet_on
 from trainer.report import card_text
 from trainer.train import Fitted, Fitting, Pool
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, write_bundle
-from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Thresholds, Training
+from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Scoring, Thresholds, Training
 
 _DRAFT = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03, mask_probability=LADDER[0]), Calibration())
 """Limits of a bundle that has not been calibrated; it is only ever run with every slice segmented."""
@@ -83,36 +83,52 @@ def build_bundles(
     train_nets(plan, out, anatomy, machine, tell)
     inputs = other_inputs(plan, anatomy)
     nets = exported_nets(out / "nets", plan, inputs, tell)
-    bundles = [finished(plan, nets, out / "bundle", anatomy, machine.workers, series, now, tell)]
+    variants = {out / "bundle": nets}
     if plan.int8:
-        small = small_nets(nets, inputs, tell)
-        bundles.append(finished(plan, small, out / "bundle-int8", anatomy, machine.workers, series, now, tell))
-    return tuple(bundles)
+        variants[out / "bundle-int8"] = small_nets(nets, inputs, tell)
+    return finished(plan, variants, anatomy, machine.workers, series, now, tell)
 
 
 def finished(
     plan: Protocol,
-    nets: Nets,
-    folder: Path,
+    variants: Mapping[Path, Nets],
     anatomy: Path | None,
     workers: int,
     series: Sequence[Path],
     now: datetime,
     tell: Progress,
-) -> Bundle:
-    """Limits, figures and the card of nets; writes the bundle ``folder``."""
+) -> tuple[Bundle, ...]:
+    """Limits, figures and cards of nets; writes a bundle into each folder. All are run on the same exams."""
     with TemporaryDirectory(prefix="trainer-") as temporary:
-        draft = write_bundle(Path(temporary) / "draft", manifest_of(plan, nets, _DRAFT, now), nets.files)
-        decision = calibrated(plan, draft, anatomy, workers, tell)
-        manifest = manifest_of(plan, nets, decision, now)
-        if series:
-            decided = write_bundle(Path(temporary) / "decided", manifest, nets.files)
-            manifest = replace(manifest, thresholds=quiet_on(decided, series, tell))
-        final = write_bundle(Path(temporary) / "final", manifest, nets.files)
-        measured = measure(final, plan, anatomy, workers, series, tell)
-    manifest = with_measured(manifest, measured)
-    card = card_text(manifest, measured).encode()
-    return write_bundle(folder, manifest, {**nets.files, "card.md": card})
+        folder = Path(temporary)
+        drafts = [
+            write_bundle(folder / f"draft-{number}", manifest_of(plan, nets, _DRAFT, now), nets.files)
+            for number, nets in enumerate(variants.values())
+        ]
+        orders = [calibration_orders(plan, draft, anatomy) for draft in drafts]
+        decided = []
+        for number, (nets, records) in enumerate(zip(variants.values(), _ran(orders, workers, tell), strict=True)):
+            manifest = manifest_of(plan, nets, decide(records, plan.decision, Scoring()), now)
+            bundle = write_bundle(folder / f"decided-{number}", manifest, nets.files)
+            if series:
+                manifest = replace(manifest, thresholds=quiet_on(bundle, series, tell))
+                bundle = write_bundle(folder / f"quiet-{number}", manifest, nets.files)
+            decided.append(bundle)
+        tests = _ran([held_out_orders(bundle, plan, anatomy) for bundle in decided], workers, tell)
+        written = []
+        for target, bundle, records in zip(variants, decided, tests, strict=True):
+            found = measured(bundle, records, plan, series)
+            manifest = with_measured(bundle.manifest, found)
+            files = {**variants[target].files, "card.md": card_text(manifest, found).encode()}
+            written.append(write_bundle(target, manifest, files))
+    return tuple(written)
+
+
+def _ran(orders: Sequence[Sequence[ExamOrder]], workers: int, tell: Progress) -> list[list[ExamRecord]]:
+    """Records of each list of orders, which are of the same exams."""
+    together = [order for same in zip(*orders, strict=True) for order in same]
+    records = run_exams(together, workers, tell, len(orders))
+    return [records[number :: len(orders)] for number in range(len(orders))]
 
 
 def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Progress) -> None:
@@ -208,13 +224,10 @@ def other_inputs(plan: Protocol, anatomy: Path | None) -> list[NDArray[np.float3
     return [net_input(stack, plan.preprocessing) for stack in made.hu]
 
 
-def calibrated(plan: Protocol, draft: Bundle, anatomy: Path | None, workers: int, tell: Progress) -> Decision:
-    """Run the calibration exams with every slice segmented, and decide."""
-    first = CALIBRATION_SEEDS + plan.seed * 10
-    tasks = exam_orders(
-        plan.exams.calibration_template, plan.exams.calibration_procedural, first, anatomy, draft.path, every_slice=True
-    )
-    return decide(run_exams(tasks, workers, tell), plan.decision, draft.manifest.scoring)
+def calibration_orders(plan: Protocol, draft: Bundle, anatomy: Path | None) -> list[ExamOrder]:
+    """The protocol's calibration exams for one draft, every slice of which is segmented."""
+    counts = plan.exams.calibration_template, plan.exams.calibration_procedural
+    return exam_orders(*counts, CALIBRATION_SEEDS + plan.seed * 10, anatomy, draft.path, every_slice=True)
 
 
 def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -> Manifest:
@@ -242,10 +255,10 @@ def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -
     )
 
 
-def with_measured(manifest: Manifest, measured: Measured) -> Manifest:
+def with_measured(manifest: Manifest, found: Measured) -> Manifest:
     """The manifest with what was measured."""
-    card = Card(measured.held_out, measured.figures, measured.remarks)
-    return replace(manifest, card=card, reference=measured.reference)
+    card = Card(found.held_out, found.figures, found.remarks)
+    return replace(manifest, card=card, reference=found.reference)
 
 
 def save_net(fitted: Fitted, architecture: str, options: dict[str, Any], path: Path) -> None:

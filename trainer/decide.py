@@ -85,7 +85,7 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
 
 
 def mask_limit(records: Sequence[ExamRecord], plan: DecisionPlan) -> float:
-    """The probability from which the outlined volumes of large bleeds are neither too small nor too large in the median.
+    """The probability from which outlines give large bleeds their volume in the median.
 
     ``plan.mask_probability`` where no calibration exam holds ``plan.emergent_ml``.
     """

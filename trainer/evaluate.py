@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data import Progress
-from trainer.exams import ExamRecord, exam_orders, run_exams
+from trainer.exams import ExamOrder, ExamRecord, exam_orders, run_exams
 from trainer.measures.bootstrap import Clusters, bootstrapped
 from trainer.measures.interval import Interval, exact_interval
 from trainer.measures.weighted import Figure as Weighted
@@ -49,12 +49,23 @@ class Measured:
 def measure(
     bundle: Bundle, plan: Protocol, anatomy: Path | None, workers: int, unlabelled: Sequence[Path], tell: Progress
 ) -> Measured:
-    """Run the protocol's test exams exactly as the daemon would run them."""
-    first = TEST_SEEDS + plan.seed * 10
-    tasks = exam_orders(
-        plan.exams.test_template, plan.exams.test_procedural, first, anatomy, bundle.path, every_slice=False
-    )
-    records = run_exams(tasks, workers, tell)
+    """Run the protocol's test exams exactly as the daemon would run them, and say what came out."""
+    return measured(bundle, run_exams(held_out_orders(bundle, plan, anatomy), workers, tell), plan, unlabelled)
+
+
+def held_out_orders(bundle: Bundle, plan: Protocol, anatomy: Path | None) -> list[ExamOrder]:
+    """The protocol's test exams for one bundle."""
+    counts = plan.exams.test_template, plan.exams.test_procedural
+    return exam_orders(*counts, _first(plan), anatomy, bundle.path, every_slice=False)
+
+
+def _first(plan: Protocol) -> int:
+    return TEST_SEEDS + plan.seed * 10
+
+
+def measured(bundle: Bundle, records: Sequence[ExamRecord], plan: Protocol, unlabelled: Sequence[Path]) -> Measured:
+    """What a bundle did on its test exams, and does on real series."""
+    first = _first(plan)
     bleeding = sum(r.bleeding for r in records)
     sources = (
         f"{sum(r.template for r in records)} on the CT template, {sum(not r.template for r in records)} procedural"

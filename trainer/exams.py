@@ -93,10 +93,18 @@ def exam_orders(
     return [ExamOrder(first_seed + i, i % 2 == 0, folder, bundle, every_slice) for i, folder in enumerate(folders)]
 
 
-def run_exams(tasks: Sequence[ExamOrder], workers: int, tell: Progress) -> list[ExamRecord]:
-    """Make and run all exams; ``workers`` processes of one thread each, or 0 for this process."""
+def run_exams(tasks: Sequence[ExamOrder], workers: int, tell: Progress, together: int = 1) -> list[ExamRecord]:
+    """Make and run all exams.
+
+    Parameters
+    ----------
+    workers : int
+        Processes of one thread each, or 0 for this process.
+    together : int
+        So many tasks in a row are of one exam, for as many bundles: it is made once for them.
+    """
     records: list[ExamRecord] = []
-    for record in _ran(tasks, workers):
+    for record in _ran(tasks, workers, together):
         records.append(record)
         if len(records) % 10 == 0 or len(records) == len(tasks):
             tell(f"ran {len(records)} of {len(tasks)} exams")
@@ -130,8 +138,7 @@ def volume_of(made: PhantomStudy) -> Volume:
 
 def run_exam(task: ExamOrder) -> ExamRecord:
     """Make one exam and analyse it as the daemon would."""
-    status = WorklistStatus.SUSPECTED if task.bleeding else WorklistStatus.NOT_SUSPECTED
-    made = study(task.seed, status=status, anatomy=task.anatomy)
+    made = _made(task.seed, task.bleeding, task.anatomy)
     volume = volume_of(made)
     predictor = _predictor(task.bundle)
     gate = predictor.gate(volume, whatever=True)
@@ -187,15 +194,22 @@ def _ml(volume: Volume, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> 
     return np.array([volume.mask_ml(one & other) for one, other in pairs])
 
 
-def _ran(tasks: Sequence[ExamOrder], workers: int) -> Iterator[ExamRecord]:
+def _ran(tasks: Sequence[ExamOrder], workers: int, together: int) -> Iterator[ExamRecord]:
     if workers == 0:
         yield from map(run_exam, tasks)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(run_exam, tasks)
+        yield from pool.map(run_exam, tasks, chunksize=together)
 
 
 @lru_cache(maxsize=1)
+def _made(seed: int, bleeding: bool, anatomy: Path | None) -> PhantomStudy:
+    """The last exam, kept for the next bundle."""
+    status = WorklistStatus.SUSPECTED if bleeding else WorklistStatus.NOT_SUSPECTED
+    return study(seed, status=status, anatomy=anatomy)
+
+
+@lru_cache(maxsize=2)
 def _predictor(bundle: Path) -> Predictor:
-    """One per process. A bundle in another folder replaces it; the same folder is never written twice in one run."""
+    """Kept in each process; the same folder is never written twice in one run."""
     return Predictor.load(bundle, "cpu", threads=1)
