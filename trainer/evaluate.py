@@ -16,9 +16,8 @@ from trainer.measures.interval import Interval, exact_interval
 from trainer.measures.weighted import Figure as Weighted
 from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, ratio_of
 from trainer.protocol import Protocol
-from triage.dicom.header import read_header
-from triage.dicom.volume import read_volume
-from triage.domain.errors import TriageError, UnreadableInstance, UnusableSeries
+from trainer.real_series import read_series
+from triage.domain.errors import TriageError, UnusableSeries
 from triage.domain.figures import SITE_EDGES, shares
 from triage.inference.bundle import Bundle
 from triage.inference.manifest import OUTPUTS, Figure, ReferenceScores
@@ -109,12 +108,12 @@ def look_at_series(bundle: Bundle, folder: Path) -> str:
     name = f"Real series {folder.name}, without labels"
     predictor = Predictor.load(bundle.path, "cpu", threads=1)
     try:
-        volume = read_volume(_instances(folder))
+        volume = read_series(folder)
         check_living_head(volume)
         gate = predictor.gate(volume)
     except UnusableSeries as exc:
         return f"{name}: not analysed ({exc.reason}). {exc}"
-    except TriageError as exc:
+    except (TriageError, ValueError) as exc:
         return f"{name}: not read. {exc}"
     result = predictor.segment(volume, gate).result
     outlined = predictor.segment(volume, gate, every_slice=True).marked
@@ -124,19 +123,6 @@ def look_at_series(bundle: Bundle, folder: Path) -> str:
         f"{gate.result.score:.3f}; with every slice segmented the net marks {per_slice.sum():.1f} ml, "
         f"{FALSE_BLOOD_ML} ml or more on {int((per_slice >= FALSE_BLOOD_ML).sum())} slices."
     )
-
-
-def _instances(folder: Path) -> list[bytes]:
-    """The DICOM instances of a folder; licences and index files beside them are passed over."""
-    contents: list[bytes] = []
-    for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        try:
-            read_header(content)
-        except UnreadableInstance:
-            continue
-        contents.append(content)
-    return contents
 
 
 def _operating_point(records: Sequence[ExamRecord], suffix: str) -> list[Figure]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.data import Progress
 from trainer.decide import logit
-from trainer.judge.series import copies_of, read_series
+from trainer.real_series import copies_of, read_series
 from triage.inference.bundle import Bundle
 from triage.inference.manifest import Thresholds
 from triage.inference.postprocess import sigmoid
@@ -25,7 +25,7 @@ _HIGHEST = 0.995
 def quiet_on(bundle: Bundle, series: Sequence[Path], tell: Progress) -> Thresholds:
     """The thresholds of a bundle, with the suspected limit raised above every copy of each series.
 
-    The copies are shifted in HU, turned, resampled and noisier, see `trainer.judge.series`: what holds for one scan
+    The copies are shifted in HU, turned, resampled and noisier, see `trainer.real_series`: what holds for one scan
     of one person must not hang on its very pixels.
     """
     predictor = Predictor.load(bundle.path, "cpu", threads=2)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from tests.drawn_heads import PIXEL_MM, head, volume
+from tests.familiar_models import knowing_bundle
 from tests.onnx_models import tiny_bundle, tiny_manifest
 from trainer.judge.intracranial import brain_masks, heights, is_mid_brain
 from trainer.judge.pasted import case_of, pasted_section, planted, slices_for_pasting, untouched
-from trainer.judge.series import answer_to, copies_of, part, read_series, resampled, series_section
+from trainer.judge.series import answer_to, series_section
+from trainer.real_series import copies_of, part, read_series, resampled
 from triage.domain.finding import Subtype
 from triage.domain.geometry import SliceStack
 from triage.domain.volume import Volume
@@ -167,3 +169,10 @@ def test_a_folder_of_anything_but_instances_is_refused(tmp_path: Path) -> None:
     (tmp_path / "LICENSE").write_text("words")
     with pytest.raises(ValueError, match="holds no DICOM instance"):
         read_series(tmp_path)
+
+
+def test_a_series_that_is_too_unfamiliar_is_not_calm_either(calm: Volume, tmp_path: Path) -> None:
+    knowing_bundle(tmp_path, tiny_manifest(size=128, pixel_mm=2.0), familiar_within=0.01)
+    answer = answer_to(Predictor.load(tmp_path, "cpu", threads=1), calm, "as it is")
+    assert (answer.status, answer.score) == ("not_analysed", None)
+    assert answer.refused.startswith("out_of_distribution: Looks unlike all heads")

@@ -18,8 +18,8 @@ from trainer.build import PARITY_SLICES, Machine, exported_nets, manifest_of, tr
 from trainer.data import Progress, blocks, net_input
 from trainer.decide import Decision
 from trainer.judge.insilico import load_figures
-from trainer.judge.series import read_series
 from trainer.protocol import Protocol
+from trainer.real_series import read_series
 from triage.inference.bundle import write_bundle
 from triage.inference.manifest import Calibration, Thresholds
 from triage.inference.predict import Predictor

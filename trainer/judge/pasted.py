@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from trainer.judge.findings import Row, Section, at_least, drawn
 from trainer.judge.intracranial import brain_masks, heights
 from trainer.judge.paste import PASTED, Inside, Lesion, Sizes, draw_lesion, pasted
-from trainer.judge.series import part
 from trainer.measures.bootstrap import Clusters
 from trainer.measures.interval import Flags
 from trainer.measures.weighted import auc_of, mean_of, median_of
+from trainer.real_series import part
 from triage.domain.finding import Subtype
 from triage.domain.volume import Volume
 from triage.inference.predict import Predictor

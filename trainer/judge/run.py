@@ -13,7 +13,8 @@ from trainer.judge.held_out import band_section, held_out_section, orders
 from trainer.judge.insilico import load_figures
 from trainer.judge.insilico_section import insilico_section
 from trainer.judge.pasted import pasted_section
-from trainer.judge.series import read_series, series_section
+from trainer.judge.series import series_section
+from trainer.real_series import read_series
 from triage.inference.bundle import load_bundle
 from triage.inference.predict import Predictor
 
