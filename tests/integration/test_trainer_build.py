@@ -18,6 +18,8 @@ from triage.inference.bundle import Bundle, load_bundle
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Predictor
 
+pytestmark = pytest.mark.timeout(900)  # heads are made and two nets exported, on cores that others share
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
