@@ -28,7 +28,7 @@ _RENDER = 2
 _PROBE_MM = 1.2
 """Whether blood shows is first tried on pixels four times as large, where they are at most this size."""
 
-_ATTEMPTS = 12
+_ATTEMPTS = 48
 
 
 @dataclass(frozen=True, slots=True)
