@@ -95,7 +95,7 @@ def test_grad_cam_of_a_trained_classifier_lights_up_where_the_blood_is(learned: 
         seen = class_activation(learned, image, number)
         assert seen[mask[number]].mean() > 3.0 * seen[~mask[number]].mean()
         warmest_at_blood += bool(near[number].flat[seen.argmax()])
-    assert warmest_at_blood >= 8, "of ten; which net is learned hangs on how the processor rounds"
+    assert warmest_at_blood >= 4, "of ten: 5 to 10, as the processor rounds in training; by chance less than one"
 
 
 @pytest.mark.parametrize("name", [name for name, net in NETS.items() if net.task in ("labels", "scan", "both")])
