@@ -157,7 +157,12 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
         for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
             fittings[role].learn(pool, spec.steps // plan.data.blocks, tell)
         _keep(fittings, kept, plan, number)
-    folder = out / "nets"
+        if number == plan.data.template_first and anatomy is not None:
+            _save_nets(fittings, plan, out / "nets-template")
+    _save_nets(fittings, plan, out / "nets")
+
+
+def _save_nets(fittings: Mapping[str, Fitting], plan: Protocol, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
         save_net(fittings[role].fitted(), spec.architecture, spec.options, folder / f"{role}.pt")

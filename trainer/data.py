@@ -39,7 +39,8 @@ class Order:
 def orders(plan: DataPlan, seed: int, block: int, anatomy: Path | None, spec: PreprocessSpec) -> list[Order]:
     """Split a block into tasks, each with its own seed; without a template all heads are procedural."""
     tasks: list[Order] = []
-    for wanted, folder in ((plan.template_stacks, anatomy), (plan.procedural_stacks, None)):
+    other = anatomy if block < plan.template_first else None
+    for wanted, folder in ((plan.template_stacks, anatomy), (plan.procedural_stacks, other)):
         for start in range(0, wanted, _PER_ORDER):
             number = (seed * 1_000 + block) * _BLOCK_SEEDS + len(tasks)
             tasks.append(Order(min(_PER_ORDER, wanted - start), number, folder, plan, spec))

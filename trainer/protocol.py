@@ -26,6 +26,9 @@ class DataPlan:
         Of each block.
     slices : int
         Of each stack.
+    template_first : int
+        Blocks from the first on in which procedural heads are left out: what was learned then is judged on them, as
+        heads of a kind that the nets have not seen.
     kept : int
         Blocks that stay in memory to be shown again.
     larger : float
@@ -40,10 +43,13 @@ class DataPlan:
     procedural_stacks: int
     slices: int
     kept: int
+    template_first: int = 0
     larger: float = 0.0
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not 0 <= self.template_first <= self.blocks:
+            raise ValueError(f"template_first is one of the {self.blocks} blocks, not {self.template_first}")
         if min(self.template_stacks, self.procedural_stacks) < 0 or self.template_stacks + self.procedural_stacks < 1:
             raise ValueError("a block needs a stack")
         if min(self.blocks, self.slices, self.kept) < 1:
@@ -79,7 +85,9 @@ class FitSpec:
     steps : int
         In all; as many on each block.
     batch : int
-        Slices; a net that reads neighbours is given whole stacks.
+        Slices.
+    slices : int
+        Neighbouring slices of one stack that are drawn together; more than 1 for a net that reads neighbours.
     crop : tuple of int
         Rows and columns about the centre; sides divide by 32.
     whole_from : float
@@ -98,10 +106,15 @@ class FitSpec:
     whole_from: float
     options: dict[str, Any] = field(default_factory=dict)
     calm: float = 0.98
+    slices: int = 1
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2:
             raise ValueError("training needs 1 step and batches of 2 slices or more")
+        if self.slices < 1 or self.batch % self.slices:
+            raise ValueError(f"a batch of {self.batch} is not made of runs of {self.slices} slices")
+        if self.options.get("neighbours") and self.slices == 1:
+            raise ValueError(f"{self.architecture} reads neighbours: its slices come in runs of 2 or more")
         if any(side % 32 for side in self.crop):
             raise ValueError(f"the sides of a crop divide by 32, not {self.crop}")
 

@@ -20,6 +20,7 @@ from trainer.losses import classifier_loss, munet_loss
 from trainer.nets.registry import build_net
 from trainer.phantom.stacks import StackBatch
 from trainer.protocol import FitSpec, Protocol
+from triage.domain.finding import SUBTYPES
 
 Loss = Callable[..., Tensor]
 LOSSES: dict[str, Loss] = {"munet": munet_loss, "slice_classifier": classifier_loss}
@@ -28,32 +29,41 @@ _FRESH = 0.5
 """Share of every batch that comes from the newest block, so that each stack is seen soon and more than once."""
 
 _BLEEDING = 0.5
-"""Share of single slices that show blood: most slices of a head that bleeds show none."""
+"""Share of the draws that are aimed at blood, most slices of a head that bleeds show none; half of these are aimed at
+a subtype, each as often, of which the rare ones would hardly be seen."""
 
 
 class Pool:
     """The blocks that are in memory, the newest last."""
 
     def __init__(self, kept: int) -> None:
-        self._blocks: deque[tuple[StackBatch, NDArray[np.intp]]] = deque(maxlen=kept)
+        self._blocks: deque[tuple[StackBatch, list[NDArray[np.intp]]]] = deque(maxlen=kept)
 
     def add(self, block: StackBatch) -> None:
         """Take in a block; the oldest leaves when there are too many."""
-        self._blocks.append((block, np.argwhere(block.labels.any(axis=(2, 3)))))
+        self._blocks.append((block, _bleeding(block.labels)))
 
-    def draw(self, rng: np.random.Generator, count: int, whole: bool) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """Draw ``count`` whole stacks, or as many single slices; arrays (stack, slice, row, column)."""
+    def draw(self, rng: np.random.Generator, count: int, slices: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Draw ``count`` runs of neighbouring slices; arrays (run, slice, row, column)."""
         hu, labels = [], []
         for _ in range(count):
             newest = rng.random() < _FRESH
             block, bleeding = self._blocks[-1 if newest else int(rng.integers(len(self._blocks)))]
-            stack, first = (int(rng.integers(side)) for side in block.hu.shape[:2])
-            if not whole and len(bleeding) and rng.random() < _BLEEDING:
-                stack, first = map(int, bleeding[int(rng.integers(len(bleeding)))])
-            chosen = np.s_[stack, :] if whole else np.s_[stack, first : first + 1]
-            hu.append(block.hu[chosen])
-            labels.append(block.labels[chosen])
+            stack, aim = (int(rng.integers(side)) for side in block.hu.shape[:2])
+            if bleeding and rng.random() < _BLEEDING:
+                places = bleeding[int(rng.integers(len(bleeding))) if rng.random() < 0.5 else 0]
+                stack, aim = map(int, places[int(rng.integers(len(places)))])
+            first = int(np.clip(aim - rng.integers(slices), 0, block.hu.shape[1] - slices))
+            hu.append(block.hu[stack, first : first + slices])
+            labels.append(block.labels[stack, first : first + slices])
         return np.stack(hu), np.stack(labels)
+
+
+def _bleeding(labels: NDArray[np.uint8]) -> list[NDArray[np.intp]]:
+    """(stack, slice) of the slices with any blood, then with each subtype that there is; empty without blood."""
+    shown = [(labels == index).any(axis=(2, 3)) for index in range(1, len(SUBTYPES) + 1)]
+    places = [np.argwhere(one) for one in (np.any(shown, axis=0), *shown)]
+    return [found for found in places if len(found)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,18 +141,17 @@ class Fitting:
 
     def _step(self, pool: Pool) -> float:
         spec, plan = self._spec, self._plan
-        together = bool(spec.options.get("neighbours"))
-        stacks = max(1, spec.batch // plan.data.slices) if together else spec.batch
         late = len(self._losses) >= plan.late_from * spec.steps
         changes = plan.augment_late if late and plan.augment_late is not None else plan.augment
-        hu, labels = augment(*pool.draw(self._rng, stacks, together), changes, self._rng, plan.preprocessing.pixel_mm)
+        drawn = pool.draw(self._rng, spec.batch // spec.slices, spec.slices)
+        hu, labels = augment(*drawn, changes, self._rng, plan.preprocessing.pixel_mm)
         if len(self._losses) < spec.whole_from * spec.steps:
             hu, labels = _cropped(hu, spec.crop), _cropped(labels, spec.crop)
         flat = net_input(hu.reshape(-1, *hu.shape[2:]), plan.preprocessing)
         image = torch.from_numpy(flat).to(self._device, memory_format=torch.channels_last)
         truth = torch.from_numpy(labels.reshape(-1, *labels.shape[2:])).long().to(self._device)
         with torch.autocast(self._device, torch.bfloat16, enabled=plan.precision == "bf16"):
-            options = {"slices": plan.data.slices} if together else {}
+            options = {"slices": spec.slices} if spec.options.get("neighbours") else {}
             loss = LOSSES[spec.architecture](self._net, image, truth, **options)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -21,7 +21,8 @@ def test_the_demo_protocol_says_synthetic_and_fits_the_daemon() -> None:
 
 def test_a_fifth_of_the_heads_are_procedural_so_that_the_demo_is_recognised() -> None:
     data = load_protocol("demo").data
-    assert 0.1 <= data.procedural_stacks / (data.procedural_stacks + data.template_stacks) <= 0.35
+    procedural = data.procedural_stacks * (data.blocks - data.template_first)
+    assert 0.1 <= procedural / (data.blocks * (data.procedural_stacks + data.template_stacks)) <= 0.35
 
 
 def test_unknown_names_and_files_are_refused() -> None:

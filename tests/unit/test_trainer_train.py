@@ -26,6 +26,7 @@ MUNET = FitSpec(
 CLASSIFIER = replace(
     MUNET,
     architecture="slice_classifier",
+    slices=4,
     options={"widths": [8, 8, 16, 16], "pyramid": 8, "strongest": 4, "neighbours": 1},
 )
 
@@ -125,14 +126,14 @@ def test_half_of_the_single_slices_show_blood_and_the_oldest_block_leaves(made: 
     pool.add(empty)
     pool.add(made)
     pool.add(made)
-    hu, labels = pool.draw(rng, 400, whole=False)
+    hu, labels = pool.draw(rng, 400, 1)
     assert hu.shape == (400, 1, 64, 64)
     assert 0.45 < labels.any(axis=(1, 2, 3)).mean() < 0.75
     assert hu.any(axis=(1, 2, 3)).all()
-    assert pool.draw(rng, 3, whole=True)[0].shape == (3, 4, 64, 64)
+    assert pool.draw(rng, 3, 4)[0].shape == (3, 4, 64, 64)
 
 
 def test_blocks_without_blood_can_be_learned_from(made: StackBatch) -> None:
     pool = Pool(1)
     pool.add(StackBatch(made.hu, np.zeros_like(made.labels)))
-    assert not pool.draw(np.random.default_rng(1), 20, whole=False)[1].any()
+    assert not pool.draw(np.random.default_rng(1), 20, 2)[1].any()

@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from trainer.phantom.acquisition import Acquisition, detected, draw_acquisition, with_artefacts
 from trainer.phantom.bases import anatomy_for
-from trainer.phantom.pose import axial_plane
+from trainer.phantom.motion import seen_plane
+from trainer.phantom.pose import Plane, axial_plane
 from trainer.phantom.scene import Head, cut, draw_head
 from triage.domain.finding import Subtype
 
 _POSITIVE_HEADS = 0.62
 _THROUGH_BLOOD = 0.8
 """Share of the stacks of a positive head that are laid through one of its bleeds."""
+
+_AT_VERTEX = 0.12
+"""Share of all stacks that end at the vertex, where bone fills part of a slice and looks like blood."""
 
 _LOWEST_MM = -66.0
 _ABOVE_MM = 8.0
@@ -93,16 +97,17 @@ def stacks(
         thickness = 5.0 if for_place.random() < 0.5 else for_place.uniform(3, 9)
         lowest = _lowest(head, for_place, slices, thickness)
         for index, slice_rng in enumerate(for_slices.spawn(slices)):
-            height = lowest + index * thickness
-            hu[number, index], labels[number, index] = _slice(
-                head, scan, slice_rng, (height, thickness), (size, pixel_mm)
-            )
+            rough = axial_plane(lowest + index * thickness, size, pixel_mm, thickness)
+            plane = seen_plane(rough, scan.motion, index / slices)
+            hu[number, index], labels[number, index] = _slice(head, scan, slice_rng, plane)
     return StackBatch(hu=hu, labels=labels)
 
 
 def _lowest(head: Head, rng: np.random.Generator, slices: int, thickness_mm: float) -> float:
     """Scanner z of the lowest slice: the stack passes through a bleed, or lies anywhere."""
     reach = (slices - 1) * thickness_mm
+    if rng.random() < _AT_VERTEX:
+        return head.top_mm + rng.uniform(-thickness_mm, _ABOVE_MM) - reach
     if head.bleeds and rng.random() < _THROUGH_BLOOD:
         bleed = head.bleeds[int(rng.integers(len(head.bleeds)))]
         return head.height_mm(bleed.centre) - reach * rng.uniform(0.15, 0.85)
@@ -110,9 +115,9 @@ def _lowest(head: Head, rng: np.random.Generator, slices: int, thickness_mm: flo
 
 
 def _slice(
-    head: Head, scan: Acquisition, rng: np.random.Generator, place: tuple[float, float], raster: tuple[int, float]
+    head: Head, scan: Acquisition, rng: np.random.Generator, plane: Plane
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """One slice at (height, thickness) on (size, pixel), int16 HU and labels (row, column)."""
-    ideal = cut(head, axial_plane(place[0], raster[0], raster[1], place[1]))
-    image = detected(with_artefacts(ideal, scan, rng, raster[1]), scan, rng, raster[1])
+    """One slice, int16 HU and labels (row, column)."""
+    ideal = cut(head, plane, scan.profile)
+    image = detected(with_artefacts(ideal, scan, rng, plane.spacing_mm), scan, rng, plane.spacing_mm)
     return np.clip(np.rint(image), -1024, 3000).astype(np.int16), ideal.labels()
