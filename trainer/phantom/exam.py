@@ -28,12 +28,15 @@ _RENDER = 2
 _PROBE_MM = 1.2
 """Whether blood shows is first tried on pixels four times as large, where they are at most this size."""
 
-_ATTEMPTS = 48
+_FIELD_MM = (230.4, 256.0)
+"""Side of the field of view: pixels of 0.45 to 0.5 mm on a matrix of 512, larger ones on a smaller matrix."""
+
+_ATTEMPTS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class ScanGeometry:
-    """How the scanner cuts the head. ``None`` is drawn: 30 to 34 slices, 0.45 to 0.5 mm pixels.
+    """How the scanner cuts the head. ``None`` is drawn: 30 to 34 slices, a field of view of 230 to 256 mm.
 
     With a tilted gantry the slices move along the table and are sheared against each other. Where
     ``base_thickness_mm`` is given, the lower half of the head is cut that thick, as older scanners did: thin
@@ -196,7 +199,7 @@ def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _Stack:
         thicknesses_mm=thicknesses,
         tilt_rad=float(np.deg2rad(geometry.tilt_deg)),
         matrix=geometry.matrix,
-        spacing_mm=geometry.spacing_mm or rng.uniform(0.45, 0.5),
+        spacing_mm=geometry.spacing_mm or rng.uniform(*_FIELD_MM) / geometry.matrix,
         above_mm=rng.uniform(8, 14),
     )
 
