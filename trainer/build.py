@@ -74,6 +74,8 @@ def build_bundles(
     """Run a protocol from its seed; goes on where it was stopped.
 
     Writes ``out/nets``, ``out/bundle`` and, where the protocol says so, ``out/bundle-int8`` with limits of its own.
+    Where the template alone comes first, ``out/bundle-template`` is what was learned by then, decided on template heads
+    and measured on procedural ones.
 
     Parameters
     ----------
@@ -86,7 +88,13 @@ def build_bundles(
     variants = {out / "bundle": nets}
     if plan.int8:
         variants[out / "bundle-int8"] = small_nets(nets, inputs, tell)
-    return finished(plan, variants, anatomy, machine.workers, series, now, tell)
+    bundles = finished(plan, variants, anatomy, machine.workers, series, now, tell)
+    if not (out / "nets-template").is_dir():
+        return bundles
+    alone = exported_nets(out / "nets-template", plan, other_inputs(plan, anatomy, procedural=False), tell)
+    exams = replace(plan.exams, calibration_procedural=0, test_template=0)
+    first = replace(plan, exams=exams, training_data=f"{plan.training_data}; the first blocks, on the template alone")
+    return (*bundles, *finished(first, {out / "bundle-template": alone}, anatomy, machine.workers, (), now, tell))
 
 
 def finished(
@@ -222,9 +230,15 @@ def small_nets(nets: Nets, inputs: Sequence[NDArray[np.float32]], tell: Progress
     return Nets(small, replace(nets.classifier, parity=None), replace(nets.munet, parity=None))
 
 
-def other_inputs(plan: Protocol, anatomy: Path | None) -> list[NDArray[np.float32]]:
+def other_inputs(plan: Protocol, anatomy: Path | None, *, procedural: bool = True) -> list[NDArray[np.float32]]:
     """Net input of stacks that no training has seen, each (slice, window, row, column)."""
-    few = replace(plan.data, blocks=1, template_stacks=_STACKS if anatomy is not None else 0, procedural_stacks=_STACKS)
+    few = replace(
+        plan.data,
+        blocks=1,
+        template_first=0,
+        template_stacks=_STACKS if anatomy is not None else 0,
+        procedural_stacks=_STACKS if procedural else 0,
+    )
     made = next(blocks(few, plan.seed + _OTHER_SEED, anatomy, plan.preprocessing, 0))
     return [net_input(stack, plan.preprocessing) for stack in made.hu]
 

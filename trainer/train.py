@@ -29,8 +29,8 @@ _FRESH = 0.5
 """Share of every batch that comes from the newest block, so that each stack is seen soon and more than once."""
 
 _BLEEDING = 0.5
-"""Share of the draws that are aimed at blood, most slices of a head that bleeds show none; half of these are aimed at
-a subtype, each as often, of which the rare ones would hardly be seen."""
+"""Share of the draws that are aimed at blood, since most slices of a head that bleeds show none; half of these draw
+the subtype first, each as often, because the rare ones would hardly be seen."""
 
 
 class Pool:

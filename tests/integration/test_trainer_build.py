@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from trainer.build import Machine, build_bundles, export_saved, load_net, train_nets
@@ -24,24 +25,25 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def miniature() -> Protocol:
-    """The demo protocol with two blocks of two steps, and four exams."""
+    """The demo protocol with two blocks of two steps, the first on the template alone, and four exams."""
     plan = load_protocol("demo")
-    quick = {"steps": 4, "batch": 4, "crop": (128, 128)}
+    quick = {"steps": 4, "batch": 5, "crop": (128, 128)}
     return replace(
         plan,
-        data=DataPlan(blocks=2, template_stacks=0, procedural_stacks=4, slices=4, kept=1),
+        data=DataPlan(blocks=2, template_stacks=2, procedural_stacks=2, slices=5, kept=1, template_first=1),
         slice_classifier=replace(plan.slice_classifier, **quick),
         munet=replace(plan.munet, **quick),
-        exams=ExamPlan(0, 2, 0, 2),
+        exams=ExamPlan(2, 0, 0, 2),
     )
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, list[str]]:
+def built(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Bundle, Path, list[str]]:
     out = tmp_path_factory.mktemp("trained")
     lines: list[str] = []
-    bundles = build_bundles(miniature(), out, None, Machine(workers=0), (), NOW, lines.append)
-    assert [bundle.path.name for bundle in bundles] == ["bundle", "bundle-int8"]
+    anatomy = shared_data / "ct_template"
+    bundles = build_bundles(miniature(), out, anatomy, Machine(workers=0), (), NOW, lines.append)
+    assert [bundle.path.name for bundle in bundles] == ["bundle", "bundle-int8", "bundle-template"]
     return bundles[0], out, lines
 
 
@@ -76,6 +78,17 @@ def test_the_bundle_in_8_bits_is_a_third_as_large_and_both_fit_into_the_package(
     assert sizes[1] < 0.4 * sizes[0]
     assert sum(sizes) < 16e6
     assert load_bundle(built[1] / "bundle-int8").manifest.slice_classifier.parity is None
+
+
+@pytest.mark.slow
+def test_what_the_template_alone_taught_is_a_bundle_of_its_own(built: tuple[Bundle, Path, list[str]]) -> None:
+    last, first = (load_bundle(built[1] / name).manifest for name in ("bundle", "bundle-template"))
+    assert "(0 on the CT template, 2 procedural)" in first.card.held_out
+    assert first.provenance.training_data.endswith("; the first blocks, on the template alone")
+    assert not last.provenance.training_data.endswith("alone")
+    names = ("nets-template", "nets")
+    early, late = (load_net(built[1] / name / "munet.pt")[0].state_dict() for name in names)
+    assert any(not torch.equal(early[key], late[key]) for key in late)
 
 
 @pytest.mark.slow

@@ -19,6 +19,9 @@ def test_orders_split_both_kinds_of_head_and_never_share_a_seed() -> None:
     folder, plan = Path("template"), replace(PLAN, template_stacks=10, procedural_stacks=3)
     tasks = orders(plan, 9, 0, folder, SMALL)
     assert [(t.count, t.anatomy) for t in tasks] == [(4, folder), (4, folder), (2, folder), (3, None)]
+    alone = orders(replace(plan, template_first=1), 9, 0, folder, SMALL)
+    assert [(t.count, t.anatomy) for t in alone] == [(4, folder), (4, folder), (2, folder), (3, folder)]
+    assert orders(replace(plan, template_first=1), 9, 1, folder, SMALL)[-1].anatomy is None
     others = [orders(plan, 9, 1, folder, SMALL), orders(plan, 10, 0, folder, SMALL)]
     seeds = [t.seed for made in (tasks, *others) for t in made]
     assert len(set(seeds)) == len(seeds)
