@@ -18,7 +18,7 @@ from trainer.data import Progress, blocks, net_input
 from trainer.decide import Decision, decide
 from trainer.eight_bits import in_eight_bits
 from trainer.evaluate import CALIBRATION_SEEDS, Measured, held_out_orders, measured
-from trainer.exams import LADDER, ExamOrder, ExamRecord, exam_orders, run_exams
+from trainer.exams import LADDER, ExamOrder, exam_orders, run_same
 from trainer.export import Exported, export_net
 from trainer.familiar import OUTPUTS as DISTANCE_OUTPUTS
 from trainer.familiar import familiar
@@ -115,14 +115,14 @@ def finished(
         ]
         orders = [calibration_orders(plan, draft, anatomy) for draft in drafts]
         decided = []
-        for number, (nets, records) in enumerate(zip(variants.values(), _ran(orders, workers, tell), strict=True)):
+        for number, (nets, records) in enumerate(zip(variants.values(), run_same(orders, workers, tell), strict=True)):
             manifest = manifest_of(plan, nets, decide(records, plan.decision, Scoring()), now)
             bundle = write_bundle(folder / f"decided-{number}", manifest, nets.files)
             if series:
                 manifest = replace(manifest, thresholds=quiet_on(bundle, series, tell))
                 bundle = write_bundle(folder / f"quiet-{number}", manifest, nets.files)
             decided.append(bundle)
-        tests = _ran([held_out_orders(bundle, plan, anatomy) for bundle in decided], workers, tell)
+        tests = run_same([held_out_orders(bundle, plan, anatomy) for bundle in decided], workers, tell)
         written = []
         for target, bundle, records in zip(variants, decided, tests, strict=True):
             found = measured(bundle, records, plan, series)
@@ -130,13 +130,6 @@ def finished(
             files = {**variants[target].files, "card.md": card_text(manifest, found).encode()}
             written.append(write_bundle(target, manifest, files))
     return tuple(written)
-
-
-def _ran(orders: Sequence[Sequence[ExamOrder]], workers: int, tell: Progress) -> list[list[ExamRecord]]:
-    """Records of each list of orders, which are of the same exams."""
-    together = [order for same in zip(*orders, strict=True) for order in same]
-    records = run_exams(together, workers, tell, len(orders))
-    return [records[number :: len(orders)] for number in range(len(orders))]
 
 
 def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Progress) -> None:

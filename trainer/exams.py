@@ -111,6 +111,13 @@ def run_exams(tasks: Sequence[ExamOrder], workers: int, tell: Progress, together
     return records
 
 
+def run_same(orders: Sequence[Sequence[ExamOrder]], workers: int, tell: Progress) -> list[list[ExamRecord]]:
+    """Records of each list of orders, one for each bundle, all of the same exams, which are made once."""
+    together = [order for same in zip(*orders, strict=True) for order in same]
+    records = run_exams(together, workers, tell, len(orders))
+    return [records[number :: len(orders)] for number in range(len(orders))]
+
+
 def volume_of(made: PhantomStudy) -> Volume:
     """The volume that the daemon would read from a made study."""
     frames = [

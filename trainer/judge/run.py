@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data import Progress
-from trainer.exams import run_exams
+from trainer.exams import run_same
 from trainer.judge.against import against_section, time_section
 from trainer.judge.findings import Section
 from trainer.judge.held_out import band_section, held_out_section, orders
@@ -61,14 +61,13 @@ def judge(asked: Judged, tell: Progress) -> tuple[dict[str, str], list[Section]]
 
 
 def _exam_sections(asked: Judged, tell: Progress) -> list[Section]:
-    wanted = orders(asked.held_out, asked.anatomy, asked.only, asked.bundle)
-    records = run_exams(wanted, asked.workers, tell)
+    bundles = [asked.bundle, *([asked.against] if asked.against else [])]
+    wanted = [orders(asked.held_out, asked.anatomy, asked.only, load_bundle(bundle).path) for bundle in bundles]
+    records, *against = run_same(wanted, asked.workers, tell)
     sections = [held_out_section(records, asked.only), band_section(records)]
-    if asked.against:
-        load_bundle(asked.against)
-        again = orders(asked.held_out, asked.anatomy, asked.only, asked.against)
-        sections.append(against_section(records, run_exams(again, asked.workers, tell), asked.against.name))
-    return sections
+    return sections + [
+        against_section(records, other, bundle.name) for bundle, other in zip(bundles[1:], against, strict=True)
+    ]
 
 
 def _picture_sections(asked: Judged, predictor: Predictor, tell: Progress) -> list[Section]:
