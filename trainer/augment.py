@@ -19,6 +19,8 @@ def augment(
     ----------
     hu : ndarray of int16, shape (stack, slice, row, column)
     labels : ndarray of uint8, same shape
+    pixel_mm : float
+        Side of a pixel.
 
     Returns
     -------

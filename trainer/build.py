@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
@@ -17,17 +18,18 @@ from numpy.typing import NDArray
 from trainer.data import Progress, blocks, net_input
 from trainer.decide import Decision, decide
 from trainer.eight_bits import in_eight_bits
-from trainer.evaluate import CALIBRATION_SEEDS, Measured, held_out_orders, measured
-from trainer.exams import LADDER, ExamOrder, exam_orders, run_same
+from trainer.evaluate import Measured, calibration_orders, held_out_orders, measured
+from trainer.exams import LADDER, run_same
 from trainer.export import Exported, export_net
 from trainer.familiar import OUTPUTS as DISTANCE_OUTPUTS
 from trainer.familiar import familiar
 from trainer.nets.registry import build_net, parameter_count
 from trainer.nets.slice_classifier import SliceClassifier
 from trainer.protocol import Protocol
-from trainer.quiet import quiet_on
+from trainer.quiet import quiet_on, remark_on
+from trainer.real_series import read_series
 from trainer.report import card_text
-from trainer.train import Fitted, Fitting, Pool
+from trainer.train import LOSSES, Fitted, Fitting, Pool
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, write_bundle
 from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Scoring, Thresholds, Training
 
@@ -35,8 +37,10 @@ _DRAFT = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03, mask_prob
 """Limits of a bundle that has not been calibrated; it is only ever run with every slice segmented."""
 
 PARITY_SLICES = 30
+"""What `trainer.export.export_net` compares; more would only take longer."""
+
 _STACKS = 8
-"""Of each kind of head, for parity, for 8 bits and for what is familiar."""
+"""Of each kind of head, for parity, for 8 bits and for what is familiar; more where stacks are of few slices."""
 
 _OTHER_SEED = 500
 """Added to the seed of the protocol for them."""
@@ -81,7 +85,16 @@ def build_bundles(
     ----------
     series : sequence of Path
         Folders of real series in which nobody sees blood: limits are raised until each and its copies stay below.
+
+    Raises
+    ------
+    ValueError
+        The protocol or a series does not allow a bundle, which is found out before anything is trained; or ``out``
+        holds the training of another protocol.
     """
+    _check_exams(plan, anatomy)
+    for folder in series:
+        read_series(folder)
     train_nets(plan, out, anatomy, machine, tell)
     inputs = other_inputs(plan, anatomy)
     nets = exported_nets(out / "nets", plan, inputs, tell)
@@ -89,11 +102,12 @@ def build_bundles(
     if plan.int8:
         variants[out / "bundle-int8"] = small_nets(nets, inputs, tell)
     bundles = finished(plan, variants, anatomy, machine.workers, series, now, tell)
-    if not (out / "nets-template").is_dir():
+    if not (_template_alone(plan, anatomy) and (out / "nets-template").is_dir()):
         return bundles
     alone = exported_nets(out / "nets-template", plan, other_inputs(plan, anatomy, procedural=False), tell)
     exams = replace(plan.exams, calibration_procedural=0, test_template=0)
-    first = replace(plan, exams=exams, training_data=f"{plan.training_data}; the first blocks, on the template alone")
+    taught = f"{plan.training_data}; the first blocks, on the template alone"
+    first = replace(plan, name=f"{plan.name}-template", exams=exams, training_data=taught)
     return (*bundles, *finished(first, {out / "bundle-template": alone}, anatomy, machine.workers, (), now, tell))
 
 
@@ -113,23 +127,45 @@ def finished(
             write_bundle(folder / f"draft-{number}", manifest_of(plan, nets, _DRAFT, now), nets.files)
             for number, nets in enumerate(variants.values())
         ]
-        orders = [calibration_orders(plan, draft, anatomy) for draft in drafts]
+        orders = [calibration_orders(draft, plan, anatomy) for draft in drafts]
         decided = []
+        remarks: list[tuple[str, ...]] = []
         for number, (nets, records) in enumerate(zip(variants.values(), run_same(orders, workers, tell), strict=True)):
             manifest = manifest_of(plan, nets, decide(records, plan.decision, Scoring()), now)
             bundle = write_bundle(folder / f"decided-{number}", manifest, nets.files)
             if series:
-                manifest = replace(manifest, thresholds=quiet_on(bundle, series, tell))
-                bundle = write_bundle(folder / f"quiet-{number}", manifest, nets.files)
+                limits = quiet_on(bundle, series, tell)
+                remarks.append((remark_on(manifest.thresholds, limits, series),))
+                bundle = write_bundle(folder / f"quiet-{number}", replace(manifest, thresholds=limits), nets.files)
+            else:
+                remarks.append(())
             decided.append(bundle)
         tests = run_same([held_out_orders(bundle, plan, anatomy) for bundle in decided], workers, tell)
         written = []
-        for target, bundle, records in zip(variants, decided, tests, strict=True):
+        for target, bundle, of_series, records in zip(variants, decided, remarks, tests, strict=True):
             found = measured(bundle, records, plan, series)
+            found = replace(found, remarks=(*found.remarks, *of_series))
             manifest = with_measured(bundle.manifest, found)
             files = {**variants[target].files, "card.md": card_text(manifest, found).encode()}
             written.append(write_bundle(target, manifest, files))
     return tuple(written)
+
+
+def _check_exams(plan: Protocol, anatomy: Path | None) -> None:
+    """Make sure that the exams allow limits and figures of every bundle that will be made."""
+    exams = plan.exams
+    if exams.calibration_template + exams.calibration_procedural < 2 or exams.test_template + exams.test_procedural < 2:
+        raise ValueError(f"the protocol {plan.name} needs calibration exams and test exams, two of each or more")
+    if _template_alone(plan, anatomy) and min(exams.calibration_template, exams.test_procedural) < 2:
+        raise ValueError(
+            f"the protocol {plan.name} judges what the template alone taught: that needs two or more calibration exams "
+            "on the template, and two or more procedural test exams"
+        )
+
+
+def _template_alone(plan: Protocol, anatomy: Path | None) -> bool:
+    """Whether the first blocks are of the template alone, and what they taught becomes a bundle of its own."""
+    return plan.data.template_first > 0 and anatomy is not None
 
 
 def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Progress) -> None:
@@ -140,8 +176,14 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
     Raises
     ------
     ValueError
-        ``out`` holds the training of another protocol.
+        ``out`` holds the training of another protocol or of other heads, a net cannot be trained here, or there is no
+        such device.
     """
+    for spec in (plan.slice_classifier, plan.munet):
+        if spec.architecture not in LOSSES:
+            raise ValueError(f"{spec.architecture} cannot be trained on made heads; {', '.join(LOSSES)} can")
+    if machine.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("there is no GPU that torch can use; leave out --device cuda")
     torch.set_num_threads(machine.threads)
     fittings = {
         "slice_classifier": Fitting(plan.slice_classifier, plan, machine.device),
@@ -149,7 +191,7 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
     }
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "state.pt"
-    done = _resumed(fittings, kept, plan) if kept.is_file() else 0
+    done = _resumed(fittings, kept, plan, anatomy) if kept.is_file() else 0
     pool = Pool(plan.data.kept)
     stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done)
     for number, block in enumerate(stream, start=done + 1):
@@ -157,9 +199,9 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
         pool.add(block)
         for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
             fittings[role].learn(pool, spec.steps // plan.data.blocks, tell)
-        _keep(fittings, kept, plan, number)
-        if number == plan.data.template_first and anatomy is not None:
-            _save_nets(fittings, plan, out / "nets-template")
+        if _template_alone(plan, anatomy) and number == plan.data.template_first:
+            _save_nets(fittings, plan, out / "nets-template")  # before the block counts as done, or it could be missed
+        _keep(fittings, kept, plan, anatomy, number)
     _save_nets(fittings, plan, out / "nets")
 
 
@@ -169,18 +211,21 @@ def _save_nets(fittings: Mapping[str, Fitting], plan: Protocol, folder: Path) ->
         save_net(fittings[role].fitted(), spec.architecture, spec.options, folder / f"{role}.pt")
 
 
-def _keep(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, done: int) -> None:
+def _keep(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, anatomy: Path | None, done: int) -> None:
     fresh = path.with_suffix(".new")
     nets = {role: fitting.state() for role, fitting in fittings.items()}
-    torch.save({"done": done, "training": _training(plan), "nets": nets}, fresh)
+    kept = {"done": done, "training": _training(plan), "template": anatomy is not None, "nets": nets}
+    torch.save(kept, fresh)
     fresh.replace(path)
 
 
-def _resumed(fittings: Mapping[str, Fitting], path: Path, plan: Protocol) -> int:
+def _resumed(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, anatomy: Path | None) -> int:
     """Load what `_keep` wrote and return how many blocks are done."""
-    kept = torch.load(path, weights_only=True)
+    kept = _loaded(path, ("done", "training", "nets"))
     if kept["training"] != _training(plan):
         raise ValueError(f"{path.parent} holds the training of another protocol; choose another folder")
+    if kept.get("template", anatomy is not None) is not (anatomy is not None):
+        raise ValueError(f"{path.parent} was begun {'without' if anatomy else 'with'} --anatomy; go on as it was begun")
     for role, fitting in fittings.items():
         fitting.resume(kept["nets"][role])
     return int(kept["done"])
@@ -224,22 +269,20 @@ def small_nets(nets: Nets, inputs: Sequence[NDArray[np.float32]], tell: Progress
 
 
 def other_inputs(plan: Protocol, anatomy: Path | None, *, procedural: bool = True) -> list[NDArray[np.float32]]:
-    """Net input of stacks that no training has seen, each (slice, window, row, column)."""
+    """Net input of stacks that no training has seen, `PARITY_SLICES` or more, each (slice, window, row, column).
+
+    Of the template where there is one, then procedural ones where they are wanted.
+    """
+    stacks = max(_STACKS, -(-PARITY_SLICES // plan.data.slices))
     few = replace(
         plan.data,
         blocks=1,
         template_first=0,
-        template_stacks=_STACKS if anatomy is not None else 0,
-        procedural_stacks=_STACKS if procedural else 0,
+        template_stacks=stacks if anatomy is not None else 0,
+        procedural_stacks=stacks if procedural else 0,
     )
     made = next(blocks(few, plan.seed + _OTHER_SEED, anatomy, plan.preprocessing, 0))
     return [net_input(stack, plan.preprocessing) for stack in made.hu]
-
-
-def calibration_orders(plan: Protocol, draft: Bundle, anatomy: Path | None) -> list[ExamOrder]:
-    """The protocol's calibration exams for one draft, every slice of which is segmented."""
-    counts = plan.exams.calibration_template, plan.exams.calibration_procedural
-    return exam_orders(*counts, CALIBRATION_SEEDS + plan.seed * 10, anatomy, draft.path, every_slice=True)
 
 
 def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -> Manifest:
@@ -279,11 +322,28 @@ def save_net(fitted: Fitted, architecture: str, options: dict[str, Any], path: P
 
 
 def load_net(path: Path) -> tuple[torch.nn.Module, str]:
-    """Read what `save_net` wrote: the net in evaluation mode, and its architecture."""
-    kept = torch.load(path, weights_only=True)
+    """Read what `save_net` wrote: the net in evaluation mode, and its architecture.
+
+    Raises
+    ------
+    ValueError
+        The file holds no such net.
+    """
+    kept = _loaded(path, ("architecture", "options", "state"))
     net = build_net(kept["architecture"], kept["options"])
     net.load_state_dict(kept["state"])
     return net.eval(), kept["architecture"]
+
+
+def _loaded(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """What ``torch.save`` wrote under these keys; plain values and tensors alone."""
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, EOFError, RuntimeError) as exc:
+        raise ValueError(f"{path} was not written by trainer train, or is damaged") from exc
+    if not isinstance(kept, dict) or any(key not in kept for key in keys):
+        raise ValueError(f"{path} does not hold what trainer train keeps in such a file: {', '.join(keys)}")
+    return kept
 
 
 def export_saved(path: Path, plan: Protocol, anatomy: Path | None) -> Exported:

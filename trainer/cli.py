@@ -19,7 +19,10 @@ from trainer.reports.command import compare_command, evaluate_command
 def main() -> None:
     """Build, measure and export the models that the daemon loads.
 
-    Example: trainer train --protocol demo --anatomy ct_template OUT
+    From a data set to a bundle: prepare, train, evaluate, compare, export; nets lists the networks. SYNTHETIC heads:
+    phantom, sheet. What a bundle made of them is worth: judge, ablate. docs/training.md goes through all of it.
+
+    Example: trainer train runs/ihsnet --protocol ihsnet --data caches/physionet
     """
 
 

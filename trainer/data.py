@@ -22,7 +22,10 @@ SHOWN_FROM_MM2 = 12
 """A slice shows a subtype from this area on; a few pixels are no evidence in either direction."""
 
 _PER_ORDER = 4
+"""Stacks of one task: few, so that all workers end a block at nearly the same time."""
+
 _BLOCK_SEEDS = 1_000
+"""Seeds set apart for each block, and blocks for each protocol: no two tasks share one (`trainer.protocol`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def orders(plan: DataPlan, seed: int, block: int, anatomy: Path | None, spec: Pr
 def blocks(
     plan: DataPlan, seed: int, anatomy: Path | None, spec: PreprocessSpec, workers: int, first: int = 0
 ) -> Iterator[StackBatch]:
-    """Blocks ``first`` to the last, each made while the one before it is being learned from.
+    """Blocks ``first`` (counted from 0) to the last, each made while the one before it is being learned from.
 
     Parameters
     ----------
@@ -73,7 +76,10 @@ def blocks(
 
 
 def net_input(hu: NDArray[np.number], spec: PreprocessSpec) -> NDArray[np.float32]:
-    """Slices on the net raster (slice, row, column) in HU as the nets see them: (slice, window, row, column)."""
+    """What the nets are given of slices that lie on their raster already.
+
+    HU (slice, row, column) -> float32 between 0 and 1 (slice, window, row, column).
+    """
     return window_slices(hu.astype(np.float32), spec)
 
 

@@ -23,10 +23,16 @@ from triage.inference.postprocess import (
 )
 
 _LOWEST = 1e-4
+"""As `triage.inference.postprocess` has it, whose scores are fitted here."""
+
 _PULL = 1.0
 """How strongly exam weights are drawn to 1, in units of one exam: made exams are nearly separable."""
 
-_HIGHEST_LIMIT = 0.995
+HIGHEST_LIMIT = 0.995
+"""No limit of a score is set higher: there scores crowd, and a limit could not be told from 1."""
+
+_BELOW = 0.05
+"""In logits: how far the score of a study that stays below the gate lies below the suspected limit at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +55,36 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
     ----------
     records : sequence of ExamRecord
         Exams with and without blood, run with temperatures of 1 and every slice segmented.
+
+    Raises
+    ------
+    ValueError
+        All of them bleed, or none.
     """
     bleeding = np.array([r.bleeding for r in records])
     if bleeding.all() or not bleeding.any():
         raise ValueError("calibration needs exams with blood and exams without")
     temperatures = _temperatures(records)
     gated = [sigmoid(logit(r.probabilities) / np.array(temperatures)) for r in records]
-    gate = _gate(records, gated, plan)
     from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    weight, bias = fit_exam(logit(from_gate), bleeding)
+    provisional = GateCalibration(gate_weight=weight, bias=bias)
+    gate = harmless_gate(_gate(records, gated, plan), provisional, plan.suspected)
     from_mask = np.array(
         [
             exam_evidence(r.evidence * lit_slices(g[:, 0], gate)[:, None], scoring.kernel, scoring.top_k)[0]
             for r, g in zip(records, gated, strict=True)
         ]
     )
-    weight, bias = fit_exam(logit(from_gate), bleeding)
-    provisional = GateCalibration(gate_weight=weight, bias=bias)
     weight, bias = fit_exam(logit(from_mask) + plan.gate_share * logit(from_gate), bleeding)
     final = ExamCalibration(mask_weight=weight, gate_weight=plan.gate_share * weight, bias=bias)
     scores = final_probability(from_mask, from_gate, final)
     large = np.array([r.true_ml[0] >= plan.emergent_ml for r in records])
     emergent = float(np.quantile(scores[large], 1.0 - plan.emergent_sensitivity)) if large.any() else plan.suspected
     thresholds = Thresholds(
-        gate=harmless_gate(gate, provisional, plan.suspected),
+        gate=gate,
         suspected=plan.suspected,
-        emergent=float(np.clip(emergent, plan.suspected, max(_HIGHEST_LIMIT, plan.suspected))),
+        emergent=float(np.clip(emergent, plan.suspected, max(HIGHEST_LIMIT, plan.suspected))),
         mask_probability=mask_limit(records, plan),
         minimum_component_ml=plan.minimum_component_ml,
     )
@@ -122,7 +133,7 @@ def _gate(records: Sequence[ExamRecord], gated: Sequence[Numbers], plan: Decisio
 
 def harmless_gate(gate: float, provisional: GateCalibration, suspected: float) -> float:
     """Lower the gate until a study that stays below it cannot score as suspected without being segmented."""
-    highest = (float(logit(np.array(suspected))) - 0.05 - provisional.bias) / provisional.gate_weight
+    highest = (float(logit(np.array(suspected))) - _BELOW - provisional.bias) / provisional.gate_weight
     return min(gate, float(sigmoid(highest)))
 
 

@@ -16,20 +16,21 @@ from trainer.measures.interval import Interval, exact_interval
 from trainer.measures.weighted import Figure as Weighted
 from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, ratio_of
 from trainer.protocol import Protocol
-from trainer.real_series import read_series
+from trainer.real_series import gate_of, read_series
 from triage.domain.errors import TriageError, UnusableSeries
 from triage.domain.figures import SITE_EDGES, shares
 from triage.inference.bundle import Bundle
 from triage.inference.manifest import OUTPUTS, Figure, ReferenceScores
-from triage.inference.plausible import check_living_head
 from triage.inference.predict import Predictor
 
 FALSE_BLOOD_ML = 1.1
-"""Marked volume from which a slice without blood counts as a false alarm: 225 mm2 at 5 mm."""
+"""Marked volume from which a slice without blood counts as a false alarm: 220 mm2 at 5 mm."""
 
 CALIBRATION_SEEDS = 1_000_000
+"""Added to the protocol's seed times 10, for its calibration exams."""
+
 TEST_SEEDS = 4_000_000
-"""Added to the protocol's seed times 10: training slices, calibration and test exams never share a head."""
+"""Likewise for its test exams: training, calibration and test never share a head (`trainer.protocol`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,14 @@ def measure(
     return measured(bundle, run_exams(held_out_orders(bundle, plan, anatomy), workers, tell), plan, unlabelled)
 
 
+def calibration_orders(bundle: Bundle, plan: Protocol, anatomy: Path | None) -> list[ExamOrder]:
+    """The protocol's calibration exams for the draft of a bundle, every slice of which is segmented."""
+    counts = plan.exams.calibration_template, plan.exams.calibration_procedural
+    return exam_orders(*counts, CALIBRATION_SEEDS + plan.seed * 10, anatomy, bundle.path, every_slice=True)
+
+
 def held_out_orders(bundle: Bundle, plan: Protocol, anatomy: Path | None) -> list[ExamOrder]:
-    """The protocol's test exams for one bundle."""
+    """The protocol's test exams for one bundle, run as the daemon runs them."""
     counts = plan.exams.test_template, plan.exams.test_procedural
     return exam_orders(*counts, _first(plan), anatomy, bundle.path, every_slice=False)
 
@@ -63,7 +70,15 @@ def _first(plan: Protocol) -> int:
 
 
 def measured(bundle: Bundle, records: Sequence[ExamRecord], plan: Protocol, unlabelled: Sequence[Path]) -> Measured:
-    """What a bundle did on its test exams, and does on real series."""
+    """What a bundle did on its test exams, and does on real series.
+
+    Raises
+    ------
+    ValueError
+        The protocol has no test exams.
+    """
+    if not records:
+        raise ValueError(f"the protocol {plan.name} has no test exams, so there is nothing to measure on")
     first = _first(plan)
     bleeding = sum(r.bleeding for r in records)
     sources = (
@@ -87,11 +102,11 @@ def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
     found = [
         *_bootstrapped("exam AUC", seed, auc_of(final, bleeding), exams),
         *_bootstrapped("exam AUC, provisional", seed, auc_of(early, bleeding), exams),
-        *_operating_point(records, ""),
+        *operating_point(records),
     ]
     template, procedural = _of(records, True), _of(records, False)
     if template and procedural:
-        found += [*_operating_point(template, ", template"), *_operating_point(procedural, ", procedural")]
+        found += [*operating_point(template, ", template"), *operating_point(procedural, ", procedural")]
     return (*found, *_slice_figures(records, seed), *_mask_figures(records, seed))
 
 
@@ -109,11 +124,10 @@ def look_at_series(bundle: Bundle, folder: Path) -> str:
     predictor = Predictor.load(bundle.path, "cpu", threads=1)
     try:
         volume = read_series(folder)
-        check_living_head(volume)
-        gate = predictor.gate(volume)
+        gate = gate_of(predictor, volume)
     except UnusableSeries as exc:
         return f"{name}: not analysed ({exc.reason}). {exc}"
-    except (TriageError, ValueError) as exc:
+    except (TriageError, ValueError, OSError) as exc:
         return f"{name}: not read. {exc}"
     result = predictor.segment(volume, gate).result
     outlined = predictor.segment(volume, gate, every_slice=True).marked
@@ -125,7 +139,11 @@ def look_at_series(bundle: Bundle, folder: Path) -> str:
     )
 
 
-def _operating_point(records: Sequence[ExamRecord], suffix: str) -> list[Figure]:
+def operating_point(records: Sequence[ExamRecord], suffix: str = "") -> list[Figure]:
+    """Sensitivity and specificity at the bundle's own limit, each where there are such exams.
+
+    ``suffix`` goes behind their names.
+    """
     positive = [r.suspected for r in records if r.bleeding]
     negative = [not r.suspected for r in records if not r.bleeding]
     return [
@@ -176,7 +194,9 @@ def _false_blood(records: Sequence[ExamRecord]) -> str:
 
 def _refused(records: Sequence[ExamRecord]) -> str:
     refused = [r.refused for r in records if r.refused]
-    return f"{len(refused)} made exams did not pass the input check: {refused[0]}" if refused else ""
+    if not refused:
+        return ""
+    return f"{len(refused)} made exams did not pass the input check, and count here all the same: {refused[0]}"
 
 
 def _of(records: Sequence[ExamRecord], template: bool) -> list[ExamRecord]:

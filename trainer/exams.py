@@ -31,7 +31,7 @@ LADDER = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 
 @dataclass(frozen=True, slots=True)
 class ExamOrder:
-    """One exam to make and to run."""
+    """One exam to make, procedural without ``anatomy``, and to run: as served, or with every slice segmented."""
 
     seed: int
     bleeding: bool
@@ -218,5 +218,5 @@ def _made(seed: int, bleeding: bool, anatomy: Path | None) -> PhantomStudy:
 
 @lru_cache(maxsize=2)
 def _predictor(bundle: Path) -> Predictor:
-    """Kept in each process; the same folder is never written twice in one run."""
+    """Those of the two bundles that are run together, kept in each process; no folder is written twice in one run."""
     return Predictor.load(bundle, "cpu", threads=1)

@@ -13,6 +13,8 @@ from trainer.nets.munet import MUNet, average_levels
 from trainer.nets.slice_classifier import SliceClassifier
 
 _CLASS_WEIGHTS = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
+"""Background, then the subtypes: a pixel of blood counts twice, since there are few."""
+
 _WHOLE = 1.0
 _FINEST = 0.5
 """Weight of the combined mask and of the finest level; every coarser level counts half of the finer one."""
@@ -22,9 +24,10 @@ _MISSED = 0.7
 
 
 def slice_targets(labels: Tensor) -> Tensor:
-    """Which of any, EDH, IPH, IVH, SAH, SDH a slice of 1 mm pixels shows.
+    """Which of any, EDH, IPH, IVH, SAH, SDH a slice shows.
 
-    int64 (slice, row, column) -> float32 (slice, 6).
+    int64 (slice, row, column) -> float32 (slice, 6). Pixels count as 1 mm2, as on the raster of the demonstration; on
+    the coarser one of an ablation a slice shows a subtype from a larger area on.
     """
     counts = torch.stack([(labels == index).sum(dim=(1, 2)) for index in range(1, 6)], dim=1)
     shown = counts >= SHOWN_FROM_MM2
@@ -33,7 +36,7 @@ def slice_targets(labels: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
-    """Mean focal binary cross-entropy; easy answers count little."""
+    """Mean focal binary cross-entropy, in which easy answers count little (Lin et al. 2017, arXiv 1708.02002)."""
     plain = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     sureness = torch.exp(-plain)
     return ((1.0 - sureness) ** gamma * plain).mean()

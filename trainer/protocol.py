@@ -14,6 +14,13 @@ from triage.inference.preprocess import PreprocessSpec
 
 _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+_SEEDS = range(10, 90_000)
+"""Seeds of protocols for which stacks of training, exams of calibration, test, ablation and judgement have seeds of
+their own: those of stacks begin at a million times the protocol's, those of exams lie between one and eight million."""
+
+_MOST_BLOCKS, _MOST_STACKS = 1_000, 3_000
+"""Blocks, and stacks of one, whose seeds do not reach into those of the next protocol or block."""
+
 
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,26 @@ class DataPlan:
             raise ValueError("a block needs a stack")
         if min(self.blocks, self.slices, self.kept) < 1:
             raise ValueError("blocks, slices and kept are 1 or more")
+        if self.blocks > _MOST_BLOCKS or self.template_stacks + self.procedural_stacks > _MOST_STACKS:
+            raise ValueError(f"there are at most {_MOST_BLOCKS} blocks of {_MOST_STACKS} stacks: seeds would meet")
 
 
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class AugmentSpec:
-    """Random changes to a training slice; shares are probabilities, spreads are standard deviations or limits."""
+    """Random changes to the stacks of slices that a net learns from; see `trainer.augment` for what is done.
+
+    Attributes
+    ----------
+    flip, affine, blur, noise : float
+        Share of the stacks that are mirrored; turned, scaled, sheared and shifted; softened; made noisier.
+    rotation_deg, scale, shift_mm, shear : float
+        Largest change either way, each drawn evenly; ``scale`` and ``shear`` are shares of the size.
+    hu_shift, hu_scale : float
+        Standard deviations of what is added to HU, and of the factor on HU about 1; of every stack.
+    blur_mm, noise_hu : float
+        Largest standard deviation of the blur, drawn evenly from 0.3 mm on, and of the added white noise, from 0 on.
+    """
 
     flip: float = 0.0
     affine: float = 0.0
@@ -90,6 +111,8 @@ class FitSpec:
         Neighbouring slices of one stack that are drawn together; more than 1 for a net that reads neighbours.
     crop : tuple of int
         Rows and columns about the centre; sides divide by 32.
+    warmup : float
+        Share of the steps in which the learning rate rises from 0; from then on it falls along a cosine.
     whole_from : float
         Share of the steps after which slices are shown whole, for the statistics of the norms.
     calm : float
@@ -111,11 +134,16 @@ class FitSpec:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2:
             raise ValueError("training needs 1 step and batches of 2 slices or more")
+        if not self.learning_rate > 0.0:
+            raise ValueError(f"learning_rate is above 0, not {self.learning_rate}")
+        _share("warmup", self.warmup)
+        _share("whole_from", self.whole_from)
+        _share("calm", self.calm)
         if self.slices < 1 or self.batch % self.slices:
             raise ValueError(f"a batch of {self.batch} is not made of runs of {self.slices} slices")
         if self.options.get("neighbours") and self.slices == 1:
             raise ValueError(f"{self.architecture} reads neighbours: its slices come in runs of 2 or more")
-        if any(side % 32 for side in self.crop):
+        if any(side < 32 or side % 32 for side in self.crop):
             raise ValueError(f"the sides of a crop divide by 32, not {self.crop}")
 
 
@@ -124,7 +152,22 @@ class FitSpec:
 class DecisionPlan:
     """How limits are chosen on the calibration exams.
 
-    ``gate_share`` is the weight of the classifier beside a weight of 1 for the mask in the exam score.
+    Attributes
+    ----------
+    gate_sensitivity, gate_area_mm2 : float
+        Share of the slices with this area of blood or more that the gate must light up.
+    gate_range : tuple of float
+        Lowest and highest gate that may come of it.
+    gate_share : float
+        Weight of the classifier beside a weight of 1 for the mask in the exam score.
+    suspected : float
+        Limit of the calibrated exam score.
+    emergent_sensitivity, emergent_ml : float
+        Share of the exams with this volume of blood or more that reach the emergent limit.
+    mask_probability : float
+        Limit of the mask where no exam holds ``emergent_ml``; else it is chosen from `trainer.exams.LADDER`.
+    minimum_component_ml : float
+        Smaller pieces of an outline are dropped.
     """
 
     gate_sensitivity: float
@@ -137,6 +180,15 @@ class DecisionPlan:
     mask_probability: float
     minimum_component_ml: float
 
+    def __post_init__(self) -> None:
+        for name in ("gate_sensitivity", "suspected", "emergent_sensitivity", "mask_probability"):
+            _share(name, getattr(self, name))
+        low, high = self.gate_range
+        if not 0.0 < low <= high < 1.0:
+            raise ValueError(f"gate_range ascends between 0 and 1, not {self.gate_range}")
+        if min(self.gate_area_mm2, self.gate_share, self.emergent_ml, self.minimum_component_ml) < 0.0:
+            raise ValueError("gate_area_mm2, gate_share, emergent_ml and minimum_component_ml are 0 or more")
+
 
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
@@ -147,6 +199,11 @@ class ExamPlan:
     calibration_procedural: int
     test_template: int
     test_procedural: int
+
+    def __post_init__(self) -> None:
+        counts = (self.calibration_template, self.calibration_procedural, self.test_template, self.test_procedural)
+        if min(counts) < 0:
+            raise ValueError("numbers of exams are 0 or more")
 
 
 @with_config(_CHECKED)
@@ -178,7 +235,14 @@ class Protocol:
     def __post_init__(self) -> None:
         if not 0.0 <= self.late_from <= 1.0:
             raise ValueError(f"late_from is a share of the steps, not {self.late_from}")
+        if self.seed not in _SEEDS:
+            span = f"{_SEEDS.start} to {_SEEDS.stop - 1}"
+            raise ValueError(f"seed is {span}, not {self.seed}: the same heads could be learned from and judged on")
         for net in (self.slice_classifier, self.munet):
+            if max(net.crop) > self.preprocessing.size:
+                raise ValueError(f"{net.architecture}: a crop of {net.crop} is larger than {self.preprocessing.size}")
+            if net.slices > self.data.slices:
+                raise ValueError(f"{net.architecture}: stacks of {self.data.slices} hold no runs of {net.slices}")
             if net.steps % self.data.blocks:
                 raise ValueError(f"{net.architecture}: {net.steps} steps do not divide by {self.data.blocks} blocks")
 
@@ -205,3 +269,8 @@ def load_protocol(name_or_path: str) -> Protocol:
         raise ValueError(f"the protocol {name_or_path} is not valid: {'; '.join(faults)}") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ValueError(f"the protocol {name_or_path} is no TOML: {exc}") from exc
+
+
+def _share(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} is a share, 0 to 1, not {value}")

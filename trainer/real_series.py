@@ -14,6 +14,8 @@ from triage.dicom.volume import read_volume
 from triage.domain.errors import UnreadableInstance
 from triage.domain.geometry import SliceStack
 from triage.domain.volume import Volume
+from triage.inference.plausible import check_living_head
+from triage.inference.predict import Gate, Predictor
 
 _AIR_HU = -1024.0
 _NOISE_SEED = 71_000
@@ -21,9 +23,12 @@ _NOISE_HU = 5.0
 _NOISE_MM = 0.5
 """Width of the blur that gives the added noise the grain of a soft kernel; its deviation is 5 HU after that."""
 
+_PARTS = 5
+"""Places within a resampled slice whose mean it is."""
+
 
 def read_series(folder: Path) -> Volume:
-    """The volume of a folder of DICOM; licences and index files beside the instances are passed over.
+    """The volume of a folder of DICOM; folders, licences and index files beside the instances are passed over.
 
     Raises
     ------
@@ -33,7 +38,7 @@ def read_series(folder: Path) -> Volume:
         They make no volume.
     """
     contents: list[bytes] = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         content = path.read_bytes()
         try:
             read_header(content)
@@ -43,6 +48,18 @@ def read_series(folder: Path) -> Volume:
     if not contents:
         raise ValueError(f"{folder} holds no DICOM instance")
     return read_volume(contents)
+
+
+def gate_of(predictor: Predictor, volume: Volume) -> Gate:
+    """What the classifier says of a scan, asked as the daemon asks it.
+
+    Raises
+    ------
+    UnusableSeries
+        The daemon would not analyse it: by its pixels it is no living head, or it is too unfamiliar to the nets.
+    """
+    check_living_head(volume)
+    return predictor.gate(volume)
 
 
 def copies_of(volume: Volume) -> dict[str, Volume]:
@@ -71,7 +88,7 @@ def part(volume: Volume, chosen: NDArray[np.intp]) -> Volume:
 
 
 def resampled(volume: Volume, thickness_mm: float) -> Volume:
-    """Slices of ``thickness_mm`` without gaps, linear between the centres of the source slices.
+    """Slices of ``thickness_mm`` without gaps, from the first centre to the last, linear between those of the source.
 
     With a tilted gantry the slices are sheared against each other; every source slice is moved along its columns to
     where the new slice shows the same tissue.
@@ -80,7 +97,7 @@ def resampled(volume: Volume, thickness_mm: float) -> Volume:
     down = volume.positions_mm @ volume.orientation[3:]
     wanted = np.arange(stack.distances_mm[0], stack.distances_mm[-1] + 1e-6, thickness_mm)
     nodes = np.eye(len(stack.distances_mm))
-    offsets = (np.arange(5) - 2) / 5 * thickness_mm
+    offsets = (np.arange(_PARTS) - (_PARTS - 1) / 2) / _PARTS * thickness_mm
     rows, columns = volume.hu.shape[1:]
     slices: list[NDArray[np.float32]] = []
     for centre in wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
+from trainer.data import SHOWN_FROM_MM2
 from trainer.evaluate import Measured
 from triage.inference.manifest import Figure, Manifest, ModelCard, ReferenceScores
 
@@ -16,15 +17,16 @@ never replaces reading."""
 _PREVALENCE = """The limits and the calibration were set on other made exams, half of them with blood. In a waiting room
 where one head in ten bleeds, the same score means less."""
 
-_COUNTING = """Dice pooled counts all voxels of all exams together, so false outlines in exams without blood count
-against it; Dice per exam leaves out the exams that do not hold the subtype. A slice shows a subtype from 12 mm2 on."""
+_COUNTING = f"""Dice pooled counts all voxels of all exams together, so false outlines in exams without blood count
+against it; Dice per exam leaves out the exams that do not hold the subtype. A slice shows a subtype from
+{SHOWN_FROM_MM2} mm2 on."""
 
 _FAR_FROM_PATIENTS = """These are the scores of the made exams above, half of them with blood. The statistics page shows
 a site's own scores beside them. Patients are expected to differ from made heads, so no alarm is raised on that."""
 
 
 def card_text(manifest: Manifest, measured: Measured) -> str:
-    """Write the card of a bundle."""
+    """The card of a bundle in Markdown; figures and remarks are those of ``measured``, not of the manifest."""
     parts = [
         f"# {manifest.name} {manifest.version}",
         _WARNING,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from trainer.build import Machine, build_bundles, export_saved, load_net, train_nets
+from trainer.build import PARITY_SLICES, Machine, build_bundles, export_saved, load_net, other_inputs, train_nets
 from trainer.cli import main
 from trainer.exams import ExamOrder, run_exam, volume_of
 from trainer.phantom.exam import study
@@ -18,6 +18,7 @@ from triage.domain.finding import SUBTYPES, WorklistStatus
 from triage.inference.bundle import Bundle, load_bundle
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Predictor
+from triage.inference.preprocess import PreprocessSpec
 
 pytestmark = pytest.mark.timeout(900)  # heads are made and two nets exported, on cores that others share
 
@@ -93,14 +94,17 @@ def test_what_the_template_alone_taught_is_a_bundle_of_its_own(built: tuple[Bund
 
 @pytest.mark.slow
 def test_a_finished_training_is_not_trained_again_and_another_is_refused(
-    built: tuple[Bundle, Path, list[str]],
+    built: tuple[Bundle, Path, list[str]], shared_data: Path
 ) -> None:
     lines: list[str] = []
-    train_nets(miniature(), built[1], None, Machine(workers=0), lines.append)
+    anatomy = shared_data / "ct_template"
+    train_nets(miniature(), built[1], anatomy, Machine(workers=0), lines.append)
     assert lines == []
-    other = replace(miniature(), seed=5)
+    other = replace(miniature(), seed=50)
     with pytest.raises(ValueError, match="holds the training of another protocol; choose another folder"):
-        train_nets(other, built[1], None, Machine(workers=0), lines.append)
+        train_nets(other, built[1], anatomy, Machine(workers=0), lines.append)
+    with pytest.raises(ValueError, match="was begun with --anatomy; go on as it was begun"):
+        train_nets(miniature(), built[1], None, Machine(workers=0), lines.append)
 
 
 @pytest.mark.slow
@@ -138,8 +142,59 @@ def test_an_exam_is_measured_by_what_the_predictor_says(built: tuple[Bundle, Pat
         assert record.true_ml[column] == pytest.approx(made.ml[subtype], rel=0.35, abs=1.0)
 
 
+def small(**changes: object) -> Protocol:
+    """The protocol in miniature on pixels of 4 mm and stacks of two slices, of the template for two blocks of three."""
+    plan, quick = miniature(), {"steps": 3, "batch": 4, "slices": 2, "crop": (64, 64)}
+    return replace(
+        plan,
+        data=DataPlan(blocks=3, template_stacks=1, procedural_stacks=1, slices=2, kept=1, template_first=2),
+        preprocessing=PreprocessSpec(size=64, pixel_mm=4.0),
+        slice_classifier=replace(plan.slice_classifier, **quick),
+        munet=replace(plan.munet, **{**quick, **changes}),  # type: ignore[arg-type]
+    )
+
+
+def test_other_stacks_serve_every_protocol_with_slices_enough_for_the_parity_check() -> None:
+    found = other_inputs(small(), None)
+    assert {one.shape for one in found} == {(2, 3, 64, 64)}
+    assert sum(map(len, found)) >= PARITY_SLICES
+
+
+@pytest.mark.parametrize(
+    ("plan", "anatomy", "sentence"),
+    [
+        (replace(small(), exams=ExamPlan(0, 1, 0, 2)), None, "two of each or more"),
+        (replace(small(), exams=ExamPlan(0, 2, 2, 0)), Path("template"), "judges what the template alone taught"),
+        (small(architecture="d_unet", options={}), None, "d_unet cannot be trained on made heads; munet, slice_class"),
+    ],
+)
+def test_what_can_make_no_bundle_is_refused_before_anything_is_trained(
+    plan: Protocol, anatomy: Path | None, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        build_bundles(plan, tmp_path / "out", anatomy, Machine(workers=0), (), NOW, print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_series_that_is_none_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    with pytest.raises(ValueError, match="series holds no DICOM instance"):
+        build_bundles(small(), tmp_path / "out", None, Machine(workers=0), [tmp_path / "series"], NOW, print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_kept_net_is_named(tmp_path: Path) -> None:
+    words, numbers = tmp_path / "words.pt", tmp_path / "numbers.pt"
+    words.write_text("words")
+    torch.save({"weights": torch.zeros(3)}, numbers)
+    with pytest.raises(ValueError, match=r"words\.pt was not written by trainer train"):
+        load_net(words)
+    with pytest.raises(ValueError, match=r"numbers\.pt does not hold .*: architecture, options, state"):
+        load_net(numbers)
+
+
 def test_commands_explain_themselves_with_an_example() -> None:
-    for command in ([], ["train"], ["evaluate"], ["compare"], ["export"], ["phantom"]):
+    for command in ([], *([name] for name in main.commands)):
         shown = CliRunner().invoke(main, [*command, "--help"])
         assert shown.exit_code == 0
         assert "Example:" in shown.output
@@ -151,3 +206,12 @@ def test_a_wrong_protocol_ends_with_one_sentence(tmp_path: Path) -> None:
     assert ended.stderr.startswith("Error: there is no protocol 'nothing': give one of demo, denseunet, ")
     assert ended.stderr.endswith(", or the path of a TOML file\n")
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_protocol_without_exams_ends_with_one_sentence_before_it_is_trained(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(main, ["train", str(tmp_path / "out"), "--protocol", "ablation"])
+    assert ended.exit_code == 1
+    assert ended.stderr == (
+        "Error: the protocol ablation needs calibration exams and test exams, two of each or more\n"
+    )
+    assert not (tmp_path / "out").exists()

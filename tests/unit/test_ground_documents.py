@@ -113,6 +113,11 @@ def test_every_command_of_the_daemon_is_in_the_readme() -> None:
             assert f"`triage {words}" in README, f"the README does not mention triage {words}"
 
 
+def test_every_command_of_the_trainer_is_in_the_readme() -> None:
+    for name in subcommands(trainer):
+        assert f"`trainer {name}`" in README, f"the README does not mention trainer {name}"
+
+
 def all_commands(group: click.Group) -> list[click.Command]:
     nested = [all_commands(c) if isinstance(c, click.Group) else [c] for c in subcommands(group).values()]
     return [command for commands in nested for command in commands]
@@ -137,3 +142,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
         if not link.startswith("http"):
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
+
+
+def anchors(document: Path) -> set[str]:
+    """What a link to a heading of a document may be called: small letters, hyphens for spaces, no other signs."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_headings_lead_to_headings(document: Path) -> None:
+    for file, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+        target = document.parent / file if file else document
+        assert anchor in anchors(target), f"{document.name} links to {file}#{anchor}"

@@ -52,7 +52,7 @@ def test_a_seed_changes_nothing_else(plan: Protocol) -> None:
 @pytest.mark.parametrize(
     ("spoiled", "told"),
     [
-        (lambda p: replace(p, preprocessing=PreprocessSpec(size=128, pixel_mm=2.0)), "finer ones"),
+        (lambda p: replace(p, preprocessing=PreprocessSpec(size=256, pixel_mm=2.0)), "finer ones"),
         (lambda p: replace(p, data=replace(p.data, without=("noise",))), "starts from everything"),
         (lambda p: replace(p, slice_classifier=replace(p.slice_classifier, options={})), "starts from everything"),
     ],
@@ -140,6 +140,8 @@ def test_figures_are_those_that_the_answers_allow() -> None:
 
 def test_the_table_has_levels_first_and_then_differences_on_common_seeds() -> None:
     lines = table({EVERYTHING: {1: said(), 2: said()}, "without noise": {2: said(0.9)}}).splitlines()
+    assert lines[0].startswith("SYNTHETIC heads")
+    lines = lines[2:]
     assert lines[0].startswith("| variant | seeds | exam AUC, mask |")
     assert lines[2].startswith("| everything | 2 | 1.000 (1.000 to 1.000) |")
     assert lines[3].startswith("| without noise | 1 | **-1.000 [-1.000, -1.000]** | +0.000 [+0.000, +0.000] |")
@@ -183,6 +185,12 @@ def test_answers_to_other_questions_are_not_mixed(plan: Protocol, tmp_path: Path
     for other, questions in ((replace(plan, version="9.9.9"), asked), (plan, replace(asked, series=Path("a/head")))):
         with pytest.raises(ValueError, match="another protocol, or to other questions"):
             ablate(tmp_path, other, questions, lambda variant, folder: said(), print)
+
+
+def test_exams_of_one_kind_leave_nothing_to_tell_apart(plan: Protocol, tmp_path: Path) -> None:
+    one = replace(plan, exams=replace(plan.exams, test_template=1, test_procedural=0))
+    with pytest.raises(ValueError, match="one with blood and one without"):
+        ablate(tmp_path, one, Asked(), lambda variant, folder: said(), print)
 
 
 def test_an_unknown_variant_is_refused(plan: Protocol, tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ def test_noise_differs_between_the_slices_of_a_stack() -> None:
     assert not np.array_equal(changed[0, 0], changed[0, 1])
 
 
+def test_blur_softens_edges_and_leaves_the_mask_sharp() -> None:
+    hu, labels = head_like()
+    changed, truth = augment(hu, labels, AugmentSpec(blur=1.0, blur_mm=2.0), np.random.default_rng(8), 1.0)
+    for image, before in zip(changed, hu, strict=True):
+        assert np.abs(np.diff(image, axis=-1)).max() < 0.9 * np.abs(np.diff(before.astype(np.float32), axis=-1)).max()
+        assert image[:, 40:44, 30:34] == pytest.approx(30.0, abs=0.1)
+    np.testing.assert_array_equal(truth, labels)
+
+
 def test_outside_of_a_moved_slice_is_air() -> None:
     hu, labels = head_like()
     spec = AugmentSpec(affine=1.0, shift_mm=10.0)

@@ -85,6 +85,15 @@ def test_no_study_below_the_gate_can_be_suspected(records: list[ExamRecord]) -> 
     assert highest[0] < decision.thresholds.suspected
 
 
+def test_the_final_score_is_fitted_on_what_the_served_gate_has_segmented(records: list[ExamRecord]) -> None:
+    """A gate that was lowered lights up more slices than the one that was asked for."""
+    lowered = decide(records, replace(PLAN, gate_range=(0.9, 0.95)), Scoring())
+    gate = lowered.thresholds.gate
+    assert gate < 0.9
+    asked = decide(records, replace(PLAN, gate_range=(gate, gate)), Scoring())
+    assert (asked.thresholds, asked.calibration) == (lowered.thresholds, lowered.calibration)
+
+
 def test_the_gate_lights_the_wanted_share_of_bloody_slices_within_its_range(records: list[ExamRecord]) -> None:
     decision = decide(records, PLAN, Scoring())
     temperature = decision.calibration.classifier_temperature[0]

@@ -118,6 +118,13 @@ def test_bands_hold_what_they_say() -> None:
     assert not any(name.startswith(("IPH", "any, under 1 ml")) for name in found)
 
 
+def test_every_volume_lies_in_one_band_its_limits_in_the_upper_one() -> None:
+    edges = [record(seed, score=0.9, edh_ml=ml) for seed, ml in enumerate((0.0, 0.9, 1.0, 5.0, 30.0))]
+    found = rows(band_section(edges))
+    assert [found[f"any, {band}: exams suspected"].figure.n for band in ("under 1 ml", "1 to 5 ml")] == [1, 1]
+    assert [found[f"any, {band}: exams suspected"].figure.n for band in ("5 to 30 ml", "over 30 ml")] == [1, 1]
+
+
 def test_the_loss_is_what_the_other_bundle_does_better() -> None:
     better = [record(5, score=0.7, edh_ml=0.5, sdh_ml=2.0, template=False) if r.seed == 5 else r for r in RECORDS]
     section = against_section(RECORDS, better, "large")

@@ -77,7 +77,7 @@ def test_every_drawn_lesion_lies_on_the_figure() -> None:
         corners = np.array(points)
         assert corners.min() > 56
         assert corners.max() < 456
-        assert 100 < cv2.contourArea(corners.astype(np.float32)) * (FIELD_MM / SIZE) ** 2 < 1200 or len(points) == 10
+        assert 90 < cv2.contourArea(corners.astype(np.float32)) * (FIELD_MM / SIZE) ** 2 < 1100
 
 
 def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
@@ -85,6 +85,22 @@ def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     (tmp_path / "metadata.json").write_text(json.dumps([row]))
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64), np.uint8))
     with pytest.raises(ValueError, match="no figure of 2337 x 2337"):
+        load_figures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "holds no metadata.json"),
+        ("figures", "is no list of figures"),
+        ('[{"uid": 4, "filename": "a.png"}]', "is no list of figures"),
+        ('{"uid": 4}', "is no list of figures"),
+    ],
+)
+def test_another_folder_is_named(tmp_path: Path, content: str | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / "metadata.json").write_text(content)
+    with pytest.raises(ValueError, match=sentence):
         load_figures(tmp_path)
 
 

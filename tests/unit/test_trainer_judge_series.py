@@ -128,6 +128,8 @@ def test_a_series_that_is_refused_is_not_calm(predictor: Predictor, calm: Volume
     assert section.cases[0]["status"] == "not_analysed"
     assert section.cases[0]["score"] is None
     assert section.cases[0]["refused"].startswith("out_of_distribution")
+    names = [row.figure.name for row in section.rows]
+    assert [name for name in names if name.startswith("as it is")] == ["as it is: score"], "nothing else was looked at"
 
 
 def test_slices_take_turns_and_come_with_their_neighbours(calm: Volume) -> None:
@@ -167,6 +169,7 @@ def test_a_net_that_sees_blood_finds_what_was_pasted(predictor: Predictor, calm:
 
 def test_a_folder_of_anything_but_instances_is_refused(tmp_path: Path) -> None:
     (tmp_path / "LICENSE").write_text("words")
+    (tmp_path / "another").mkdir()
     with pytest.raises(ValueError, match="holds no DICOM instance"):
         read_series(tmp_path)
 
@@ -176,3 +179,9 @@ def test_a_series_that_is_too_unfamiliar_is_not_calm_either(calm: Volume, tmp_pa
     answer = answer_to(Predictor.load(tmp_path, "cpu", threads=1), calm, "as it is")
     assert (answer.status, answer.score) == ("not_analysed", None)
     assert answer.refused.startswith("out_of_distribution: Looks unlike all heads")
+
+
+def test_lesions_are_pasted_however_unfamiliar_three_slices_are(calm: Volume, tmp_path: Path) -> None:
+    knowing_bundle(tmp_path, tiny_manifest(size=128, pixel_mm=2.0), familiar_within=0.01)
+    one = next(planted(calm, brain_masks(calm), Subtype.IPH, 1))
+    assert case_of(Predictor.load(tmp_path, "cpu", threads=1), one).recall is not None

@@ -1,8 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from trainer.ablation.run import EXAM_SEEDS
+from trainer.data import orders
+from trainer.evaluate import calibration_orders, held_out_orders
+from trainer.judge.held_out import orders as judged_orders
 from trainer.protocol import FitSpec, load_protocol
+from triage.entrypoints.app import shipped_bundle
+from triage.inference.bundle import load_bundle
 
 SHIPPED = Path(__file__).parents[2] / "trainer" / "protocols" / "demo.toml"
 
@@ -44,6 +51,16 @@ def test_unknown_names_and_files_are_refused() -> None:
         ("batch = 25", "batch = 24", "a batch of 24 is not made of runs of 5"),
         ("slices = 5", "slices = 1", "slice_classifier reads neighbours"),
         ("[data]", "late_from = 2.0\n[data]", "share of the steps"),
+        ("seed = 20262", "seed = 1", "seed is 10 to 89999, not 1: the same heads"),
+        ("procedural_stacks = 28", "procedural_stacks = 2980", "1000 blocks of 3000 stacks"),
+        ("slices = 10 ", "slices = 4 ", "slice_classifier: stacks of 4 hold no runs of 5"),
+        ("crop = [224, 192]", "crop = [288, 192]", r"a crop of \(288, 192\) is larger than 256"),
+        ("crop = [224, 192]", "crop = [224, 0]", "divide by 32"),
+        ("whole_from = 0.85", "whole_from = 85", "whole_from is a share, 0 to 1, not 85"),
+        ("learning_rate = 3e-3", "learning_rate = 0", "learning_rate is above 0"),
+        ("gate_range = [0.01, 0.5]", "gate_range = [0.5, 0.01]", "gate_range ascends"),
+        ("gate_share = 0.25", "gate_share = -1.0", "gate_share, emergent_ml"),
+        ("test_template = 40", "test_template = -1", "numbers of exams are 0 or more"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -56,3 +73,20 @@ def test_faults_are_named(tmp_path: Path, old: str, new: str, said: str) -> None
 def test_a_fit_needs_at_least_one_step() -> None:
     with pytest.raises(ValueError, match="1 step"):
         FitSpec("munet", 0, 8, 1e-3, 0.0, 0.1, (64, 64), 0.9)
+
+
+@pytest.mark.parametrize("seed", [10, 20262, 89_999])
+def test_no_head_serves_two_purposes(seed: int) -> None:
+    """A stack's generator is seeded with (seed, number), which for number 0 is that of an exam of the same seed."""
+    plan, bundle = replace(load_protocol("demo"), seed=seed), load_bundle(shipped_bundle())
+    blocks = [(seed, block) for block in range(plan.data.blocks)] + [(seed + 1, 0)]
+    ablation = EXAM_SEEDS + 10 * seed
+    numbers = [
+        [task.seed for one, block in blocks for task in orders(plan.data, one, block, None, plan.preprocessing)],
+        [exam.seed for exam in calibration_orders(bundle, plan, None)],
+        [exam.seed for exam in held_out_orders(bundle, plan, None)],
+        [exam.seed for exam in judged_orders(1000, None, None, bundle.path)],
+        list(range(ablation, ablation + plan.exams.test_template + plan.exams.test_procedural)),
+    ]
+    together = [number for some in numbers for number in some]
+    assert len(set(together)) == len(together)

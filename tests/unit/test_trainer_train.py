@@ -111,8 +111,14 @@ def test_a_kept_training_goes_on_where_it_was(made: StackBatch) -> None:
 
 
 def test_crops_are_taken_about_the_centre_until_the_last_steps(made: StackBatch) -> None:
+    """What lies around the crop is first seen by the second step."""
     cropped = replace(CLASSIFIER, steps=2, crop=(32, 32), whole_from=0.5)
-    assert np.isfinite(trained(made, cropped).losses).all()
+    around = np.full_like(made.hu, 40)
+    around[..., 16:48, 16:48] = made.hu[..., 16:48, 16:48]
+    first = trained(made, cropped).losses
+    other = trained(StackBatch(around, made.labels), cropped).losses
+    assert other[0] == first[0]
+    assert other[1] != first[1]
 
 
 def test_a_diverging_training_says_what_to_do(made: StackBatch) -> None:

@@ -19,7 +19,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Nets of each variant.")
 @click.option("--series", type=_FOLDER, help="Folder of one real series without blood, in DICOM.")
 @click.option("--insilico", type=_FOLDER, help="Folder of the InSilicoICH figures with their metadata.json.")
-@click.option("--only", multiple=True, help="Only this variant, beside everything. Repeatable.")
+@click.option("--only", multiple=True, help='Only this variant, as "without noise", beside everything. Repeatable.')
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make heads.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of training.")
@@ -35,7 +35,10 @@ def ablate_command(
     threads: int,
     device: str,
 ) -> None:
-    """Train with everything, and with one thing less, on the same seeds; judge all on the same exams, into OUT.
+    """Train with everything, and with one thing less.
+
+    All are trained from the same seeds and judged on the same exams, into OUT. The nets are trained briefly, on
+    SYNTHETIC heads; only their differences say something.
 
     Prints the differences as a table, and writes it to OUT/table.md. Given again, it goes on where it was stopped.
 

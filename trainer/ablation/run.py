@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trainer.ablation.said import Judges, Said, made_exams, said_of
 from trainer.ablation.table import table
 from trainer.ablation.variants import EVERYTHING, of_seed, variants
-from trainer.build import PARITY_SLICES, Machine, exported_nets, manifest_of, train_nets
-from trainer.data import Progress, blocks, net_input
+from trainer.build import Machine, exported_nets, manifest_of, other_inputs, train_nets
+from trainer.data import Progress
 from trainer.decide import Decision
 from trainer.judge.insilico import load_figures
 from trainer.protocol import Protocol
@@ -62,10 +59,12 @@ def ablate(out: Path, plan: Protocol, asked: Asked, run: Run, tell: Progress) ->
     Raises
     ------
     ValueError
-        ``out`` holds answers of another protocol, the protocol is none to start an ablation from, or a variant is
-        unknown.
+        ``out`` holds answers of another protocol, the protocol is none to start an ablation from, or has fewer than
+        two test exams, or a variant is unknown.
     """
     plans = _chosen(variants(plan), asked.only)
+    if plan.exams.test_template + plan.exams.test_procedural < 2:
+        raise ValueError(f"the protocol {plan.name} needs two test exams, one with blood and one without")
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[int, Said]] = {name: {} for name in plans}
     for number in range(asked.seeds):
@@ -88,7 +87,8 @@ def runner(plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: 
 
     def run(variant: Protocol, folder: Path) -> Said:
         train_nets(variant, folder, asked.anatomy, machine, tell)
-        nets = exported_nets(folder / "nets", variant, _inputs(variant), tell)
+        # Procedural stacks are enough: they serve the parity check, and nobody is refused here.
+        nets = exported_nets(folder / "nets", variant, other_inputs(variant, None), tell)
         bundle = write_bundle(folder / "bundle", manifest_of(variant, nets, _OPEN, now), nets.files)
         if not judges:
             judges.append(_judges(plan, asked, machine.workers, tell))
@@ -102,14 +102,6 @@ def _chosen(plans: dict[str, Protocol], only: tuple[str, ...]) -> dict[str, Prot
     if unknown:
         raise ValueError(f"there is no variant {unknown[0]!r}: give one of {', '.join(plans)}")
     return {name: plan for name, plan in plans.items() if not only or name in (EVERYTHING, *only)}
-
-
-def _inputs(plan: Protocol) -> list[NDArray[np.float32]]:
-    """Stacks enough for the parity check, each (slice, window, row, column)."""
-    count = max(2, -(-PARITY_SLICES // plan.data.slices))
-    few = replace(plan.data, blocks=1, template_stacks=0, procedural_stacks=count)
-    made = next(blocks(few, plan.seed, None, plan.preprocessing, 0))
-    return [net_input(stack, plan.preprocessing) for stack in made.hu]
 
 
 def _judges(plan: Protocol, asked: Asked, workers: int, tell: Progress) -> Judges:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +86,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A figure, and who belongs together: shape (entry,), numbered from 0. ``better`` says which way is up."""
+    """A figure and, as ``index`` of shape (entry,) numbered from 0, which of its entries belong to one case."""
 
     figure: Figure
     index: NDArray[np.intp]
-    better: str = "higher"
+    better: Literal["higher", "lower"] = "higher"
 
 
 def made_exams(

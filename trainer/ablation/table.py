@@ -12,6 +12,7 @@ from trainer.measures.interval import BOOTSTRAPS, Interval, Numbers
 from trainer.measures.weighted import value_of
 
 _SEED = 73_000
+"""Of the bootstrap."""
 
 
 def change(variant: Sequence[Judged], base: Sequence[Judged], draws: int = BOOTSTRAPS) -> Interval:
@@ -59,7 +60,8 @@ def table(found: Mapping[str, Mapping[int, Said]]) -> str:
         if name != EVERYTHING and both:
             changes = [change([seeds[s][c] for s in both], [whole[s][c] for s in both]) for c in columns]
             rows.append([name, str(len(both)), *map(_signed, changes)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    lines = ["SYNTHETIC heads, nets trained briefly: only the differences say something.", ""]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def _spread(seeds: Sequence[Judged]) -> str:

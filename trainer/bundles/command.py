@@ -40,10 +40,11 @@ _DATA = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--anatomy", type=_DATA, help="Nets: folder of the CT template.")
 @click.option("--workers", default=2, show_default=True, help="Nets: processes that make heads.")
 def export_command(source: Path, out: Path, **given: Any) -> None:
-    """Make a bundle that the daemon loads, in the folder OUT, from a run that trainer train wrote.
+    """Make a bundle that the daemon loads.
 
-    Limits and temperatures come from the validation scans. A smaller precision is refused when it loses too much. Given
-    a .pt file of trainer train --protocol demo instead, write that net as ONNX to the file OUT.
+    It is made in the folder OUT, from a run that trainer train wrote. Limits and temperatures come from the validation
+    scans. A smaller precision is refused when it loses too much. Given a .pt file of trainer train --protocol demo
+    instead, write that net as ONNX to the file OUT.
 
     Example: trainer export runs/ihsnet bundles/ihsnet --sensitivity 0.95
     """

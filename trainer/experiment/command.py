@@ -30,14 +30,18 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--quiet",
     type=_FOLDER,
     multiple=True,
-    help="Demo: folder of a real series without blood: limits are raised until it stays below. Repeatable.",
+    help="Demo: folder of a real series without blood: limits are raised until it and copies of it stay below. "
+    "Repeatable.",
 )
 def train_command(out: Path, protocol: str, data: Path | None, **given: Any) -> None:
-    """Train what a protocol says, into OUT; given again, it goes on where it was stopped.
+    """Train what a protocol says, into OUT.
 
-    An experiment trains its nets on the cache of --data. The protocol "demo" makes heads, trains both nets of the
-    demonstration bundle, sets the limits, measures, and writes OUT/bundle and OUT/nets. Several GPUs: torchrun
-    --nproc-per-node 2 -m trainer train ...
+    Given again, it goes on where it was stopped. An experiment trains its nets on the cache of --data. The protocol
+    "demo", and every one of its kind, makes SYNTHETIC heads, trains both nets of a demonstration bundle, sets the
+    limits, measures, and writes OUT/nets and OUT/bundle; where the protocol says so, also OUT/bundle-int8, and with
+    --anatomy OUT/bundle-template: what was learned from the template alone, measured on procedural heads.
+
+    Several GPUs, for experiments: torchrun --nproc-per-node 2 -m trainer train ...
 
     Example: trainer train runs/ihsnet --protocol ihsnet --data caches/physionet
     """

@@ -22,6 +22,8 @@ from triage.inference.predict import Predictor
 AUC_LOSS_AT_MOST = 0.005
 DICE_LOSS_AT_MOST = 0.01
 SECONDS_AT_MOST = 1.2
+"""Like all limits of a judgement those of the project's own plan, of no standard; see docs/model-card.md."""
+
 _SEED = 73_000
 _SLICES = 30
 _REPEATS = 5
@@ -74,11 +76,11 @@ def time_section(bundles: Sequence[Path]) -> Section:
 
 def _timed(name: str, bundle: Path, volume: Volume, every_slice: bool) -> Figure:
     predictor = Predictor.load(bundle, "cpu", threads=_THREADS)
-    predictor.segment(volume, predictor.gate(volume), every_slice=every_slice)
+    predictor.segment(volume, predictor.gate(volume, whatever=True), every_slice=every_slice)  # the first is slower
     seconds: list[float] = []
     for _ in range(_REPEATS):
         started = perf_counter()
-        predictor.segment(volume, predictor.gate(volume), every_slice=every_slice)
+        predictor.segment(volume, predictor.gate(volume, whatever=True), every_slice=every_slice)
         seconds.append(perf_counter() - started)
     return Figure(name, median(seconds), min(seconds), max(seconds), len(seconds), "runs", "fastest and slowest")
 

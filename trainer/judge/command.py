@@ -32,7 +32,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def judge_command(bundle: Path, outs: tuple[Path, ...], **given: Any) -> None:
     """Measure BUNDLE on made exams, figures of another maker and a real series, beside the limits set for it.
 
-    Nothing here is ever trained on or tuned to. What is not met is said, and the command ends without an error.
+    Nets never learn from any of it; a series that --quiet was given when the bundle was made has moved its limit. What
+    is not met is said, and the command ends without an error.
 
     Example: trainer judge triage/bundles/demo --anatomy ct_template --held-out 200 --out judged.json
     """
@@ -43,11 +44,13 @@ def judge_command(bundle: Path, outs: tuple[Path, ...], **given: Any) -> None:
         for out in outs:
             if out.suffix not in (".json", ".md"):
                 raise ValueError(f"--out takes a file that ends in .json or .md, not {out.name}")
+            if not out.parent.is_dir():
+                raise ValueError(f"there is no folder {out.parent} to write {out.name} into")
         said, sections = judge(Judged(bundle=bundle, **given), _tell)
         text = markdown(said, sections)
         for out in outs:
             out.write_text(as_json(said, sections) if out.suffix == ".json" else text, encoding="utf-8")
-    except (TriageError, ValueError, OSError) as exc:
+    except (TriageError, ValueError, RuntimeError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     click.echo(text)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.evaluate import operating_point
 from trainer.exams import ExamOrder, ExamRecord, exam_orders
 from trainer.judge.findings import Row, Section, at_least, drawn, proportion
 from trainer.measures.interval import Flags, Numbers
@@ -15,7 +16,8 @@ from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, median_of
 from triage.inference.manifest import OUTPUTS, Figure
 
 SEEDS = 7_000_000
-"""Far from those of training, calibration and the card."""
+"""Of the first exam: none of any protocol's training, calibration, test or ablation (`trainer.protocol`)."""
+
 AUC_AT_LEAST = 0.95
 OTHER_SOURCE_AUC_AT_LEAST = 0.85
 VOLUME_ERROR_AT_MOST = 0.2
@@ -25,7 +27,7 @@ _BAND_NAMES = ("under 1 ml", "1 to 5 ml", "5 to 30 ml", "over 30 ml")
 
 
 def orders(count: int, anatomy: Path | None, only: str | None, bundle: Path) -> list[ExamOrder]:
-    """``count`` exams, half of them from each anatomy source unless only one is wanted or there.
+    """``count`` exams, every second with blood, half from each anatomy source unless only one is wanted or there.
 
     Raises
     ------
@@ -34,7 +36,11 @@ def orders(count: int, anatomy: Path | None, only: str | None, bundle: Path) -> 
     """
     if only == "template" and anatomy is None:
         raise ValueError("--only template needs --anatomy")
-    template = 0 if anatomy is None or only == "procedural" else count if only == "template" else (count + 1) // 2
+    template = (count + 1) // 2
+    if only == "template":
+        template = count
+    elif only == "procedural" or anatomy is None:
+        template = 0
     return exam_orders(template, count - template, SEEDS, anatomy, bundle, every_slice=False)
 
 
@@ -48,7 +54,7 @@ def held_out_section(records: Sequence[ExamRecord], only: str | None = None) -> 
         if of and len(of) < len(records):
             row = auc_row(f"exam AUC, {source}", of, None)
             rows += [row] if row else []
-    rows += _operating_point(records)
+    rows += [Row(one) for one in operating_point(records)]
     rows += volume_rows(records)
     rows += _overlap_rows(records)
     refused = [r.refused for r in records if r.refused]
@@ -68,7 +74,8 @@ def band_section(records: Sequence[ExamRecord]) -> Section:
             if of:
                 found = sum(r.suspected for r in of)
                 rows.append(Row(proportion(f"{name}, {band}: exams suspected", found, len(of), "exams")))
-                rows += [Row(one) for one in (_mean_dice(f"{name}, {band}: Dice, mean", of, column),) if one]
+                dice = _mean_dice(f"{name}, {band}: Dice, mean", of, column)
+                rows += [Row(dice)] if dice else []
     remark = "A band of a subtype counts the blood of this subtype; the exam may hold more. Empty bands are left out."
     return Section("By subtype and volume", tuple(rows), (remark,))
 
@@ -90,17 +97,11 @@ def volume_rows(records: Sequence[ExamRecord]) -> list[Row]:
         return []
     error = marked[large] / true[large] - 1.0
     figure = drawn("volume error above 5 ml, median", median_of(error), "exams", entries=len(error))
-    assert figure is not None
+    if figure is None:
+        return []
     met = abs(figure.value) <= VOLUME_ERROR_AT_MOST
     spread = drawn("volume error above 5 ml, median size", median_of(np.abs(error)), "exams", entries=len(error))
     return [Row(figure, f"within {VOLUME_ERROR_AT_MOST:g} of 0", met), *([Row(spread)] if spread else [])]
-
-
-def _operating_point(records: Sequence[ExamRecord]) -> list[Row]:
-    positive = [r.suspected for r in records if r.bleeding]
-    negative = [not r.suspected for r in records if not r.bleeding]
-    named = (("exam sensitivity", positive), ("exam specificity", negative))
-    return [Row(proportion(name, sum(right), len(right), "exams")) for name, right in named if right]
 
 
 def _overlap_rows(records: Sequence[ExamRecord]) -> list[Row]:
@@ -126,8 +127,9 @@ def _mean_dice(name: str, records: Sequence[ExamRecord], column: int) -> Figure 
 
 
 def _in_bands(records: Sequence[ExamRecord], column: int) -> list[Flags]:
+    """Which records belong to each band; one that holds none of it belongs to none."""
     true = _of(records, "true_ml")[:, column]
-    return [np.asarray((true > low) & (true >= low) & (true < high)) for low, high in pairwise(BANDS_ML)]
+    return [np.asarray((true > 0.0) & (true >= low) & (true < high)) for low, high in pairwise(BANDS_ML)]
 
 
 def _of(records: Sequence[ExamRecord], name: str) -> Numbers:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,10 +25,19 @@ VISIBLE_HU = 50.0
 
 _BOX = slice(57, 2281)
 """Data box of a figure of 2337 pixels: the rest is margin and frame."""
+
 _WINDOW_HU = 80.0
+"""Figures are drawn from 0 HU, black, to this, white."""
+
 _WHITE_HU = 79.0
+"""From here on a pixel counts as white: averaging the picture down takes a little from pure white."""
+
 _BONE_HU, _CLOT_HU, _AIR_HU = 1000.0, 88.0, -1000.0
+"""What the window cut off is taken for; see `expanded`."""
+
 _SKULL_SHARE = 1.4
+"""How much deeper than the median thickness of the skull white is still taken for bone."""
+
 _LESIONS = Path(__file__).with_name("insilico_lesions.json")
 
 
@@ -82,28 +93,34 @@ def load_figures(folder: Path) -> list[InSilicoFigure]:
     Raises
     ------
     ValueError
-        A figure cannot be read or has another size.
+        There is no such list, it is none of InSilicoICH, or a figure cannot be read or has another size.
     """
-    rows = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    listed = folder / "metadata.json"
+    if not listed.is_file():
+        raise ValueError(f"{folder} holds no metadata.json that lists figures of InSilicoICH")
     polygons = json.loads(_LESIONS.read_text(encoding="utf-8"))["polygons"]
-    found: list[InSilicoFigure] = []
-    for row in rows:
-        clipped = _clipped(folder / row["filename"])
-        hu, head = expanded(clipped)
-        plain_hu, _ = expanded(clipped, speckle=False)
-        points = polygons.get(str(row["uid"]))
-        found.append(
-            InSilicoFigure(
-                uid=int(row["uid"]),
-                lesion=row["lesion_type"] or "",
-                attenuation_hu=float(row["attenuation"]),
-                hu=hu,
-                plain_hu=plain_hu,
-                head_mm2=float(head.sum()) * (FIELD_MM / SIZE) ** 2,
-                outline=None if points is None else _filled(points),
-            )
-        )
-    return found
+    try:
+        return [_figure(folder, row, polygons) for row in json.loads(listed.read_text(encoding="utf-8"))]
+    except (KeyError, TypeError, json.JSONDecodeError) as exc:
+        raise ValueError(f"{listed} is no list of figures with uid, filename, lesion_type and attenuation") from exc
+
+
+def _figure(folder: Path, row: Mapping[str, Any], polygons: Mapping[str, list[list[int]]]) -> InSilicoFigure:
+    """One row of the list with its picture; ``polygons`` holds corners (column, row) by uid."""
+    uid, lesion, attenuation_hu = int(row["uid"]), row["lesion_type"] or "", float(row["attenuation"])
+    clipped = _clipped(folder / row["filename"])
+    hu, head = expanded(clipped)
+    plain_hu, _ = expanded(clipped, speckle=False)
+    points = polygons.get(str(uid))
+    return InSilicoFigure(
+        uid=uid,
+        lesion=lesion,
+        attenuation_hu=attenuation_hu,
+        hu=hu,
+        plain_hu=plain_hu,
+        head_mm2=float(head.sum()) * (FIELD_MM / SIZE) ** 2,
+        outline=None if points is None else _filled(points),
+    )
 
 
 def expanded(clipped: NDArray[np.float32], speckle: bool = True) -> tuple[NDArray[np.float32], Flags]:

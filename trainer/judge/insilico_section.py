@@ -53,9 +53,12 @@ class Seen:
 
 
 def seen(predictor: Predictor, figure: InSilicoFigure, plain: bool = False) -> Seen:
-    """Segment one figure."""
+    """Segment one figure, however unfamiliar a scan of one slice may be to the nets.
+
+    ``plain`` takes the figure with bone by depth alone, see `trainer.judge.insilico.expanded`.
+    """
     volume = figure.volume(plain)
-    analysis = predictor.segment(volume, predictor.gate(volume), every_slice=True)
+    analysis = predictor.segment(volume, predictor.gate(volume, whatever=True), every_slice=True)
     marked = analysis.marked[0] > 0
     both = None if figure.outline is None else int((marked & figure.outline).sum())
     true = 0 if figure.outline is None else int(figure.outline.sum())
@@ -102,7 +105,7 @@ def _rows(visible: list[Seen], none: list[Seen], how: str) -> list[Row]:
         n, unit = len(located), "lesions"
         hits, share = float(sum(part >= OVERLAP_SHARE for part in located)), float(np.mean(located))
         over = Figure(f"outlines that overlap the lesion{how}", hits, hits, hits, n, unit)
-        ends = (min(located), max(located))
+        ends = (min(share, *located), max(share, *located))  # the mean of equal numbers may round past them
         mean = Figure(f"share of the lesion covered, mean{how}", share, *ends, n, unit, "smallest and largest")
         rows += [at_least(over, OVERLAPS_AT_LEAST), Row(mean)]
     return rows

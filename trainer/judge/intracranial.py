@@ -10,13 +10,20 @@ from trainer.measures.interval import Flags
 from triage.domain.volume import Volume
 
 BONE_HU = 150.0
+"""From here on bone, the partial volume of its edges included; far above fresh blood."""
+
 _SEAM_MM = 3.0
 """Radius of the disc that closes sutures and foramina."""
 _COMPARTMENT_MM2 = 150.0
+"""Smaller enclosed spaces are air cells and marrow."""
+
 _CALCIUM_MM2 = 200.0
 """Holes up to this size inside a compartment are calcified plexus or pineal, and belong to the brain."""
 _TISSUE_HU = (5.0, 70.0)
+"""Median of an enclosed space that is brain, blood included; orbits and sinuses lie outside."""
+
 _SLICE_OF_BRAIN_MM2 = 2000.0
+"""From this area on a slice belongs to the extent of the brain."""
 
 MID_BRAIN = (0.29, 0.85)
 """Share of the brain's extent along the scan axis, from below. Looked up on the development series: above the orbital

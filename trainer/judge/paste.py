@@ -7,7 +7,7 @@ acute blood only: what has the density of brain is no test of an outline. No mas
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -120,16 +120,8 @@ class Lesion:
     wobble: tuple[float, float]
 
     def smaller(self, share: float) -> Lesion:
-        """The same lesion further from its middle."""
-        return Lesion(
-            self.subtype,
-            self.anchor_mm,
-            self.volume_ml,
-            self.thickness_mm * share,
-            self.reach_mm * share,
-            self.hu,
-            self.wobble,
-        )
+        """The same lesion further from its middle; its volume stays that of the whole."""
+        return replace(self, thickness_mm=self.thickness_mm * share, reach_mm=self.reach_mm * share)
 
 
 def draw_lesion(rng: np.random.Generator, subtype: Subtype, inside: Inside, sizes: Sizes = "published") -> Lesion:
@@ -205,6 +197,7 @@ def _extent_of_experiment(rng: np.random.Generator, subtype: Subtype) -> tuple[f
 
 
 def _anchor(rng: np.random.Generator, subtype: Subtype, inside: Inside, reach_mm: float) -> tuple[float, float]:
+    """Row and column in mm: on the inner table, or so deep in the brain that blood keeps 6 mm from it where it can."""
     if subtype is not Subtype.IPH:
         point = inside.rim_mm[int(rng.integers(len(inside.rim_mm)))]
         return float(point[0]), float(point[1])

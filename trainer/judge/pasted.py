@@ -23,6 +23,8 @@ from triage.inference.predict import Predictor
 LESIONS = 60
 """Of each subtype."""
 SLICES = 16
+"""Of the series at most, each pasted into in turn; as many as in the first experiment."""
+
 FOUND_SHARE = 0.1
 """A lesion counts as found where the outline covers at least this share of it."""
 AUC_AT_LEAST = {Subtype.EDH: 0.93, Subtype.IPH: 0.98, Subtype.SDH: 0.85}
@@ -42,13 +44,19 @@ _SEED = 72_000
 _LOWEST = 0.18
 """Share of the brain's extent from which lesions are pasted: the temporal poles and all above."""
 _SMALLEST_MM2 = 3500.0
+"""Area of brain from which a slice is pasted into."""
+
 _BESIDE = 0.8
 """Size of a lesion in the slices above and below the one that is judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One lesion, or none, in one slice: the mask's evidence, and how outline and lesion lie on each other."""
+    """One lesion, or none, in one slice: the mask's evidence, and how outline and lesion lie on each other.
+
+    ``volume_ml`` is that of the whole lesion, ``area_mm2`` what of it lies in the slice; ``dice`` and ``recall`` are
+    None where nothing was pasted.
+    """
 
     subtype: str
     slice: int
@@ -120,8 +128,8 @@ def planted(
 
 
 def case_of(predictor: Predictor, one: Planted) -> Case:
-    """Segment the slice and its neighbours, and look at the slice."""
-    analysis = predictor.segment(one.volume, predictor.gate(one.volume), every_slice=True)
+    """Segment the slice and its neighbours, and look at the slice, however unfamiliar so short a scan may be."""
+    analysis = predictor.segment(one.volume, predictor.gate(one.volume, whatever=True), every_slice=True)
     marked = analysis.marked[one.at] > 0
     both, true = int((marked & one.truth).sum()), int(one.truth.sum())
     pixel_mm2 = one.volume.pixel_spacing_mm[0] * one.volume.pixel_spacing_mm[1]

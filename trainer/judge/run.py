@@ -12,7 +12,7 @@ from trainer.judge.findings import Section
 from trainer.judge.held_out import band_section, held_out_section, orders
 from trainer.judge.insilico import load_figures
 from trainer.judge.insilico_section import insilico_section
-from trainer.judge.pasted import pasted_section
+from trainer.judge.pasted import LESIONS, pasted_section
 from trainer.judge.series import series_section
 from trainer.real_series import read_series
 from triage.inference.bundle import load_bundle
@@ -29,7 +29,7 @@ class Judged:
     only: str | None = None
     insilico: Path | None = None
     series: Path | None = None
-    pasted: int = 60
+    pasted: int = LESIONS
     against: Path | None = None
     workers: int = 2
 
@@ -38,6 +38,8 @@ class Judged:
             raise ValueError("nothing to judge on: give --held-out, --insilico, --series or --against")
         if self.held_out == 1:
             raise ValueError("--held-out needs two exams: one with blood and one without")
+        if self.only and not self.held_out:
+            raise ValueError("--only is about made exams: it needs --held-out")
 
 
 def judge(asked: Judged, tell: Progress) -> tuple[dict[str, str], list[Section]]:
@@ -49,6 +51,8 @@ def judge(asked: Judged, tell: Progress) -> tuple[dict[str, str], list[Section]]
         A bundle, a folder or a combination that cannot be judged.
     """
     loaded = load_bundle(asked.bundle)
+    if asked.against:
+        load_bundle(asked.against)
     said = {"name": loaded.name, "version": loaded.version, "digest": loaded.digest}
     sections = _exam_sections(asked, tell) if asked.held_out else []
     if asked.insilico or asked.series:
@@ -62,7 +66,7 @@ def judge(asked: Judged, tell: Progress) -> tuple[dict[str, str], list[Section]]
 
 def _exam_sections(asked: Judged, tell: Progress) -> list[Section]:
     bundles = [asked.bundle, *([asked.against] if asked.against else [])]
-    wanted = [orders(asked.held_out, asked.anatomy, asked.only, load_bundle(bundle).path) for bundle in bundles]
+    wanted = [orders(asked.held_out, asked.anatomy, asked.only, bundle) for bundle in bundles]
     records, *against = run_same(wanted, asked.workers, tell)
     sections = [held_out_section(records, asked.only), band_section(records)]
     return sections + [

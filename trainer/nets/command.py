@@ -10,7 +10,9 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A list of objects instead of a table.")
 def nets_command(as_json: bool) -> None:
-    """List the nets: name, paper, task, parameters, GFLOP for one slice at the paper's input size.
+    """List the nets and what they cost.
+
+    Name, paper, task, parameters, and GFLOP for one slice at the paper's input size.
 
     Example: trainer nets --json
     """

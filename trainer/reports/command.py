@@ -60,10 +60,11 @@ def evaluate_command(folder: Path, **given: Any) -> None:
 @click.argument("runs", nargs=-1, required=True, type=_FOLDER, metavar="RUN...")
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def compare_command(runs: tuple[Path, ...], out: Path) -> None:
-    """Put RUNs side by side in one report, written into the folder OUT.
+    """Put RUNs side by side in one report.
 
-    It asks no net: give each run to trainer evaluate before. Nets of different runs are compared slice by slice where
-    they saw the same slices of the same cache; where they did not, the report says why not.
+    It is written into the folder OUT. The command asks no net: give each run to trainer evaluate before. Nets of
+    different runs are compared slice by slice where they saw the same slices of the same cache; where they did not, the
+    report says why not.
 
     Example: trainer compare runs/ihsnet runs/ihsnet-honest reports/ihsnet
     """

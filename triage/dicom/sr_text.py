@@ -66,7 +66,7 @@ def undetermined_text(statement: str, provenance: Provenance) -> Dataset:
 def _document(
     procedure: codes.Code, items: Iterable[ContentItem], ran: Iterable[str], provenance: Provenance
 ) -> Dataset:
-    """What every text says: on which procedure, by whom, ``items``, by which model, and what it is not."""
+    """What every text says: on which procedure, by whom, what it is not, ``items``, and by which model."""
     # Separate items, or viewers show one paragraph of values without their names.
     root = ContainerContentItem(codes.TRIAGE_NOTIFICATION.concept(), is_content_continuous=False)
     root.ContentSequence = ContentSequence()
@@ -74,11 +74,12 @@ def _document(
         CodeContentItem(codes.PROCEDURE_REPORTED.concept(), procedure.concept(), RelationshipTypeValues.HAS_CONCEPT_MOD)
     )
     root.ContentSequence.extend(observer(provenance))
+    # Before any finding: what it is not is read first.
+    root.ContentSequence.extend(_text(codes.COMMENT, notice) for notice in notices(provenance))
     root.ContentSequence.extend(items)
     root.ContentSequence.append(_text(codes.ALGORITHM_NAME, plain(provenance.bundle_name, 64)))
     root.ContentSequence.append(_text(codes.ALGORITHM_VERSION, plain(provenance.bundle_version, 64)))
     root.ContentSequence.extend(_text(codes.ALGORITHM_PARAMETERS, parameter) for parameter in ran)
-    root.ContentSequence.extend(_text(codes.COMMENT, notice) for notice in notices(provenance))
     return root
 
 

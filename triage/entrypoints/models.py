@@ -32,7 +32,10 @@ def bundle() -> None:
 @bundle.command(epilog="Example: triage bundle verify ./my-bundle")
 @click.argument("path", type=click.Path(file_okay=False, path_type=Path), required=False)
 def verify(path: Path | None) -> None:
-    """Check a bundle folder (default: the one that is shipped): checksums, manifest, models."""
+    """Check a bundle folder: checksums, manifest, models.
+
+    Without PATH: the demonstration bundle that runs where none is named.
+    """
     found = load_bundle(path or shipped_bundle())
     click.echo(f"{found.name} {found.version} is whole, digest {found.digest}.{_mark(found)}")
 
