@@ -19,8 +19,22 @@ from trainer.phantom.pose import axial_plane
 from trainer.phantom.procedural import procedural_anatomy
 from trainer.phantom.scene import Cut, Head, cut, draw_head
 
-CLEAN = Beam(*[0.0, 5.0, 0.0, 3.0, 0.0, 3.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 5.0])
-STILL = Motion(0.0, 2.0, 2.0, None, (0.0, 0.0, 0.0))
+CLEAN = Beam(
+    cupping=0.0,
+    cupping_mm=5.0,
+    halo=0.0,
+    halo_mm=3.0,
+    bloom=0.0,
+    bloom_mm=3.0,
+    ragged=0.0,
+    ragged_mm=1.0,
+    shading=0.0,
+    hardening=0.0,
+    starvation=0.0,
+    streak_chance=0.0,
+    streak=5.0,
+)
+STILL = Motion(restless=0.0, shift_mm=2.0, turn_deg=2.0, jump_at=None, jump_mm=(0.0, 0.0, 0.0))
 
 
 def _noise_figures(hu: NDArray[np.floating], spacing_mm: float) -> tuple[float, float] | None:
@@ -51,9 +65,9 @@ def middle() -> Cut:
 @pytest.fixture
 def scan() -> Acquisition:
     drawn = draw_acquisition(np.random.default_rng(1))
-    raster = replace(drawn.raster, pad=False, wrapped=0.0, ceiling_hu=3071.0)
+    storage = replace(drawn.storage, pad=False, wrapped=0.0, ceiling_hu=3071.0)
     kernel = replace(drawn.kernel, sharpen=0.0)
-    return replace(drawn, beam=CLEAN, motion=STILL, raster=raster, kernel=kernel)
+    return replace(drawn, beam=CLEAN, motion=STILL, storage=storage, kernel=kernel)
 
 
 def test_made_noise_is_that_of_a_real_head(shared_data: Path) -> None:
@@ -136,23 +150,23 @@ def test_a_jump_moves_the_upper_slices_alone() -> None:
 
 
 def test_padding_lies_outside_the_field(middle: Cut, scan: Acquisition) -> None:
-    raster = replace(scan.raster, pad=True, field_radius_mm=115.0, padding=-2000.0)
-    image = detected(middle.hu, replace(scan, raster=raster), np.random.default_rng(2), 2.0)
+    storage = replace(scan.storage, pad=True, field_radius_mm=115.0, padding=-2000.0)
+    image = detected(middle.hu, replace(scan, storage=storage), np.random.default_rng(2), 2.0)
     assert image[0, 0] == -2000
     assert image[64, 64] > -100
 
 
 def test_a_few_pixels_beside_the_skin_overflow(middle: Cut, scan: Acquisition) -> None:
-    raster = replace(scan.raster, wrapped=0.02)
-    image = detected(middle.hu, replace(scan, raster=raster), np.random.default_rng(2), 2.0)
+    storage = replace(scan.storage, wrapped=0.02)
+    image = detected(middle.hu, replace(scan, storage=storage), np.random.default_rng(2), 2.0)
     rows, columns = np.nonzero(image == 3071)
     assert 1 <= len(rows) < 60
     assert (middle.hu[rows, columns] < -500).all()
 
 
 def test_dense_bone_may_be_cut_off(middle: Cut, scan: Acquisition) -> None:
-    raster = replace(scan.raster, ceiling_hu=600.0)
-    assert detected(middle.hu, replace(scan, raster=raster), np.random.default_rng(2), 2.0).max() == 600
+    storage = replace(scan.storage, ceiling_hu=600.0)
+    assert detected(middle.hu, replace(scan, storage=storage), np.random.default_rng(2), 2.0).max() == 600
 
 
 def test_most_scans_are_clean() -> None:
@@ -160,7 +174,7 @@ def test_most_scans_are_clean() -> None:
     shares = {
         "restless": np.mean([scan.motion.restless > 0 for scan in scans]),
         "jump": np.mean([scan.motion.jump_at is not None for scan in scans]),
-        "wrapped": np.mean([scan.raster.wrapped > 0 for scan in scans]),
-        "cut off": np.mean([scan.raster.ceiling_hu < 3071 for scan in scans]),
+        "wrapped": np.mean([scan.storage.wrapped > 0 for scan in scans]),
+        "cut off": np.mean([scan.storage.ceiling_hu < 3071 for scan in scans]),
     }
     assert all(0.015 < share < 0.15 for share in shares.values()), shares

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from trainer.phantom.anatomy import Anatomy
-from trainer.phantom.bases import anatomy_for
-from trainer.phantom.pose import Plane, axial_plane, draw_pose
+from trainer.phantom.pose import axial_plane, draw_pose
 from trainer.phantom.procedural import procedural_anatomy
+from trainer.phantom.sources import anatomy_for
 
 
 @pytest.fixture(scope="module", params=["procedural", "template"])
@@ -80,6 +81,25 @@ def test_a_missing_template_is_named(tmp_path: Path) -> None:
         anatomy_for(tmp_path, np.random.default_rng(1))
 
 
+@pytest.mark.parametrize("harm", ["torn", "another grid", "not cubes", "no head"])
+def test_maps_that_are_no_template_are_told_apart_in_a_sentence(harm: str, tmp_path: Path) -> None:
+    affine = np.diag([2.0, 2.0, 3.0 if harm == "not cubes" else 2.0, 1.0])
+    for name in ("scct_hu_derived", "scgrey", "scwhite", "sccsf"):
+        side = 6 if harm == "another grid" and name == "sccsf" else 5
+        path = tmp_path / f"{name}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.zeros((side, 5, 5), np.float32), affine), path)
+        if harm == "torn":
+            path.write_bytes(path.read_bytes()[:60])
+    said = {
+        "torn": "cannot be read as a NIfTI image",
+        "another grid": "sccsf",
+        "not cubes": "upright cubes",
+        "no head": r"not 0\.0",
+    }
+    with pytest.raises(ValueError, match=said[harm]):
+        anatomy_for(tmp_path, np.random.default_rng(1))
+
+
 def test_a_cropped_plane_keeps_its_pixels_in_place() -> None:
     plane = axial_plane(12.0, 64, 2.0, 5.0)
     part = plane.cropped(8, 40, 4, 64)
@@ -92,6 +112,9 @@ def test_coarse_pixels_cover_the_same_rectangle() -> None:
     coarse = plane.coarser()
     assert (coarse.rows, coarse.spacing_mm) == (16, 8.0)
     np.testing.assert_allclose(coarse.origin_mm - plane.origin_mm, [3, 3, 0])
+    half = plane.coarser(2)
+    assert (half.columns, half.spacing_mm) == (32, 4.0)
+    np.testing.assert_allclose(half.origin_mm - plane.origin_mm, [1, 1, 0])
 
 
 def test_a_pose_keeps_anterior_in_front_and_superior_above() -> None:
@@ -109,5 +132,5 @@ def test_a_head_point_finds_its_way_back_to_the_scanner() -> None:
 
 
 def test_the_normal_of_a_plane_points_up() -> None:
-    plane: Plane = axial_plane(0.0, 32, 1.0, 5.0)
+    plane = axial_plane(0.0, 32, 1.0, 5.0)
     assert plane.normal.tolist() == [0.0, 0.0, 1.0]

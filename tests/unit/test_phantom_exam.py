@@ -18,7 +18,7 @@ from tests.services import Programs
 from trainer.phantom.command import phantom_command
 from trainer.phantom.conditions import Condition
 from trainer.phantom.dicom import study_instances, study_uids
-from trainer.phantom.exam import PhantomStudy, ScanGeometry, study
+from trainer.phantom.exam import DEFECTS, PhantomStudy, ScanGeometry, study
 from trainer.phantom.ingredients import Ingredient
 from trainer.phantom.writing import StudyPlan, write_studies
 from triage.dicom.header import read_header
@@ -75,10 +75,10 @@ def test_full_geometry_is_drawn_within_its_limits() -> None:
     assert 230 <= 64 * made.planes[0].spacing_mm <= 256
 
 
-@pytest.mark.parametrize(("made_by", "statuses"), [("procedural", 2), ("template", 2)])
-def test_made_heads_look_like_living_heads(made_by: str, statuses: int, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("made_by", ["procedural", "template"])
+def test_made_heads_look_like_living_heads(made_by: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue("shared_data") / "ct_template" if made_by == "template" else None
-    for seed, status in enumerate([WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED][:statuses]):
+    for seed, status in enumerate([WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED]):
         made = study(60 + seed, status=status, anatomy=folder, geometry=SMALL)
         check_living_head(read_volume(study_instances(made)))
 
@@ -118,9 +118,7 @@ def test_older_scanners_cut_the_base_thinner_than_the_vertex() -> None:
     assert 145 <= covered <= 175
 
 
-@pytest.mark.parametrize(
-    "reason", [ReasonCode.GAP, ReasonCode.CONTRAST, ReasonCode.TOO_FEW_SLICES, ReasonCode.LOCALIZER]
-)
+@pytest.mark.parametrize("reason", DEFECTS)
 def test_a_defect_is_found_by_the_reading_room(reason: ReasonCode) -> None:
     geometry = ScanGeometry(slice_count=30, matrix=64, spacing_mm=3.8)
     made = study(9, status=WorklistStatus.NOT_ANALYSED, reason=reason, geometry=geometry)
@@ -159,10 +157,26 @@ def test_a_reason_that_cannot_be_made_is_refused() -> None:
         study(1, status=WorklistStatus.NOT_ANALYSED, reason=ReasonCode.TIMED_OUT)
 
 
-@pytest.mark.parametrize("wrong", [{"matrix": 100}, {"thickness_mm": 0.1}, {"tilt_deg": 45.0}])
-def test_impossible_geometry_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"matrix|thick"):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"matrix": 100}, "matrix"),
+        ({"matrix": 0}, "matrix"),
+        ({"thickness_mm": 0.1}, "thick"),
+        ({"base_thickness_mm": 12.0}, "thick"),
+        ({"tilt_deg": 45.0}, "tilted"),
+        ({"slice_count": 0}, "at least one slice"),
+        ({"spacing_mm": -0.5}, "pixels"),
+    ],
+)
+def test_impossible_geometry_is_refused(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
         ScanGeometry(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_subtype_without_a_shape_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="no bleed can be made as ICH"):
+        study(1, subtypes=(Subtype.ICH,), geometry=SMALL)
 
 
 def test_blood_that_never_shows_is_an_error_and_no_quiet_negative() -> None:
@@ -192,10 +206,19 @@ def test_written_exams_carry_their_truth(tmp_path: Path) -> None:
         assert sum(row["ml"].values()) > 0.9 or not row["subtypes"]
 
 
-def test_two_runs_are_never_mixed(tmp_path: Path) -> None:
-    (tmp_path / "truth.json").write_text("[]")
+@pytest.mark.parametrize("left", ["truth.json", "study-0002.npz", "study-0001/0001.dcm"])
+def test_two_runs_are_never_mixed(left: str, tmp_path: Path) -> None:
+    """Nor with what a run left that broke off before it wrote its truth."""
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).write_bytes(b"")
     with pytest.raises(FileExistsError, match="empty folder"):
         write_studies(tmp_path, 1, 1)
+
+
+@pytest.mark.parametrize("studies", [0, 10_000])
+def test_seeds_of_one_run_never_reach_those_of_the_next(studies: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 to 9999 studies"):
+        write_studies(tmp_path, studies, 1)
 
 
 def test_the_command_writes_and_reports(tmp_path: Path) -> None:
@@ -219,15 +242,29 @@ def test_the_command_makes_conditions_and_leaves_ingredients_out(tmp_path: Path)
 
 
 def test_the_choices_of_the_command_are_those_of_the_generator() -> None:
-    choices = {option.name: option.type for option in phantom_command.params}
-    assert list(choices["condition"].choices) == [condition.value for condition in Condition]  # type: ignore[attr-defined]
-    assert list(choices["without"].choices) == [ingredient.value for ingredient in Ingredient]  # type: ignore[attr-defined]
+    choices = {option.name: getattr(option.type, "choices", None) for option in phantom_command.params}
+    assert list(choices["condition"]) == [condition.value for condition in Condition]
+    assert list(choices["without"]) == [ingredient.value for ingredient in Ingredient]
+    assert list(choices["reason"]) == [reason.value for reason in DEFECTS]
+    assert set(choices["statuses"]) == {status.value for status in WorklistStatus} - {"pending"}
+    assert list(choices["subtypes"]) == [subtype.value for subtype in SUBTYPES]  # ICH is blood of no shape of its own
 
 
-def test_the_command_explains_a_mistake_in_one_sentence(tmp_path: Path) -> None:
-    result = CliRunner().invoke(phantom_command, [str(tmp_path), "--matrix", "100"])
-    assert result.exit_code == 1
-    assert "divide by 32" in result.output
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (["--matrix", "100"], "multiple of 32"),
+        (["--anatomy", "."], "scct_hu_derived"),
+        (["--subtype", "ICH"], "'ICH' is not one of"),
+        (["--studies", "10000"], "10000 is not in the range"),
+        (["--slices", "8", "--thickness", "0.5", "--matrix", "64", "--subtype", "EDH"], "more slices"),
+    ],
+)
+def test_the_command_explains_a_mistake_in_one_sentence(mistake: list[str], said: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(phantom_command, [str(tmp_path / "heads"), *mistake])
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    assert said in result.output
 
 
 def test_making_heads_needs_neither_torch_nor_scipy_nor_nibabel() -> None:

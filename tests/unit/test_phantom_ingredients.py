@@ -35,7 +35,7 @@ def test_a_head_without_one_thing_is_otherwise_the_same(whole: Head, ingredient:
     assert head.wobble_mm == whole.wobble_mm
     assert (head.mimics == whole.mimics) == (ingredient is not Ingredient.MIMICS)
     assert head.partial_volume == (ingredient is not Ingredient.PARTIAL_VOLUME)
-    ring = {key: getattr(whole.tissue, key) for key in ("rim", "rim_mm", "cortex_glow")}
+    ring = {key: getattr(whole.tissue, key) for key in ("ring", "ring_mm", "cortex_glow")}
     assert replace(head.tissue, **ring) == whole.tissue
     assert (head.tissue == whole.tissue) == (ingredient is not Ingredient.INNER_TABLE)
 
@@ -45,10 +45,10 @@ def test_a_scan_without_one_thing_is_otherwise_the_same(ingredient: Ingredient) 
     for seed in range(12):
         scan = draw_acquisition(np.random.default_rng(seed))
         bare = draw_acquisition(np.random.default_rng(seed), without={ingredient})
-        assert (bare.motion, bare.rest, bare.raster, bare.profile) == (
+        assert (bare.motion, bare.rest, bare.storage, bare.profile) == (
             scan.motion,
             scan.rest,
-            scan.raster,
+            scan.storage,
             scan.profile,
         )
         assert bare.beam.hardening == scan.beam.hardening

@@ -8,12 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from trainer.phantom.fitting import Fields, Probe, fitted, places_of
+from trainer.phantom.fitting import Probe, fitted, places_of
 from trainer.phantom.layers import Crescent, Lens, Patch, past_sutures
-from trainer.phantom.lesions import Bleed, draw_bleed, draw_bleeds, paint_bleeds
+from trainer.phantom.lesions import Bleed, draw_bleed, draw_bleeds, draw_subtypes, paint_bleeds
+from trainer.phantom.points import Point
 from trainer.phantom.procedural import procedural_anatomy
+from trainer.phantom.sample import Fields
 from trainer.phantom.scene import Head, draw_head, fields_in
-from trainer.phantom.shapes import Clot, Point
+from trainer.phantom.shapes import Clot
 from trainer.phantom.volumes import SCORES, volume_at
 from triage.domain.finding import SUBTYPES, Subtype
 
@@ -126,15 +128,12 @@ def test_larger_bleeds_can_be_asked_for(head: Head) -> None:
     assert np.median(grown) > 1.25
 
 
-def test_several_subtypes_are_the_rule(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    def quick(rng: np.random.Generator, anatomy: object, subtype: Subtype, probe: Probe, *, larger: float) -> Subtype:
-        return subtype
-
-    monkeypatch.setattr("trainer.phantom.lesions.draw_bleed", quick)
+def test_several_subtypes_are_the_rule() -> None:
     rng = np.random.default_rng(77)
-    heads = [draw_bleeds(rng, head.anatomy, None, partial(fields_in, head)) for _ in range(1000)]
-    assert np.mean([len(bleeds) > 1 for bleeds in heads]) == pytest.approx(0.74, abs=0.04)
-    assert all(len(set(bleeds)) == len(bleeds) for bleeds in heads)
+    heads = [draw_subtypes(rng) for _ in range(1000)]
+    assert np.mean([len(subtypes) > 1 for subtypes in heads]) == pytest.approx(0.74, abs=0.04)
+    assert all(len(set(subtypes)) == len(subtypes) for subtypes in heads)
+    assert {subtype for subtypes in heads for subtype in subtypes} == set(SUBTYPES)
 
 
 def a_clot(centre: Point, **changes: object) -> Bleed:
@@ -151,9 +150,7 @@ def painted(head: Head, bleeds: tuple[Bleed, ...], centre: Point) -> tuple[np.nd
 WHITE_MATTER = (24.0, -20.0, 40.0)
 
 
-def test_blood_is_as_dense_as_drawn_and_dark_around() -> None:
-    rng = np.random.default_rng(70)
-    head = draw_head(rng, procedural_anatomy(rng), bleeding=False)
+def test_blood_is_as_dense_as_drawn_and_dark_around(head: Head) -> None:
     labels, brain, _ = painted(head, (a_clot(WHITE_MATTER, oedema_hu=8.0),), WHITE_MATTER)
     assert set(np.unique(labels)) == {0, SUBTYPES.index(Subtype.IPH) + 1}
     assert brain[labels > 0] == pytest.approx(60.0)

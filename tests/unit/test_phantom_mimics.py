@@ -10,10 +10,11 @@ import pytest
 from trainer.phantom.dura import Dura, Sheet, draw_dura
 from trainer.phantom.masses import Masses, Tumour, draw_masses
 from trainer.phantom.mimics import Mimics, Swelling, draw_mimics
+from trainer.phantom.points import Point
 from trainer.phantom.pose import axial_plane
 from trainer.phantom.procedural import procedural_anatomy
 from trainer.phantom.scene import Cut, Head, cut, draw_head
-from trainer.phantom.solids import Blob, Spot, Tube, around, paint_tubes
+from trainer.phantom.solids import Blob, Tube, around, paint_tubes
 
 BARE = Dura(Sheet(0, 50), Sheet(0, 50), Sheet(0, 50), Sheet(0, 50), 5.0, 60.0, 0.0, ())
 NOTHING = Mimics(BARE, (), (), Masses((), ()), (), (), ())
@@ -25,7 +26,7 @@ def head() -> Head:
     return draw_head(rng, procedural_anatomy(rng), bleeding=False, pitch_deg=3.0)
 
 
-def _through(head: Head, spot: Spot, mimics: Mimics) -> tuple[Cut, Cut]:
+def _through(head: Head, spot: Point, mimics: Mimics) -> tuple[Cut, Cut]:
     """The slice through ``spot`` with nothing and with ``mimics``."""
     plane = axial_plane(head.height_mm(spot), 160, 1.6, 3.0)
     plain, painted = (cut(replace(head, mimics=one), plane) for one in (NOTHING, mimics))

@@ -71,6 +71,21 @@ def test_only_png_is_written(tmp_path: Path, shared_data: Path) -> None:
     assert "PNG" in result.output
 
 
+def test_a_missing_folder_and_a_missing_template_are_said_before_any_head_is_drawn(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheet, "_made_slice", None)
+    beside = ["--beside", str(shared_data / "ge_head_tilt")]
+    (tmp_path / "empty").mkdir()
+    for given, said in (
+        ([str(tmp_path / "none" / "heads.png")], "no folder"),
+        ([str(tmp_path / "heads.png"), "--anatomy", str(tmp_path / "empty")], "scct_hu_derived"),
+    ):
+        result = CliRunner().invoke(main, ["sheet", *given, *beside])
+        assert result.exit_code == 1, result.output
+        assert said in result.output
+
+
 def test_a_folder_without_a_series_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
     with pytest.raises(ValueError, match="no DICOM file"):

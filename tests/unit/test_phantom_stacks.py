@@ -71,5 +71,5 @@ def test_the_template_makes_stacks_too(shared_data: Path) -> None:
 
 
 def test_an_odd_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="divide by four"):
+    with pytest.raises(ValueError, match="multiple of 4"):
         stacks(1, 1, size=150)

@@ -9,8 +9,9 @@ import pytest
 
 from trainer.phantom.anatomy import BrainFields, SkullFields
 from trainer.phantom.fields import Floats
+from trainer.phantom.sample import Sample
 from trainer.phantom.skull import paint_outside
-from trainer.phantom.tissue import Sample, Tissue, draw_tissue, fluid_fractions, paint_brain
+from trainer.phantom.tissue import Tissue, draw_tissue, fluid_fractions, paint_brain
 
 _FRONT, _FLOOR = (20.0, 60.0, 30.0), (54.0, -40.0, -46.0)
 
@@ -18,7 +19,7 @@ _FRONT, _FLOOR = (20.0, 60.0, 30.0), (54.0, -40.0, -46.0)
 def _tissue(**changes: float) -> Tissue:
     plain = {
         "inner_offset_mm": 0.0,
-        "rim": 0.0,
+        "ring": 0.0,
         "patches": 0.0,
         "pallor": 0.0,
         "ragged_mm": 0.0,
@@ -76,7 +77,7 @@ def test_grey_and_white_matter_have_the_hu_of_a_real_head() -> None:
 
 
 def test_only_some_heads_have_a_dark_ring() -> None:
-    ringed = np.mean([draw_tissue(np.random.default_rng(seed)).rim > 0 for seed in range(300)])
+    ringed = np.mean([draw_tissue(np.random.default_rng(seed)).ring > 0 for seed in range(300)])
     assert 0.3 < ringed < 0.6
 
 

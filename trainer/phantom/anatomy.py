@@ -50,6 +50,8 @@ class Anatomy:
 
     Attributes
     ----------
+    name : str
+        ``procedural`` or ``template``, for the truth of an exam.
     typical_size : float
         Factor from head coordinates to a head of average size.
     skull, brain : Lattice
@@ -82,7 +84,20 @@ class Anatomy:
         step_mm: float,
         typical_size: float = 1.0,
     ) -> Anatomy:
-        """Build from one array (z, y, x) per channel on a common lattice."""
+        """Build from one array (z, y, x) per channel on a common lattice.
+
+        Parameters
+        ----------
+        values : dict
+            An array for each of `SKULL_CHANNELS` and `BRAIN_CHANNELS`.
+        origin_mm : tuple of float
+            Position (x, y, z) of the first node.
+
+        Raises
+        ------
+        ValueError
+            If there is no place where a bleed of some kind could start.
+        """
         skull = np.stack([values[channel] for channel in SKULL_CHANNELS]).astype(np.float32)
         brain = np.stack([values[channel] for channel in BRAIN_CHANNELS]).astype(np.float32)
         inner, ventricle, cistern = values["inner"], values["ventricle"], values["cistern"]

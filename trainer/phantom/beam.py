@@ -18,14 +18,37 @@ from trainer.phantom.scene import Cut
 
 _GRID = 80
 _ANGLES = 60
+"""Cells to a side of the coarse image, and views of it."""
+
 _METAL_FROM_HU = 2500.0
+"""No bone is as dense as this."""
+
 _METAL = 10.0
 """How much more metal attenuates than its HU can tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """The random constants of one scan, HU and mm; chances are per slice."""
+    """The random constants of one scan.
+
+    Attributes
+    ----------
+    cupping, halo
+        HU added to the brain right under the inner table; they fall to 1/e within ``cupping_mm`` and ``halo_mm``.
+        Every slice has the cupping, most have the halo.
+    bloom
+        Share of what bone has beyond 200 HU that spills over within ``bloom_mm`` (standard deviation).
+    ragged
+        HU added to an uneven layer of about ``ragged_mm`` under the inner table.
+    shading
+        Standard deviation in HU of a smooth unevenness over the whole brain.
+    hardening
+        How many cm of water a ray seems to lack, for the square of the cm of bone in its way.
+    starvation
+        Strength of the noise of single rays, which grows exponentially with the bone in their way; no unit.
+    streak_chance, streak
+        Chance of bands between dense bones in a slice of the base, and their HU.
+    """
 
     cupping: float
     cupping_mm: float

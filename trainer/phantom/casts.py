@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.phantom.fields import Floats
-from trainer.phantom.shapes import Box, Mask, Point, distance
-from trainer.phantom.tissue import FOLD_SLOPE, Fluid, Sample
+from trainer.phantom.points import Point, distance
+from trainer.phantom.sample import FOLD_SLOPE, Fluid, Sample
+from trainer.phantom.shapes import Box, Mask
 
 _RISE_MM = 20.0
 """How far a pool rises above its lowest point at scale 1."""
@@ -56,6 +57,7 @@ class Pools:
         return np.asarray(wet & settled & (inner > 4))
 
     def _widened(self) -> float:
+        """How far in mm the blood presses the walls of full ventricles outwards."""
         return float(np.clip(2.5 * (self.scale - _FULL), 0, 10))
 
     def box(self) -> Box:

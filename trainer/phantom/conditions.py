@@ -2,7 +2,7 @@
 
 None of them is ever drawn for a training head; they serve the tests of the refusals. Sizes and HU are those of
 anatomy and surgery: sinuses and arteries at 120 to 250 HU, saw cuts of 1.8 to 3 mm with burr holes of 12 mm, an
-opening of 90 to 130 mm for relief.
+opening of 90 to 124 mm for relief.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 
 from trainer.phantom.fields import Floats, ramp
 from trainer.phantom.mimics import Mimics, draw_metal, every_vessel
-from trainer.phantom.solids import Blob, Spot, Tube, paint_blob
-from trainer.phantom.tissue import Sample
+from trainer.phantom.points import Point, as_point, distance
+from trainer.phantom.sample import Sample
+from trainer.phantom.solids import Blob, Tube, paint_blob
 
 
 class Condition(StrEnum):
@@ -34,7 +35,7 @@ class Opening:
     ``bulge_mm`` is how far the brain swells out of it.
     """
 
-    centre: Spot
+    centre: Point
     radius_mm: float
     kerf_mm: float
     burr_holes: tuple[Blob, ...]
@@ -52,11 +53,11 @@ def draw_opening(rng: np.random.Generator, condition: Condition | None, surface:
     radius = rng.uniform(30, 48) if flap else rng.uniform(45, 62)
     rim = surface[(np.abs(np.linalg.norm(surface - centre, axis=1) - radius) < 3.5) & (surface[:, 2] > -5)]
     holes = tuple(
-        Blob(_spot(1.05 * spot), rng.uniform(6, 7), 1.0, rng.uniform(10, 45))
+        Blob(as_point(1.05 * spot), rng.uniform(6, 7), 1.0, rng.uniform(10, 45))
         for spot in rim[rng.integers(max(len(rim), 1), size=4 if flap and len(rim) else 0)]
     )
     return Opening(
-        centre=_spot(centre),
+        centre=as_point(centre),
         radius_mm=radius,
         kerf_mm=rng.uniform(1.8, 3.0) if flap else 0.0,
         burr_holes=holes,
@@ -69,13 +70,13 @@ def bulged(inner: Floats, points: Floats, opening: Opening) -> Floats:
     """Depth under the inner table in mm where brain swells out of ``opening``; as ``inner``."""
     if not opening.bulge_mm:
         return inner
-    share = np.clip(1.15 - (_distance(points, opening.centre) / np.float32(opening.radius_mm)) ** 2, 0, 1)
+    share = np.clip(1.15 - (distance(points, opening.centre) / np.float32(opening.radius_mm)) ** 2, 0, 1)
     return np.asarray(inner + np.float32(opening.bulge_mm) * share, np.float32)
 
 
 def paint_opening(hu: Floats, bone: Floats, sample: Sample, opening: Opening) -> None:
     """Take the bone out of ``hu`` and ``bone`` (slice, row, column), in place."""
-    beyond = _distance(sample.points, opening.centre) - np.float32(opening.radius_mm) + 1.5 * sample.broad[0]
+    beyond = distance(sample.points, opening.centre) - np.float32(opening.radius_mm) + 1.5 * sample.broad[0]
     vault = ramp(sample.points[2] + 12, 6)
     hole = ramp(opening.kerf_mm / 2 - np.abs(beyond)) if opening.kerf_mm else ramp(-beyond)
     taken = hole * vault * (bone > 0.01)
@@ -112,7 +113,7 @@ def _cortical_veins(rng: np.random.Generator, hu: float, surface: Floats) -> lis
     low = surface[(surface[:, 2] > 5) & (surface[:, 2] < 45) & (np.abs(surface[:, 0]) > 30)]
     for start in low[rng.integers(len(low), size=int(rng.integers(12, 22)))]:
         end = np.array([0.0, start[1] + rng.uniform(-15, 15), surface[:, 2].max()])
-        path = [_spot(0.95 * _nearest(surface, start + share * (end - start))) for share in np.linspace(0, 1, 6)]
+        path = [as_point(0.95 * _nearest(surface, start + share * (end - start))) for share in np.linspace(0, 1, 6)]
         veins.append(Tube(tuple(path), rng.uniform(0.9, 1.8), hu))
     return veins
 
@@ -123,13 +124,3 @@ def _nearest(surface: Floats, point: np.ndarray) -> np.ndarray:
     directions = surface - middle
     along = directions @ (point - middle) / np.linalg.norm(directions, axis=1)
     return np.asarray(surface[int(along.argmax())])
-
-
-def _distance(points: Floats, centre: Spot) -> Floats:
-    x, y, z = (points[axis] - np.float32(centre[axis]) for axis in range(3))
-    return np.asarray(np.sqrt(x * x + y * y + z * z), np.float32)
-
-
-def _spot(point: np.ndarray) -> Spot:
-    x, y, z = (float(value) for value in point)
-    return x, y, z

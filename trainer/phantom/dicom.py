@@ -109,8 +109,8 @@ def _describe_series(ds: FileDataset, study: PhantomStudy, identity: tuple[objec
 
 def _describe_geometry(ds: FileDataset, study: PhantomStudy, index: int) -> None:
     plane = study.planes[index]
-    scene = "LOCALIZER" if study.reason is ReasonCode.LOCALIZER else "AXIAL"
-    ds.ImageType = ["ORIGINAL", "PRIMARY", scene]
+    kind = "LOCALIZER" if study.reason is ReasonCode.LOCALIZER else "AXIAL"
+    ds.ImageType = ["ORIGINAL", "PRIMARY", kind]
     ds.AcquisitionNumber = 1
     ds.InstanceNumber = index + 1
     ds.PixelSpacing = [f"{plane.spacing_mm:.6f}"] * 2

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.phantom.fields import Floats, ramp
+from trainer.phantom.landmarks import above_tentorium_mm, from_callosum_mm
+from trainer.phantom.sample import Sample
 from trainer.phantom.solids import Tube, paint_tubes
-from trainer.phantom.tissue import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,11 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Dura:
-    """The dura of one head; a sinus is a lumen inside a wall of ``wall_hu``."""
+    """The dura of one head; a sinus is a lumen inside a wall of ``wall_hu``.
+
+    ``sinus_depth_mm`` is how far the sagittal and the transverse sinus reach under the inner table, ``wave_mm`` how
+    wavy falx and tentorium are; ``tubes`` are the straight and the sigmoid sinuses.
+    """
 
     falx: Sheet
     tentorium: Sheet
@@ -62,11 +67,12 @@ def draw_dura(rng: np.random.Generator, blood_hu: float) -> Dura:
 
     tubes = []
     if rng.random() < 0.6:
-        tubes.append(Tube(((0.0, -42.0, 10.0), (0.0, -62.0, 1.0), (0.0, -86.0, -14.0)), rng.uniform(1.2, 2.6), lumen()))
+        straight = ((0.0, -42.0, 10.0), (0.0, -62.0, 1.0), (0.0, -86.0, -14.0))
+        tubes.append(Tube(straight, rng.uniform(1.2, 2.6), lumen()))
     for side in (-1.0, 1.0):
         if rng.random() < 0.6:
-            bend = ((side * 58, -52.0, -22.0), (side * 54, -37.0, -34.0), (side * 44, -28.0, -48.0))
-            tubes.append(Tube(bend, rng.uniform(2.5, 5.5), lumen()))
+            sigmoid = ((side * 58, -52.0, -22.0), (side * 54, -37.0, -34.0), (side * 44, -28.0, -48.0))
+            tubes.append(Tube(sigmoid, rng.uniform(2.5, 5.5), lumen()))
     return Dura(
         falx=Sheet(shown * rng.uniform(0.3, 1.1), rng.uniform(38, 75)),
         tentorium=Sheet(float(rng.random() < 0.7) * rng.uniform(0.4, 1.5), rng.uniform(38, 64)),
@@ -84,7 +90,7 @@ def paint_dura(brain: Floats, sample: Sample, inner: Floats, dura: Dura) -> None
     x, y, z = sample.inside_points
     lateral = np.abs(x + np.float32(dura.wave_mm) * sample.broad[2])
     if dura.falx.half_mm and float(z.max()) > -12:
-        away = ramp(np.hypot(y + 20, z - 10) - 42, 4) * ramp(z + 8, 4)
+        away = ramp(from_callosum_mm(y, z) - 42, 4) * ramp(z + 8, 4)
         brain += (dura.falx.hu - brain) * away * ramp(dura.falx.half_mm - lateral)
     if dura.sagittal_sinus.half_mm and float(z.max()) > -12:
         behind = ramp(np.maximum(-32 - y, z - 56), 6) * ramp(z + 8, 4) * ramp(dura.sinus_depth_mm - inner)
@@ -94,7 +100,7 @@ def paint_dura(brain: Floats, sample: Sample, inner: Floats, dura: Dura) -> None
         low = ramp(-50 - y, 8) * ramp(lateral - 8, 4) * ramp(dura.sinus_depth_mm - inner)
         _paint_sinus(brain, low, dura.transverse_sinus.half_mm - np.abs(z + 22), dura.transverse_sinus.hu, dura.wall_hu)
     if dura.tentorium.half_mm and float(z.max()) > -26 and float(z.min()) < 4:
-        roof = z + 22 - 0.55 * (35 - lateral) + np.float32(1.2 * dura.wave_mm) * sample.broad[0]
+        roof = above_tentorium_mm(z, lateral) + np.float32(1.2 * dura.wave_mm) * sample.broad[0]
         area = ramp(44 - lateral, 4) * ramp(-36 - y + 0.25 * lateral, 4)
         brain += (dura.tentorium.hu - brain) * area * _sheet(np.abs(roof), dura.tentorium.half_mm, _step_mm(z))
     paint_tubes(brain, sample.inside_points, dura.tubes)

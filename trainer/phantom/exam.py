@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.phantom.acquisition import Acquisition, detected, draw_acquisition, with_artefacts
-from trainer.phantom.bases import anatomy_for
+from trainer.phantom.acquisition import HIGHEST_HU, LOWEST_HU, Acquisition, detected, draw_acquisition, with_artefacts
 from trainer.phantom.conditions import Condition
 from trainer.phantom.fields import Floats
 from trainer.phantom.motion import seen_plane
 from trainer.phantom.pose import Plane
 from trainer.phantom.scene import Head, cut, draw_head
+from trainer.phantom.sources import anatomy_for
 from triage.domain.finding import SUBTYPES, ReasonCode, Subtype, WorklistStatus
 
 DEFECTS = (ReasonCode.GAP, ReasonCode.CONTRAST, ReasonCode.TOO_FEW_SLICES, ReasonCode.LOCALIZER)
@@ -32,6 +32,7 @@ _FIELD_MM = (230.4, 256.0)
 """Side of the field of view: pixels of 0.45 to 0.5 mm on a matrix of 512, larger ones on a smaller matrix."""
 
 _ATTEMPTS = 12
+"""Heads that are drawn before a wish for blood is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,12 @@ class ScanGeometry:
     spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
-        if self.matrix % 32:
-            raise ValueError(f"the matrix must divide by 32, not {self.matrix}")
+        if self.matrix < 32 or self.matrix % 32:
+            raise ValueError(f"the matrix must be a multiple of 32, not {self.matrix}")
+        if self.slice_count is not None and self.slice_count < 1:
+            raise ValueError(f"an exam has at least one slice, not {self.slice_count}")
+        if self.spacing_mm is not None and not self.spacing_mm > 0:
+            raise ValueError(f"pixels are larger than {self.spacing_mm} mm")
         thicknesses = (self.thickness_mm, self.base_thickness_mm or self.thickness_mm)
         if not 0.5 <= min(thicknesses) <= max(thicknesses) <= 10 or abs(self.tilt_deg) > 30:
             raise ValueError("slices are 0.5 to 10 mm thick and tilted by at most 30 degrees")
@@ -100,7 +105,6 @@ def study(
     subtypes: Sequence[Subtype] | None = None,
     geometry: ScanGeometry | None = None,
     minimum_ml: float = 1.5,
-    larger: float = 0.0,
     condition: Condition | None = None,
     without: Collection[str] = (),
 ) -> PhantomStudy:
@@ -117,8 +121,6 @@ def study(
     minimum_ml : float
         Smallest labelled volume of blood in a ``suspected`` exam, and a third of it for each subtype: heads
         whose blood hides in partial volume, or beyond the slices, are drawn anew.
-    larger : float
-        By how many standard deviations bleeds are larger than the published ones.
     condition : Condition, optional
         Something that the product was not made for. It changes the pixels alone, never ``status`` or ``reason``;
         an exam with the reason ``contrast`` shows contrast agent without being asked.
@@ -128,14 +130,15 @@ def study(
     Raises
     ------
     ValueError
-        If the status is ``pending``, the reason is none of `DEFECTS`, or no drawn head shows enough blood.
+        If the status is ``pending``, the reason is none of `DEFECTS`, a subtype is none of SUBTYPES, or no drawn head
+        shows enough blood.
     """
     if status is WorklistStatus.PENDING or reason not in DEFECTS:
         raise ValueError(f"no study can be made {status} with reason {reason}; reasons are {', '.join(DEFECTS)}")
     for_head, for_scan, for_slices = np.random.default_rng(seed).spawn(3)
     bleeding = status is WorklistStatus.SUSPECTED
     built = anatomy_for(anatomy, for_head)
-    stack = _drawn_geometry(for_scan, geometry or ScanGeometry())
+    drawn = _drawn_geometry(for_scan, geometry or ScanGeometry())
     scan = draw_acquisition(for_scan, without=without)
     if condition is None and status is WorklistStatus.NOT_ANALYSED and reason is ReasonCode.CONTRAST:
         condition = Condition.CONTRAST
@@ -146,18 +149,20 @@ def study(
             bleeding=bleeding,
             subtypes=subtypes,
             pitch_deg=5.0,
-            larger=larger,
             condition=condition,
             without=without,
         )
-        planes = _planes(stack, head.top_mm)
+        planes = _planes(drawn, head.top_mm)
         if bleeding and not _shows(_probed_ml(head, planes), head, minimum_ml):
             continue
         whole = _acquired(head, planes, scan, for_slices)
         if not bleeding or _shows(_labelled_ml(whole.labels, planes), head, minimum_ml):
             break
     else:
-        raise ValueError(f"seed {seed} shows no {minimum_ml} ml of the wanted blood in {_ATTEMPTS} heads")
+        raise ValueError(
+            f"seed {seed} shows no {minimum_ml:g} ml of the wanted blood in {_ATTEMPTS} heads:"
+            " more slices, another seed or other subtypes may"
+        )
     made = PhantomStudy(
         hu=whole.hu,
         labels=whole.labels,
@@ -172,7 +177,7 @@ def study(
 
 
 @dataclass(frozen=True, slots=True)
-class _Stack:
+class _DrawnGeometry:
     """A geometry without open choices, thicknesses from the feet up.
 
     ``above_mm`` is how far the last slice lies above the vertex.
@@ -185,7 +190,7 @@ class _Stack:
     above_mm: float
 
 
-def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _Stack:
+def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _DrawnGeometry:
     """Draw what ``geometry`` leaves open."""
     covered_mm = int(rng.integers(30, 35)) * 5.0
     upper, base = geometry.thickness_mm, geometry.base_thickness_mm
@@ -195,7 +200,7 @@ def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _Stack:
         thicknesses = (base,) * (geometry.slice_count // 2) + (upper,) * -(-geometry.slice_count // 2)
     else:
         thicknesses = (base,) * round(0.4 * covered_mm / base) + (upper,) * round(0.6 * covered_mm / upper)
-    return _Stack(
+    return _DrawnGeometry(
         thicknesses_mm=thicknesses,
         tilt_rad=float(np.deg2rad(geometry.tilt_deg)),
         matrix=geometry.matrix,
@@ -204,25 +209,25 @@ def _drawn_geometry(rng: np.random.Generator, geometry: ScanGeometry) -> _Stack:
     )
 
 
-def _planes(stack: _Stack, top_mm: float) -> tuple[Plane, ...]:
+def _planes(drawn: _DrawnGeometry, top_mm: float) -> tuple[Plane, ...]:
     """The planes from the feet up, the last above the vertex, which lies at ``top_mm``."""
     row = np.array([1.0, 0.0, 0.0])
-    column = np.array([0.0, np.cos(stack.tilt_rad), -np.sin(stack.tilt_rad)])
-    corner = -(stack.matrix - 1) / 2 * stack.spacing_mm * (row + column)
-    thicknesses = np.array(stack.thicknesses_mm)
+    column = np.array([0.0, np.cos(drawn.tilt_rad), -np.sin(drawn.tilt_rad)])
+    corner = -(drawn.matrix - 1) / 2 * drawn.spacing_mm * (row + column)
+    thicknesses = np.array(drawn.thicknesses_mm)
     middles = np.cumsum(thicknesses) - thicknesses / 2
-    heights = top_mm + stack.above_mm - (middles[-1] - middles) / np.cos(stack.tilt_rad)
+    heights = top_mm + drawn.above_mm - (middles[-1] - middles) / np.cos(drawn.tilt_rad)
     return tuple(
         Plane(
             origin_mm=corner + np.array([0.0, 0.0, height]),
             row=row,
             column=column,
-            spacing_mm=stack.spacing_mm,
-            rows=stack.matrix,
-            columns=stack.matrix,
+            spacing_mm=drawn.spacing_mm,
+            rows=drawn.matrix,
+            columns=drawn.matrix,
             thickness_mm=thickness,
         )
-        for height, thickness in zip(heights, stack.thicknesses_mm, strict=True)
+        for height, thickness in zip(heights, drawn.thicknesses_mm, strict=True)
     )
 
 
@@ -236,7 +241,7 @@ def _probed_ml(head: Head, planes: Sequence[Plane]) -> dict[Subtype, float]:
     """Volumes from coarse pixels, to drop hopeless heads before they are rendered."""
     ml = dict.fromkeys(SUBTYPES, 0.0)
     for plane in planes:
-        coarse = _halved(plane)
+        coarse = plane.coarser(_RENDER)
         if coarse.spacing_mm < _PROBE_MM:
             coarse = coarse.coarser()
         for subtype, fraction in zip(SUBTYPES, cut(head, coarse).blood, strict=True):
@@ -254,11 +259,14 @@ def _labelled_ml(labels: NDArray[np.uint8], planes: Sequence[Plane]) -> dict[Sub
 
 
 def _ml(fraction: Floats, plane: Plane) -> float:
+    """Volume of the voxels of ``plane`` of which ``fraction`` (row, column) is blood."""
     return float(fraction.sum(dtype=np.float64)) * plane.spacing_mm**2 * plane.thickness_mm / 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Acquired:
+    """A head as scanned: ``hu``, ``labels`` and ``ml`` of `PhantomStudy`, before any defect."""
+
     hu: NDArray[np.int16]
     labels: NDArray[np.uint8]
     ml: Mapping[Subtype, float]
@@ -270,11 +278,11 @@ def _acquired(head: Head, planes: Sequence[Plane], scan: Acquisition, rng: np.ra
     hu, labels = np.empty(shape, np.int16), np.zeros(shape, np.uint8)
     ml = dict.fromkeys(SUBTYPES, 0.0)
     for index, plane in enumerate(planes):
-        rough = _halved(plane)
+        rough = plane.coarser(_RENDER)
         ideal = cut(head, seen_plane(rough, scan.motion, index / len(planes)), scan.profile)
         enlarged = _enlarged(with_artefacts(ideal, scan, rng, rough.spacing_mm), shape[1:])
         image = detected(enlarged, scan, rng, plane.spacing_mm)
-        hu[index] = np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+        hu[index] = np.clip(np.rint(image), LOWEST_HU, HIGHEST_HU).astype(np.int16)
         if ideal.blood.any():
             for number, fraction in enumerate(ideal.blood):
                 if fraction.any():
@@ -282,18 +290,6 @@ def _acquired(head: Head, planes: Sequence[Plane], scan: Acquisition, rng: np.ra
         for subtype, fraction in zip(SUBTYPES, ideal.blood, strict=True):
             ml[subtype] += _ml(fraction, rough)
     return _Acquired(hu, labels, ml)
-
-
-def _halved(plane: Plane) -> Plane:
-    """The same field of view on pixels `_RENDER` times as large."""
-    shift = (_RENDER - 1) / 2 * plane.spacing_mm
-    return replace(
-        plane,
-        origin_mm=plane.origin_mm + shift * (plane.row + plane.column),
-        spacing_mm=plane.spacing_mm * _RENDER,
-        rows=plane.rows // _RENDER,
-        columns=plane.columns // _RENDER,
-    )
 
 
 def _enlarged(image: Floats, shape: tuple[int, ...]) -> Floats:

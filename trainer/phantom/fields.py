@@ -19,8 +19,8 @@ Floats = NDArray[np.float32]
 _CHANNELS_PER_ATLAS = 4
 """``remap`` is fast for up to four channels and slow beyond."""
 
-_SKIP = 4
-"""Smooth fields are read on every fourth pixel."""
+COARSE = 4
+"""Smooth fields are read on every fourth pixel and enlarged; sides of planes and windows are multiples of it."""
 
 _SMOOTH_STEP_MM = 12.0
 """A noise lattice with nodes at least this far apart is smooth."""
@@ -42,6 +42,12 @@ class Lattice:
         Nodes along (z, y, x).
     origin_mm : tuple of float
         Position (x, y, z) of the first node.
+    step_mm : float
+        Distance of neighbouring nodes, the same along every axis.
+    channels : int
+        How many values a node has.
+    smooth : bool
+        Whether it may be read on every fourth pixel of an image and enlarged.
     """
 
     atlases: tuple[Floats, ...]
@@ -55,10 +61,7 @@ class Lattice:
     def from_values(
         cls, values: Floats, origin_mm: Sequence[float], step_mm: float, *, smooth: bool = False
     ) -> Lattice:
-        """Build from ``values`` of shape (channel, z, y, x).
-
-        A ``smooth`` lattice may be read on every fourth pixel of an image and enlarged.
-        """
+        """Build from ``values`` of shape (channel, z, y, x)."""
         channels, depth, height, width = values.shape
         across = int(np.ceil(np.sqrt(depth)))
         atlases = []
@@ -78,16 +81,16 @@ class Lattice:
         return self._read(points)
 
     def _can_skip(self, points: Floats) -> bool:
-        """Whether every `_SKIP`-th pixel of ``points`` (3, slice, row, column) tells the rest."""
-        if points.ndim != 4 or any(side % _SKIP or side < 4 * _SKIP for side in points.shape[2:]):
+        """Whether every `COARSE`-th pixel of ``points`` (3, slice, row, column) tells the rest."""
+        if points.ndim != 4 or any(side % COARSE or side < 4 * COARSE for side in points.shape[2:]):
             return False
-        moved = points[:, :, _SKIP::_SKIP, _SKIP::_SKIP] - points[:, :, :-_SKIP:_SKIP, :-_SKIP:_SKIP]
+        moved = points[:, :, COARSE::COARSE, COARSE::COARSE] - points[:, :, :-COARSE:COARSE, :-COARSE:COARSE]
         return float(np.abs(moved).max()) < self.step_mm / 2
 
     def _enlarged(self, points: Floats) -> tuple[Floats, ...]:
-        """The values read at the centres of blocks of `_SKIP` x `_SKIP` pixels and enlarged."""
-        first = _SKIP // 2 - 1
-        low, high = slice(first, None, _SKIP), slice(first + 1, None, _SKIP)
+        """The values read at the centres of blocks of `COARSE` x `COARSE` pixels and enlarged."""
+        first = COARSE // 2 - 1
+        low, high = slice(first, None, COARSE), slice(first + 1, None, COARSE)
         centres = (points[:, :, low, low] + points[:, :, high, high]) * np.float32(0.5)
         size = (points.shape[3], points.shape[2])
         out = [np.empty(points.shape[1:], np.float32) for _ in range(self.channels)]
@@ -97,6 +100,7 @@ class Lattice:
         return tuple(out)
 
     def _read(self, points: Floats) -> tuple[Floats, ...]:
+        """The values by two bilinear reads, in the node slices below and above each point."""
         depth, height, width = self.shape
         across = self.atlases[0].shape[1] // width
         flat = points.reshape(3, -1, points.shape[-1])

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.phantom.fields import Floats
+from trainer.phantom.sample import Fields, changed
 from trainer.phantom.shapes import Box, Shape
-from trainer.phantom.tissue import Fluid, Sample
-
-Fields = tuple[Sample, Fluid, Floats]
-"""Everything known about some points, the fluid among it, and the depth under the inner table in mm."""
 
 S = TypeVar("S", bound=Shape)
 
 _LIMITS: Box = ((-78.0, -112.0, -76.0), (78.0, 76.0, 88.0))
+"""The inside of the skull lies between these corners."""
+
 _POINTS = 9_000
 _FINEST_MM, _COARSEST_MM = 1.0, 4.5
+"""About how many points a bleed is looked at on, and how far apart they lie at the least and at the most."""
+
 _STEPS = 7
+"""Bisections: they leave a 128th of the logarithm of the range, less than the lattice can tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,22 +36,6 @@ class Probe:
 
     fields: Callable[[Floats], Fields]
     millilitres: float
-
-
-def part_of(value: Any, window: tuple[slice, slice]) -> Any:
-    """``value``, a dataclass or a tuple of arrays (..., row, column), in a window alone; the arrays are views."""
-    return _each(value, lambda array: array[(..., *window)])
-
-
-def _each(value: Any, change: Callable[[Floats], Floats]) -> Any:
-    if isinstance(value, np.ndarray):
-        return change(value)
-    if isinstance(value, tuple):
-        return tuple(_each(one, change) for one in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: _each(getattr(value, field.name), change) for field in dataclasses.fields(value)}
-        return dataclasses.replace(value, **parts)
-    return value
 
 
 def _picked(array: Floats, points: NDArray[np.intp]) -> Floats:
@@ -106,5 +91,5 @@ def _look(shape: Shape, probe: Probe) -> tuple[Fields, float]:
     z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
     sample, fluid, inner = probe.fields(np.stack([x, y, z]))
     inside = np.flatnonzero(inner > 0)
-    fields = _each((sample, fluid, inner), lambda array: _picked(array, inside))
+    fields = changed((sample, fluid, inner), lambda array: _picked(array, inside))
     return fields, step**3 / 1000 * probe.millilitres

@@ -7,11 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.phantom.fields import Floats
-from trainer.phantom.shapes import Box, Mask, Point, box_around, distance
-from trainer.phantom.tissue import Fluid, Sample
+from trainer.phantom.landmarks import above_tentorium_mm, from_callosum_mm
+from trainer.phantom.points import Point, distance
+from trainer.phantom.sample import Fluid, Sample
+from trainer.phantom.shapes import Box, Mask, box_around
 
 OFF_BONE_MM = 0.5
 """Blood starts this far under the inner table, where no bone is left in a point."""
+
+_THINNEST_LENS_MM, _THINNEST_LAYER_MM = 2.5, 2.6
+"""Blood that is thinner falls into crumbs on the pixels of a slice."""
 
 _TAPER_MM = 9.0
 """A lens thins out over this distance from a suture."""
@@ -26,7 +31,7 @@ class Patch:
     thickness_mm: float
 
     def scaled(self, scale: float, thinnest_mm: float) -> Patch:
-        """A similar patch, never thinner than ``thinnest_mm``: a thinner layer would fall into crumbs."""
+        """A similar patch, never thinner than ``thinnest_mm``."""
         x, y, z = (scale * part for part in self.half_mm)
         return Patch(self.centre, (x, y, z), max(thinnest_mm, scale * self.thickness_mm))
 
@@ -40,6 +45,7 @@ def past_sutures(points: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _box(patches: tuple[Patch, ...], scale: float, thinnest_mm: float) -> Box:
+    """Around every patch, with room for its uneven edge."""
     large = [patch.scaled(scale, thinnest_mm) for patch in patches]
     reaches = tuple(tuple(1.25 * part + 2 for part in patch.half_mm) for patch in large)
     return box_around(tuple(patch.centre for patch in large), reaches)  # type: ignore[arg-type]
@@ -57,7 +63,7 @@ class Lens:
         mask = np.zeros(inner.shape, bool)
         sutures = past_sutures(sample.points)
         for patch in self.patches:
-            large = patch.scaled(self.scale, 2.5)
+            large = patch.scaled(self.scale, _THINNEST_LENS_MM)
             away = distance(sample.points, large.centre, large.half_mm) * (1 + 0.06 * sample.broad[0])
             thickness = large.thickness_mm * (1 - away**2)
             home = past_sutures(np.array(large.centre, np.float32))
@@ -70,7 +76,7 @@ class Lens:
 
     def box(self) -> Box:
         """Around every lens."""
-        return _box(self.patches, self.scale, 2.5)
+        return _box(self.patches, self.scale, _THINNEST_LENS_MM)
 
     def scaled(self, scale: float) -> Lens:
         """With lenses of another size."""
@@ -98,22 +104,23 @@ class Crescent:
         for patch in self.patches:
             mask |= inner - OFF_BONE_MM < self._thickness(patch, sample)
         for patch in self.falx:
-            mask |= (lateral < self._thickness(patch, sample)) & (np.hypot(y + 20, z - 10) > 42) & (z > -5)
+            mask |= (lateral < self._thickness(patch, sample)) & (from_callosum_mm(y, z) > 42) & (z > -5)
         for patch in self.tentorium:
-            above = z + 22 - np.float32(0.55) * (35 - lateral)
+            above = above_tentorium_mm(z, lateral)
             area = (lateral < 44) & (y < -36) & (above > 0)
             mask |= (above < self._thickness(patch, sample)) & area
         return np.asarray(mask & (lateral > 0.5) & (inner > OFF_BONE_MM))
 
     def _thickness(self, patch: Patch, sample: Sample) -> Floats:
-        large = patch.scaled(self.scale, 2.6)
+        """Thickness in mm of the layer at every point: an arch over the patch, uneven."""
+        large = patch.scaled(self.scale, _THINNEST_LAYER_MM)
         away = distance(sample.points, large.centre, large.half_mm) * (1 + 0.1 * sample.broad[1])
         arch = np.sqrt(np.clip(1 - away**2, 0, 1))
         return np.asarray(large.thickness_mm * arch * (1 + 0.1 * sample.broad[2]), np.float32)
 
     def box(self) -> Box:
         """Around every layer."""
-        return _box((*self.patches, *self.falx, *self.tentorium), self.scale, 2.6)
+        return _box((*self.patches, *self.falx, *self.tentorium), self.scale, _THINNEST_LAYER_MM)
 
     def scaled(self, scale: float) -> Crescent:
         """With layers of another size."""

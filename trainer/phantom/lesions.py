@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from trainer.phantom.anatomy import Anatomy
 from trainer.phantom.fields import Floats
-from trainer.phantom.fitting import Fields, Probe, fitted, part_of
+from trainer.phantom.fitting import Probe, fitted
 from trainer.phantom.placing import PLACE, Placed
-from trainer.phantom.shapes import Clot, Point, Push, Shape
-from trainer.phantom.tissue import Fluid, Sample
+from trainer.phantom.points import Point, as_point
+from trainer.phantom.sample import Fields, Fluid, Sample, Window, part_of
+from trainer.phantom.shapes import Clot, Push, Shape
 from trainer.phantom.volumes import SUBTYPE_COUNTS, core_hu_at, volume_at
 from triage.domain.finding import SUBTYPES, Subtype
 
@@ -31,6 +32,7 @@ _MARGIN_MM = 14.0
 """How far a bleed may reach beyond the box of its shape, by pushes and wobble and with its oedema."""
 
 _BLOCK = 8
+"""Where a bleed may lie in a slice is looked for on every eighth pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,18 @@ def draw_bleeds(
         Volume in the scanner of one ml in head coordinates.
     larger : float
         By how many standard deviations of the normal score bleeds are larger than the published ones.
+
+    Raises
+    ------
+    ValueError
+        If one of ``subtypes`` has no shape of its own.
     """
     for_choice, *streams = rng.spawn(1 + len(SUBTYPES))
     if subtypes is None:
-        count = 1 + int(for_choice.choice(len(SUBTYPE_COUNTS), p=SUBTYPE_COUNTS))
-        weights = [_SUBTYPE_WEIGHTS[subtype] for subtype in SUBTYPES]
-        chosen = for_choice.choice(len(SUBTYPES), size=count, replace=False, p=np.divide(weights, sum(weights)))
-        subtypes = [SUBTYPES[int(index)] for index in chosen]
+        subtypes = draw_subtypes(for_choice)
+    unknown = [subtype for subtype in subtypes if subtype not in SUBTYPES]
+    if unknown:
+        raise ValueError(f"no bleed can be made as {', '.join(unknown)}: subtypes are {', '.join(SUBTYPES)}")
     bleeds: tuple[Bleed, ...] = ()
     for subtype in sorted(subtypes, key=_ORDER.index):
 
@@ -105,6 +112,14 @@ def draw_bleeds(
         stream = streams[SUBTYPES.index(subtype)]
         bleeds = (*bleeds, draw_bleed(stream, anatomy, subtype, Probe(look, millilitres), larger=larger))
     return bleeds
+
+
+def draw_subtypes(rng: np.random.Generator) -> list[Subtype]:
+    """Which subtypes a positive head has, each at most once: several in 74 % of heads."""
+    count = 1 + int(rng.choice(len(SUBTYPE_COUNTS), p=SUBTYPE_COUNTS))
+    weights = [_SUBTYPE_WEIGHTS[subtype] for subtype in SUBTYPES]
+    chosen = rng.choice(len(SUBTYPES), size=count, replace=False, p=np.divide(weights, sum(weights)))
+    return [SUBTYPES[int(index)] for index in chosen]
 
 
 def draw_bleed(
@@ -157,9 +172,8 @@ def _push(rng: np.random.Generator, placed: Placed, volume_ml: float) -> Push | 
     if volume_ml < 5 or not placed.pushes:
         return None
     target = np.array([0.0, -18.0, 8.0]) - np.array(placed.centre)
-    x, y, z = target / np.linalg.norm(target)
     shift_mm = min(13.0, 2.2 * side) * share
-    return Push(placed.centre, shift_mm, 75.0, (float(x), float(y), float(z)))
+    return Push(placed.centre, shift_mm, 75.0, as_point(target / np.linalg.norm(target)))
 
 
 def paint_bleeds(
@@ -174,11 +188,12 @@ def paint_bleeds(
         window = _window(sample.points, bleed)
         if window is not None:
             near, wet = part_of(sample, window), part_of(fluid, window)
-            _paint(brain[(..., *window)], labels[(..., *window)], near, wet, inner[(..., *window)], bleed)
+            _paint(brain[..., *window], labels[..., *window], near, wet, inner[..., *window], bleed)
     return labels
 
 
 def _paint(brain: Floats, labels: NDArray[np.uint8], sample: Sample, fluid: Fluid, inner: Floats, bleed: Bleed) -> None:
+    """One bleed with its oedema into ``brain`` and ``labels`` (slice, row, column), in place."""
     mask = bleed.shape.covers(sample, fluid, inner) & (inner > 0) & (labels == 0)
     if bleed.oedema_hu and isinstance(bleed.shape, Clot):
         depth = bleed.shape.depth(sample)
@@ -195,7 +210,7 @@ def _paint(brain: Floats, labels: NDArray[np.uint8], sample: Sample, fluid: Flui
     labels[mask] = SUBTYPES.index(bleed.subtype) + 1
 
 
-def _window(points: Floats, bleed: Bleed) -> tuple[slice, slice] | None:
+def _window(points: Floats, bleed: Bleed) -> Window | None:
     """The rows and columns in which ``bleed`` may lie, None where the slice misses it."""
     low, high = bleed.shape.box()
     margin = _MARGIN_MM + bleed.oedema_mm * (bleed.oedema_hu > 0)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.phantom.fields import Floats
-from trainer.phantom.solids import Blob, Spot, blob_share
-from trainer.phantom.tissue import Fluid, Sample
+from trainer.phantom.points import Point, as_point
+from trainer.phantom.sample import Fluid, Sample
+from trainer.phantom.solids import Blob, blob_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,10 @@ def draw_masses(rng: np.random.Generator, surface: Floats) -> Masses:
     return Masses(tuple(scars), tuple(tumours))
 
 
-def _under(rng: np.random.Generator, surface: Floats, share: float) -> Spot:
+def _under(rng: np.random.Generator, surface: Floats, share: float) -> Point:
     """A point on the way from the middle of the brain to its surface."""
     middle = np.array([0.0, -18.0, 5.0])
-    x, y, z = middle + share * (surface[int(rng.integers(len(surface)))] - middle)
-    return float(x), float(y), float(z)
+    return as_point(middle + share * (surface[int(rng.integers(len(surface)))] - middle))
 
 
 def _draw_tumour(rng: np.random.Generator, surface: Floats) -> Tumour:
@@ -82,6 +82,7 @@ def paint_masses(brain: Floats, sample: Sample, fluid: Fluid, masses: Masses) ->
 
 
 def _paint_tumour(brain: Floats, sample: Sample, fluid: Fluid, tumour: Tumour) -> None:
+    """First the oedema, which spares fluid and most of the grey matter, then the mass with its core."""
     mass = tumour.mass
     wide = Blob(mass.centre, mass.radius_mm + tumour.oedema_mm, 1.0, 0.0, 0.2, tumour.oedema_mm)
     around = blob_share(sample, sample.inside_points, wide)

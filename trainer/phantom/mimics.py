@@ -9,13 +9,14 @@ import numpy as np
 from trainer.phantom.dura import Dura, draw_dura, paint_dura
 from trainer.phantom.fields import Floats, ramp
 from trainer.phantom.masses import Masses, draw_masses, paint_masses
-from trainer.phantom.solids import Blob, Spot, Tube, around, paint_blob, paint_tubes
-from trainer.phantom.tissue import Fluid, Sample
+from trainer.phantom.points import Point, as_point
+from trainer.phantom.sample import Fluid, Sample
+from trainer.phantom.solids import Blob, Tube, around, paint_blob, paint_tubes
 
 METAL_HU = 4000.0
-"""Beyond what a scanner of 12 bits can tell; streaks start where a slice is this dense."""
+"""Beyond what a scanner of 12 bits can tell; in a thick slice enough is left of it to throw streaks."""
 
-_VESSELS: tuple[tuple[float, tuple[Spot, ...], float, float], ...] = (
+_VESSELS: tuple[tuple[float, tuple[Point, ...], float, float], ...] = (
     (0.75, ((0.0, -16.0, -22.0), (0.0, -19.0, -36.0), (2.0, -24.0, -50.0)), 1.1, 2.3),
     (0.6, ((9.0, 2.0, -20.0), (20.0, 3.0, -17.0), (31.0, 4.0, -14.0), (39.0, -3.0, -6.0)), 0.8, 1.8),
     (0.6, ((-9.0, 2.0, -20.0), (-20.0, 3.0, -17.0), (-31.0, 4.0, -14.0), (-39.0, -3.0, -6.0)), 0.8, 1.8),
@@ -26,7 +27,7 @@ _VESSELS: tuple[tuple[float, tuple[Spot, ...], float, float], ...] = (
 )
 """Chance, path, smallest and largest radius in mm: basilar, middle cerebral, carotid, anterior cerebral, Galen."""
 
-_CALCIUM: tuple[tuple[float, Spot, float, float], ...] = (
+_CALCIUM: tuple[tuple[float, Point, float, float], ...] = (
     (0.55, (0.0, -29.0, 3.0), 0.8, 3.2),
     (0.45, (20.0, -40.0, 12.0), 1.0, 5.0),
     (0.45, (-20.0, -40.0, 12.0), 1.0, 5.0),
@@ -34,14 +35,15 @@ _CALCIUM: tuple[tuple[float, Spot, float, float], ...] = (
 )
 """Chance, place, smallest and largest radius: pineal, choroid plexus left and right, fourth ventricle."""
 
-_VESSEL_WALLS: tuple[Spot, ...] = ((11.0, 3.0, -28.0), (-11.0, 3.0, -28.0), (1.0, -22.0, -46.0), (-6.0, -24.0, -50.0))
+_VESSEL_WALLS: tuple[Point, ...] = ((11.0, 3.0, -28.0), (-11.0, 3.0, -28.0), (1.0, -22.0, -46.0), (-6.0, -24.0, -50.0))
+"""Where walls calcify: both carotid siphons, the basilar and a vertebral artery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swelling:
     """A thickened scalp around ``centre``: 0 mm at ``radius_mm`` from it, ``thick_mm`` in the middle."""
 
-    centre: Spot
+    centre: Point
     radius_mm: float
     thick_mm: float
     hu: float
@@ -79,6 +81,7 @@ def draw_mimics(rng: np.random.Generator, surface: Floats) -> Mimics:
 
 
 def _draw_vessels(rng: np.random.Generator, blood_hu: float) -> tuple[Tube, ...]:
+    """Some of `_VESSELS`; 6 % of those are 14 HU denser, as a clot makes them."""
     vessels = []
     for chance, path, thinnest, thickest in _VESSELS:
         bent = tuple(_moved(rng, spot, 1.5) for spot in path)
@@ -98,6 +101,7 @@ def every_vessel(rng: np.random.Generator, hu: float) -> tuple[Tube, ...]:
 
 
 def _draw_calcium(rng: np.random.Generator) -> tuple[Blob, ...]:
+    """Calcium at its usual places, falx, vessel walls and basal ganglia among them; and the soft choroid plexus."""
     blobs = []
     falx = tuple((0.08, (0.0, rng.uniform(-60, 60), rng.uniform(30, 70)), 1.0, 3.5) for _ in range(3))
     walls = tuple((0.12, spot, 0.7, 1.6) for spot in _VESSEL_WALLS)
@@ -116,7 +120,8 @@ def _draw_calcium(rng: np.random.Generator) -> tuple[Blob, ...]:
     return tuple(blobs)
 
 
-def _calcium(rng: np.random.Generator, centre: Spot, radius_mm: float) -> Blob:
+def _calcium(rng: np.random.Generator, centre: Point, radius_mm: float) -> Blob:
+    """Faint or dense, and rough: smooth balls would give it away."""
     density = rng.uniform(60, 130) if rng.random() < 0.4 else rng.uniform(130, 450)
     return Blob(centre, radius_mm, rng.uniform(1.0, 1.8), density, rng.uniform(0.1, 0.4))
 
@@ -129,7 +134,7 @@ def _draw_pits(rng: np.random.Generator, surface: Floats) -> tuple[Blob, ...]:
     if not len(near):
         return ()
     spots = near[rng.integers(len(near), size=int(rng.integers(1, 4)))] * 1.03
-    return tuple(Blob(_spot(spot), rng.uniform(1.5, 4.5), 1.0, rng.uniform(4, 16), 0.1) for spot in spots)
+    return tuple(Blob(as_point(spot), rng.uniform(1.5, 4.5), 1.0, rng.uniform(4, 16), 0.1) for spot in spots)
 
 
 def _draw_scalp(rng: np.random.Generator, surface: Floats) -> tuple[Swelling, ...]:
@@ -139,7 +144,7 @@ def _draw_scalp(rng: np.random.Generator, surface: Floats) -> tuple[Swelling, ..
     above = surface[surface[:, 2] > -15]
     spots = (above if len(above) else surface)[rng.integers(max(len(above), 1), size=1 + (rng.random() < 0.2))]
     return tuple(
-        Swelling(_spot(1.1 * spot), rng.uniform(14, 45), rng.uniform(2, 14), rng.uniform(22, 70)) for spot in spots
+        Swelling(as_point(1.1 * spot), rng.uniform(14, 45), rng.uniform(2, 14), rng.uniform(22, 70)) for spot in spots
     )
 
 
@@ -154,7 +159,7 @@ def draw_metal(rng: np.random.Generator, surface: Floats, *, clip: bool = False)
         return (Blob(_moved(rng, (side * 12, 3.0, -20.0), 3.0), rng.uniform(1.2, 4.0), 1.5, METAL_HU),)
     if kind == 1:
         spots = 1.17 * surface[rng.integers(len(surface), size=int(rng.integers(1, 4)))]
-        return tuple(Blob(_spot(spot), rng.uniform(0.8, 2.5), 1.0, METAL_HU) for spot in spots)
+        return tuple(Blob(as_point(spot), rng.uniform(0.8, 2.5), 1.0, METAL_HU) for spot in spots)
     count = int(rng.integers(1, 4))
     return tuple(
         Blob(_moved(rng, (float(rng.choice([-26.0, 26.0])), 44.0, -74.0), 5.0), rng.uniform(2, 4.5), 1.5, METAL_HU)
@@ -162,13 +167,9 @@ def draw_metal(rng: np.random.Generator, surface: Floats, *, clip: bool = False)
     )
 
 
-def _moved(rng: np.random.Generator, spot: Spot, spread_mm: float) -> Spot:
-    return _spot(np.array(spot) + rng.normal(0, spread_mm, 3))
-
-
-def _spot(point: np.ndarray) -> Spot:
-    x, y, z = (float(value) for value in point)
-    return x, y, z
+def _moved(rng: np.random.Generator, spot: Point, spread_mm: float) -> Point:
+    """A place near ``spot``, ``spread_mm`` the standard deviation along each axis."""
+    return as_point(np.array(spot) + rng.normal(0, spread_mm, 3))
 
 
 def paint_mimics(brain: Floats, sample: Sample, fluid: Fluid, inner: Floats, mimics: Mimics) -> None:
@@ -192,6 +193,7 @@ def paint_around(hu: Floats, bone: Floats, sample: Sample, mimics: Mimics, skull
 
 
 def _paint_swelling(hu: Floats, sample: Sample, swelling: Swelling, skull_mm: float, scalp_mm: float) -> None:
+    """The skin is raised, and a layer of ``swelling.hu`` lies on the bone under it."""
     box = around(sample.points, swelling.centre, swelling.radius_mm + swelling.thick_mm)
     if box is None:
         return

@@ -15,8 +15,9 @@ from trainer.phantom.pose import Plane
 class Motion:
     """The random constants of one scan.
 
-    ``restless`` is the chance of a slice to show the head twice, ``jump_at`` where in the stack the head moves
-    for good, 0..1, None where it does not.
+    ``restless`` is the chance of a slice to show the head twice, ``shift_mm`` and ``turn_deg`` apart (standard
+    deviations). ``jump_at`` is where in the stack the head moves by ``jump_mm`` (x, y, z; LPS) for good, 0..1, None
+    where it does not.
     """
 
     restless: float

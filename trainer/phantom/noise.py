@@ -21,8 +21,10 @@ _UNDERSHOOT_HU, _OVERSHOOT_HU = 10.0, 40.0
 class Kernel:
     """The random constants of one scan, HU and mm.
 
-    ``noise_mm`` is the width of the finest grain (0: white), ``grain_mm`` that of the coarsest, beyond which the
-    share ``band`` of the noise is missing, as a ramp filter leaves it out.
+    ``blur_mm`` is the standard deviation of its point spread, ``sharpen`` the share of the lost edges that it puts
+    back. ``noise`` is the standard deviation in HU, ``noise_mm`` the width of the finest grain (0: white),
+    ``grain_mm`` that of the coarsest, beyond which the share ``band`` of the noise is missing, as a ramp filter
+    leaves it out.
     """
 
     blur_mm: float
@@ -51,16 +53,16 @@ def white(kernel: Kernel) -> Kernel:
     return Kernel(kernel.blur_mm, kernel.sharpen, noise=6.0, noise_mm=0.0, grain_mm=3.0, band=0.0)
 
 
-def blurred(image: Floats, sigma_px: float) -> Floats:
+def _blurred(image: Floats, sigma_px: float) -> Floats:
     """Gaussian blur."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma_px, 0.05)), np.float32)
 
 
 def resolved(hu: Floats, kernel: Kernel, spacing_mm: float) -> Floats:
     """HU (row, column) as sharp as the kernel makes them."""
-    image = blurred(hu, kernel.blur_mm / spacing_mm)
+    image = _blurred(hu, kernel.blur_mm / spacing_mm)
     if kernel.sharpen:
-        crisp = np.float32(kernel.sharpen) * (image - blurred(image, 1.4 / spacing_mm))
+        crisp = np.float32(kernel.sharpen) * (image - _blurred(image, 1.4 / spacing_mm))
         image = image + np.clip(crisp, -_UNDERSHOOT_HU, _OVERSHOOT_HU) * (image < 200)
     return np.asarray(image, np.float32)
 
@@ -72,7 +74,7 @@ def noise_of(image: Floats, kernel: Kernel, rng: np.random.Generator, spacing_mm
     if kernel.band:
         shrink = max(1, int(kernel.grain_mm / spacing_mm / 2))
         small = cv2.resize(noise, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-        coarse = blurred(np.asarray(small, np.float32), kernel.grain_mm / spacing_mm / shrink)
+        coarse = _blurred(np.asarray(small, np.float32), kernel.grain_mm / spacing_mm / shrink)
         noise -= np.float32(kernel.band) * cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
         noise /= noise.std()
     return np.asarray(np.float32(kernel.noise) * noise * _attenuation(image, spacing_mm) * (image > -700), np.float32)
@@ -84,5 +86,5 @@ def _attenuation(image: Floats, spacing_mm: float) -> Floats:
     small = cv2.resize(
         (image > -300).astype(np.float32), None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA
     )
-    soft = 0.55 + 0.7 * blurred(np.asarray(small, np.float32), 2.0)
+    soft = 0.55 + 0.7 * _blurred(np.asarray(small, np.float32), 2.0)
     return np.asarray(cv2.resize(soft, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

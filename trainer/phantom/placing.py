@@ -11,7 +11,8 @@ from trainer.phantom.anatomy import Anatomy
 from trainer.phantom.casts import Horn, Pools, SulcalCast, rearmost
 from trainer.phantom.fields import Floats
 from trainer.phantom.layers import Crescent, Lens, Patch, past_sutures
-from trainer.phantom.shapes import Clot, Point, Shape
+from trainer.phantom.points import Point, as_point
+from trainer.phantom.shapes import Clot, Shape
 from triage.domain.finding import Subtype
 
 _SIMILAR = (1.4, 2.2, 4.0)
@@ -28,15 +29,10 @@ class Placed:
     pushes: bool = False
 
 
-def _point(place: Floats | np.ndarray) -> Point:
-    x, y, z = place
-    return float(x), float(y), float(z)
-
-
 def _one_of(rng: np.random.Generator, points: Floats, wanted: np.ndarray | None = None) -> Point:
     """One of ``points`` (point, 3), among those ``wanted`` if there are any."""
     pool = points[wanted] if wanted is not None and wanted.any() else points
-    return _point(pool[int(rng.integers(len(pool)))])
+    return as_point(pool[int(rng.integers(len(pool)))])
 
 
 def _beside(rng: np.random.Generator, points: Floats, centre: Point, near_mm: float, far_mm: float) -> Point:
@@ -95,7 +91,7 @@ def _place_parenchymal(rng: np.random.Generator, anatomy: Anatomy, volume_ml: fl
     radius = float((750 * volume_ml / np.pi / (1 + 0.35 * merged)) ** (1 / 3))
     centres, radii = [centre], [radius]
     for _ in range(merged):
-        centres.append(_point(np.array(centre) + rng.normal(0, 0.5 * radius, 3)))
+        centres.append(as_point(np.array(centre) + rng.normal(0, 0.5 * radius, 3)))
         radii.append(radius * rng.uniform(0.6, 1.0))
     for _ in range(apart):
         small = radius * rng.uniform(0.35, 0.75)

@@ -8,10 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.phantom.fields import Floats, Lattice, noise_lattice
-
-COARSE = 4
-"""Smooth fields are computed on every fourth pixel and enlarged."""
+from trainer.phantom.fields import COARSE, Floats, Lattice, noise_lattice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,15 +37,15 @@ class Plane:
         origin = self.origin_mm + self.spacing_mm * (left * self.row + top * self.column)
         return replace(self, origin_mm=origin, rows=bottom - top, columns=right - left)
 
-    def coarser(self) -> Plane:
-        """The same rectangle with pixels `COARSE` times as large; its sides must divide."""
-        shift = (COARSE - 1) / 2 * self.spacing_mm
+    def coarser(self, factor: int = COARSE) -> Plane:
+        """The same rectangle with pixels ``factor`` times as large; its sides must be multiples of it."""
+        shift = (factor - 1) / 2 * self.spacing_mm
         return replace(
             self,
             origin_mm=self.origin_mm + shift * (self.row + self.column),
-            spacing_mm=self.spacing_mm * COARSE,
-            rows=self.rows // COARSE,
-            columns=self.columns // COARSE,
+            spacing_mm=self.spacing_mm * factor,
+            rows=self.rows // factor,
+            columns=self.columns // factor,
         )
 
 
@@ -91,6 +88,7 @@ class Pose:
         return self._straight(plane.coarser(), np.zeros(1))
 
     def _straight(self, plane: Plane, offsets_mm: NDArray[np.float64]) -> Floats:
+        """As `points`, without the individual shape."""
         along_columns = np.arange(plane.columns) * plane.spacing_mm
         along_rows = np.arange(plane.rows) * plane.spacing_mm
         origin = self.matrix @ plane.origin_mm + self.offset_mm

@@ -3,6 +3,9 @@
 The head is built of ellipsoids, rods and sheets whose signed depths are combined, and sampled on a lattice of
 4 mm. It has the parts that matter to a detector of blood: inner table, cortex and deep grey matter, ventricles,
 cisterns, skull base with fossae, sphenoid wings and petrous ridges, orbits, face and neck.
+
+Arrays are (z, y, x) over the nodes of the lattice: ``x``, ``y`` and ``z`` their head coordinates in mm, ``inner`` the
+depth under the inner table in mm, ``rough`` four noise fields of standard deviation 1.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.phantom.anatomy import Anatomy
-from trainer.phantom.base import air_spaces, base_bone, skin, skull_floor
+from trainer.phantom.depths import ellipsoid, smooth_minimum
 from trainer.phantom.fields import Floats, noise_lattice
-from trainer.phantom.shapes3d import ellipsoid, smooth_minimum
+from trainer.phantom.landmarks import from_callosum_mm, tentorium_mm
+from trainer.phantom.skull_base import air_spaces, base_bone, skin, skull_floor
 
 _STEP_MM = 4.0
 _ORIGIN_MM = (-96.0, -132.0, -120.0)
@@ -39,7 +43,7 @@ def procedural_anatomy(rng: np.random.Generator) -> Anatomy:
     white = _white(rng, x, y, z, inner, ventricle, rough)
     low = int((-5 - _ORIGIN_MM[2]) / _STEP_MM)
     under = np.s_[:low]
-    bone = np.full_like(x, -30)
+    bone = np.full_like(x, -30)  # above: none of its own, and soft tissue of 30 HU
     outside = np.full_like(x, 30)
     bone[under], outside[under] = _outside(
         rng, x[under], y[under], z[under], inner[under], plain[under], tuple(part[under] for part in rough)
@@ -98,7 +102,7 @@ def _white(
     lateral = np.abs(x)
     cortex = rng.uniform(5, 9)
     white = np.clip((inner - cortex + 4 * rough[0]) / 7, 0, 1)
-    beside = np.clip((np.hypot(y + 20, z - 10) - 40) / 8, 0, 1) * np.clip((z - 2) / 8, 0, 1)
+    beside = np.clip((from_callosum_mm(y, z) - 40) / 8, 0, 1) * np.clip((z - 2) / 8, 0, 1)
     white = np.minimum(white, 1 - beside * np.clip((9 + 3 * rough[3] - lateral) / 5, 0, 1))
     insula = np.clip((5 - np.abs(lateral - 37)) / 3, 0, 1) * np.clip((24 - np.abs(y + 4)) / 6, 0, 1)
     white = np.minimum(white, 1 - insula * np.clip((16 - np.abs(z - 4)) / 5, 0, 1))
@@ -117,7 +121,7 @@ def _white(
     white = np.maximum(white, np.clip(0.5 + callosum / 4, 0, 1))
     stem = ellipsoid(x, y, z, (0, -26, -34), (16, 13, 30))
     white = np.where(z < -8, np.maximum(white, np.clip(0.3 + stem / 6, 0, 0.6)), white)
-    cerebellum = (z < -22 + 0.55 * (35 - lateral)) & (y < -36)
+    cerebellum = (z < tentorium_mm(lateral)) & (y < -36)
     white = np.where(cerebellum, np.clip((inner - 14) / 10, 0, 0.6), white)
     return np.asarray(white, np.float32)
 

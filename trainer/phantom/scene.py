@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.phantom.anatomy import BRAIN_CHANNELS, SKULL_CHANNELS, Anatomy, BrainFields, SkullFields
+from trainer.phantom.anatomy import BRAIN_CHANNELS, Anatomy, BrainFields, SkullFields
 from trainer.phantom.conditions import (
     Condition,
     Opening,
@@ -19,26 +19,16 @@ from trainer.phantom.conditions import (
     paint_opening,
     with_metal,
 )
-from trainer.phantom.fields import Floats, ramp
-from trainer.phantom.fitting import Fields
+from trainer.phantom.fields import COARSE, Floats, ramp
 from trainer.phantom.ingredients import Ingredient, left_out
 from trainer.phantom.lesions import Bleed, draw_bleeds, paint_bleeds
 from trainer.phantom.mimics import Mimics, draw_mimics, paint_around, paint_metal, paint_mimics
-from trainer.phantom.pose import COARSE, Plane, Pose, draw_pose
-from trainer.phantom.skull import AIR, paint_outside
-from trainer.phantom.tissue import (
-    Sample,
-    Texture,
-    Tissue,
-    draw_texture,
-    draw_tissue,
-    fluid_fractions,
-    fold_points,
-    paint_brain,
-)
+from trainer.phantom.points import Point
+from trainer.phantom.pose import Plane, Pose, draw_pose
+from trainer.phantom.sample import Fields, Sample, Texture, Window, draw_texture, fold_points, part_of
+from trainer.phantom.skull import AIR_HU, paint_outside
+from trainer.phantom.tissue import Tissue, draw_tissue, fluid_fractions, paint_brain
 from triage.domain.finding import SUBTYPES, Subtype
-
-Window = tuple[slice, slice, slice]
 
 _MARGIN_MM = 14.0
 """The head may reach this far beyond the anatomy's own skin."""
@@ -46,7 +36,21 @@ _MARGIN_MM = 14.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """Everything that was drawn for one head; nothing in it depends on how it is cut."""
+    """Everything that was drawn for one head; nothing in it depends on how it is cut.
+
+    Attributes
+    ----------
+    mimics : Mimics, optional
+        None where they are switched off.
+    bleeds : tuple of Bleed
+        In the order in which they were laid into the head; none in a negative.
+    wobble_mm : float
+        How far the brain lies off the anatomy's, by a smooth field of this standard deviation.
+    opening : Opening, optional
+        A piece of the vault that is not there.
+    partial_volume : bool
+        Whether a slice is averaged over its thickness.
+    """
 
     anatomy: Anatomy
     pose: Pose
@@ -58,7 +62,7 @@ class Head:
     opening: Opening | None = None
     partial_volume: bool = True
 
-    def height_mm(self, point_mm: tuple[float, float, float]) -> float:
+    def height_mm(self, point_mm: Point) -> float:
         """Scanner z of a point in head coordinates."""
         return float(self.pose.to_scanner(np.array(point_mm))[2])
 
@@ -106,7 +110,7 @@ def draw_head(
     """
     for_pose, for_texture, for_tissue, for_mimics, for_bleeds, for_ring, for_condition = rng.spawn(7)
     missing = left_out(without)
-    mimics = _mimics(for_mimics, anatomy, Ingredient.MIMICS not in missing, (condition, for_condition))
+    mimics = _mimics(for_mimics, anatomy, Ingredient.MIMICS not in missing, condition, for_condition)
     head = Head(
         anatomy=anatomy,
         pose=draw_pose(for_pose, pitch_deg, anatomy.typical_size),
@@ -129,12 +133,12 @@ def draw_head(
 
 def _ringed(rng: np.random.Generator, tissue: Tissue) -> Tissue:
     """The tissue of a head with a dark ring of fluid under the skull. Drawn last: its bleeds stay where they were."""
-    return replace(tissue, rim=rng.uniform(0.7, 1), rim_mm=rng.uniform(1.5, 3.5), cortex_glow=0.0)
+    return replace(tissue, ring=rng.uniform(0.7, 1), ring_mm=rng.uniform(1.5, 3.5), cortex_glow=0.0)
 
 
 def fields_in(head: Head, points: Floats, bleeds: tuple[Bleed, ...]) -> Fields:
     """All fields at ``points`` (3, slice, row, column), the fluid and the depth in mm, in a head with ``bleeds``."""
-    whole = (slice(None), slice(None), slice(None))
+    whole = (slice(None), slice(None))
     sample = _sample(replace(head, bleeds=bleeds), points, head.anatomy.skull_at(points), whole)
     inner = sample.skull.inner - np.float32(head.tissue.inner_offset_mm)
     return sample, fluid_fractions(sample, head.tissue), inner
@@ -144,14 +148,15 @@ def _mimics(
     rng: np.random.Generator,
     anatomy: Anatomy,
     shown: bool,
-    condition: tuple[Condition | None, np.random.Generator],
+    condition: Condition | None,
+    for_condition: np.random.Generator,
 ) -> Mimics | None:
     """The mimics of a head, None where it has none; contrast agent and metal show whether or not they are wanted."""
     mimics = draw_mimics(rng, anatomy.surface)
-    if condition[0] is Condition.CONTRAST:
-        return enhanced(condition[1], mimics, anatomy.surface)
-    if condition[0] is Condition.METAL:
-        return with_metal(condition[1], mimics, anatomy.surface)
+    if condition is Condition.CONTRAST:
+        return enhanced(for_condition, mimics, anatomy.surface)
+    if condition is Condition.METAL:
+        return with_metal(for_condition, mimics, anatomy.surface)
     return mimics if shown else None
 
 
@@ -168,14 +173,14 @@ def sub_slices(thickness_mm: float, slope: float = 0.0) -> int:
 
 
 def cut(head: Head, plane: Plane, profile: float = 0.0) -> Cut:
-    """The slice of ``head`` in ``plane``, averaged over its thickness. The sides of the plane divide by four.
+    """The slice of ``head`` in ``plane``, averaged over its thickness. Its sides are multiples of `COARSE`.
 
     ``profile`` is how far the slice reaches into its neighbours on each side, as a share of its thickness: 0 for
     a single row of detectors, up to 0.5 for a spiral.
     """
     shape = (plane.rows, plane.columns)
     whole = Cut(
-        hu=np.full(shape, AIR, np.float32),
+        hu=np.full(shape, AIR_HU, np.float32),
         inner=np.full(shape, -200, np.float32),
         bone=np.zeros(shape, np.float32),
         blood=np.zeros((len(SUBTYPES), *shape), np.float32),
@@ -226,6 +231,7 @@ def _offsets(head: Head, thickness_mm: float, slope: float, profile: float) -> N
 
 
 def _cut_box(head: Head, plane: Plane, offsets: NDArray[np.float64]) -> Cut:
+    """A slice all of which is painted: from outside inwards, blood last, metal over all."""
     points = head.pose.points(plane, offsets)
     skull = head.anatomy.skull_at(points)
     if head.opening is not None:
@@ -241,29 +247,29 @@ def _cut_box(head: Head, plane: Plane, offsets: NDArray[np.float64]) -> Cut:
         paint_opening(hu, bone, sample, head.opening)
     blood = np.zeros((len(SUBTYPES), plane.rows, plane.columns), np.float32)
     if window is not None:
-        part = _windowed(sample, window)
-        depth = inner[window]
+        part = part_of(sample, window)
+        depth = inner[..., *window]
         fluid = fluid_fractions(part, head.tissue)
         brain = paint_brain(part, head.tissue, fluid)
         if head.mimics is not None:
             paint_mimics(brain, part, fluid, depth, head.mimics)
         labels = paint_bleeds(brain, part, fluid, depth, head.bleeds)
-        hu[window] += (brain - hu[window]) * ramp(depth)
+        hu[..., *window] += (brain - hu[..., *window]) * ramp(depth)
         for index in np.unique(labels[labels > 0]):
-            blood[index - 1][window[1:]] = (labels == index).mean(axis=0)
+            blood[index - 1][window] = (labels == index).mean(axis=0)
     if head.mimics is not None:
         paint_metal(hu, sample, head.mimics.metal)
     return Cut(hu=hu.mean(axis=0), inner=inner[len(offsets) // 2], bone=bone.mean(axis=0), blood=blood)
 
 
 def _inside(inner: Floats) -> Window | None:
-    """The index box around the inside of the skull, its sides multiples of `COARSE`; None where there is none."""
+    """The window around the inside of the skull, its sides multiples of `COARSE`; None where there is none."""
     rows, columns = np.nonzero(inner.max(axis=0) > -1)
     if not len(rows):
         return None
     top, left = int(rows.min()) // COARSE * COARSE, int(columns.min()) // COARSE * COARSE
     bottom, right = -(-(int(rows.max()) + 1) // COARSE) * COARSE, -(-(int(columns.max()) + 1) // COARSE) * COARSE
-    return slice(None), slice(top, bottom), slice(left, right)
+    return slice(top, bottom), slice(left, right)
 
 
 def _sample(head: Head, points: Floats, skull: SkullFields, window: Window | None) -> Sample:
@@ -275,31 +281,18 @@ def _sample(head: Head, points: Floats, skull: SkullFields, window: Window | Non
     brain = BrainFields(*(empty.copy() for _ in BRAIN_CHANNELS))
     folds = empty
     if window is not None:
-        near = np.ascontiguousarray(points[:, *window])
+        near = np.ascontiguousarray(points[..., *window])
         moved = near.copy()
         for axis in range(3):
-            moved[axis] += np.float32(head.wobble_mm) * broad[axis][window]
+            moved[axis] += np.float32(head.wobble_mm) * broad[axis][..., *window]
         for bleed in head.bleeds:
             if bleed.push is not None:
                 moved += bleed.push.undo(near)
-        inside_points[:, *window] = moved
+        inside_points[..., *window] = moved
         found = head.anatomy.brain_at(moved)
         for channel in BRAIN_CHANNELS:
-            getattr(brain, channel)[window] = getattr(found, channel)
-        folds[window] = head.texture.folds.sample(fold_points(moved, tuple(part[window] for part in fine)))[0]
+            getattr(brain, channel)[..., *window] = getattr(found, channel)
+        folds[..., *window] = head.texture.folds.sample(fold_points(moved, part_of(fine, window)))[0]
     return Sample(
         points=points, inside_points=inside_points, skull=skull, brain=brain, broad=broad, fine=fine, folds=folds
-    )
-
-
-def _windowed(sample: Sample, window: Window) -> Sample:
-    """The same sample in an index box alone."""
-    return Sample(
-        points=sample.points[:, *window],
-        inside_points=sample.inside_points[:, *window],
-        skull=SkullFields(*(getattr(sample.skull, channel)[window] for channel in SKULL_CHANNELS)),
-        brain=BrainFields(*(getattr(sample.brain, channel)[window] for channel in BRAIN_CHANNELS)),
-        broad=tuple(part[window] for part in sample.broad),
-        fine=tuple(part[window] for part in sample.fine),
-        folds=sample.folds[window],
     )

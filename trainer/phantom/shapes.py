@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.phantom.fields import Floats
-from trainer.phantom.tissue import Fluid, Sample
+from trainer.phantom.points import Point, distance
+from trainer.phantom.sample import Fluid, Sample
 
 Mask = NDArray[np.bool_]
-Point = tuple[float, float, float]
 Box = tuple[Point, Point]
 """Lowest and highest corner in mm, head coordinates."""
 
@@ -28,12 +28,6 @@ class Shape(Protocol):
 
     def scaled(self, scale: float) -> Self:
         """The same bleed, larger or smaller; 1 is the first guess."""
-
-
-def distance(points: Floats, centre: Point, half_mm: Point = (1.0, 1.0, 1.0)) -> Floats:
-    """Distance of ``points`` (3, ...) from ``centre``, each axis in units of ``half_mm``."""
-    squared = sum(((points[axis] - np.float32(centre[axis])) / np.float32(half_mm[axis])) ** 2 for axis in range(3))
-    return np.sqrt(np.asarray(squared, np.float32))
 
 
 def box_around(centres: tuple[Point, ...], reaches_mm: tuple[Point, ...]) -> Box:

@@ -11,26 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.phantom.acquisition import detected, draw_acquisition, with_artefacts
-from trainer.phantom.bases import anatomy_for
 from trainer.phantom.conditions import Condition
 from trainer.phantom.fields import Floats
 from trainer.phantom.mimics import Mimics
 from trainer.phantom.pose import axial_plane
 from trainer.phantom.scene import Head, cut, draw_head
+from trainer.phantom.sources import anatomy_for
 from triage.dicom.volume import read_volume
 from triage.domain.finding import SUBTYPES, Subtype
 
 SIDE_PX = 224
 PIXEL_MM = 1.0
+"""Sides of a picture and of its pixels: 224 mm hold a head."""
+
 WINDOW_HU = (0.0, 80.0)
 MADE_COLUMNS, REAL_COLUMNS, ROWS = 8, 4, 5
 _NAME_PX = 16
 _GAP_PX = 12
-_COARSE_MM = 4.0
 _ATTEMPTS = 60
+"""Heads that are drawn before an order is given up; a tumour is in one of twenty."""
+
+_COARSE_MM = 4.0
+"""The slice with the most blood is looked for on pixels of this size."""
+
 _VISIBLE_MM2 = 60.0
 """Heads whose largest section of blood is smaller are passed over: nobody would find them on the sheet."""
+
 _DICOM_AT = 128
+"""Bytes before the letters DICM (PS3.10 section 7.1)."""
 
 Bytes = NDArray[np.uint8]
 
@@ -116,6 +124,8 @@ def draw_sheet(anatomy: Path | None, beside: Path, seed: int) -> Bytes:
         If ``beside`` holds no DICOM file, or no drawn head shows what was ordered.
     """
     real = _real_tiles(beside, REAL_COLUMNS * ROWS)
+    if anatomy is not None:
+        anatomy_for(anatomy, np.random.default_rng())  # what is wrong with it is said before heads are drawn
     sources = (None, anatomy)
     made: list[Bytes] = []
     for for_source, source in zip(np.random.default_rng(seed).spawn(2), sources, strict=True):
@@ -133,12 +143,14 @@ def write_sheet(out: Path, anatomy: Path | None, beside: Path, seed: int) -> Non
     Raises
     ------
     ValueError
-        If ``out`` is no name of a PNG file.
+        If ``out`` is no name of a PNG file, or as `draw_sheet`.
     OSError
         If it cannot be written.
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"the sheet is a PNG file, and {out.name} does not end in .png")
+    if not out.parent.is_dir():  # said at once: the heads take minutes
+        raise FileNotFoundError(f"there is no folder {out.parent} to write the sheet to")
     drawn, encoded = cv2.imencode(".png", draw_sheet(anatomy, beside, seed))
     if not drawn:
         raise ValueError("the sheet could not be encoded as PNG")
@@ -222,6 +234,7 @@ def _tiled(tiles: Sequence[Bytes], columns: int) -> Bytes:
 
 
 def _rows(tiles: Sequence[Bytes], columns: int) -> Iterator[list[Bytes]]:
+    """`ROWS` rows of so many ``columns``."""
     for row in range(ROWS):
         part = list(tiles[row * columns : (row + 1) * columns])
         yield part + [np.zeros((SIDE_PX + _NAME_PX, SIDE_PX), np.uint8)] * (columns - len(part))

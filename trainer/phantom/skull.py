@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.phantom.face import mastoid_cells, paint_orbits
+from trainer.phantom.face import mastoid_cells, paint_ethmoid, paint_orbits
 from trainer.phantom.fields import Floats, ramp
-from trainer.phantom.tissue import Sample, Tissue
+from trainer.phantom.sample import Sample
+from trainer.phantom.tissue import Tissue
 
-AIR = -1000.0
+AIR_HU = -1000.0
 _SINUS_WALL_HU = 190.0
 """Half the width, on the scale of the rough HU, of the bony wall between soft tissue and an air space."""
 
@@ -44,14 +45,15 @@ def paint_outside(sample: Sample, tissue: Tissue) -> Outside:
     bone = np.maximum(bone, between.astype(np.float32))
     _wall_sinuses(bone, sample, tissue, base, skin)
     paint_orbits(hu, bone, sample, tissue)
-    bone_hu = tissue.table + (tissue.diploe - tissue.table) * ramp(depth - 1.9, 1.4) + 110 * sample.fine[0]
+    paint_ethmoid(hu, bone, sample, tissue)
+    bone_hu = tissue.compact + (tissue.diploe - tissue.compact) * ramp(depth - 1.9, 1.4) + 110 * sample.fine[0]
     marrow = np.float32(0.35) * ramp(depth - 3, 3) * ramp(sample.fine[2], 1.5)
     bone_hu += base * (tissue.base_bone * (1.15 - marrow) + 220 * sample.fine[1] - bone_hu)
     np.maximum(bone_hu, 150, out=bone_hu)
     if tissue.mastoid_air:
         bone_hu -= (bone_hu + 700) * tissue.mastoid_air * mastoid_cells(sample)
     hu += (bone_hu - hu) * bone
-    hu = AIR + (hu - AIR) * ramp(skin)
+    hu = AIR_HU + (hu - AIR_HU) * ramp(skin)
     return Outside(hu=np.asarray(hu, np.float32), bone=bone)
 
 
@@ -98,7 +100,7 @@ def _soft_tissue(sample: Sample, tissue: Tissue, base: Floats, skin: Floats, mus
     clouds = np.clip((rough - 70) * np.float32(tissue.base_contrast), 0, tissue.base_bone)
     hu += base * clouds
     air = base * ramp(np.float32(tissue.air_level) - rough + 14 * sample.fine[3], 60) * ramp(skin - 2, 2)
-    hu += (AIR - hu) * air
+    hu += (AIR_HU - hu) * air
     return np.asarray(hu, np.float32)
 
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from trainer.phantom.fields import Floats, ramp
-from trainer.phantom.tissue import Sample
+from trainer.phantom.points import Point
+from trainer.phantom.sample import Sample
 
-Spot = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
 
@@ -23,7 +23,7 @@ class Blob:
     how wide its edge.
     """
 
-    centre: Spot
+    centre: Point
     radius_mm: float
     length: float
     hu: float
@@ -35,7 +35,7 @@ class Blob:
 class Tube:
     """A vessel through ``path`` with one density."""
 
-    path: tuple[Spot, ...]
+    path: tuple[Point, ...]
     radius_mm: float
     hu: float
 
@@ -77,7 +77,7 @@ def paint_tubes(hu: Floats, points: Floats, tubes: Sequence[Tube]) -> None:
             hu[box] += (tube.hu - hu[box]) * ramp(tube.radius_mm - apart)
 
 
-def around(points: Floats, centre: Spot, reach_mm: float) -> Box | None:
+def around(points: Floats, centre: Point, reach_mm: float) -> Box | None:
     """Index box of the ``points`` (3, slice, row, column) within ``reach_mm`` of ``centre`` along every axis."""
     return _around(points, np.array(centre, np.float32), np.full(3, reach_mm, np.float32))
 

@@ -10,14 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.phantom.acquisition import Acquisition, detected, draw_acquisition, with_artefacts
-from trainer.phantom.bases import anatomy_for
+from trainer.phantom.acquisition import LOWEST_HU, Acquisition, detected, draw_acquisition, with_artefacts
+from trainer.phantom.fields import COARSE
 from trainer.phantom.motion import seen_plane
 from trainer.phantom.pose import Plane, axial_plane
 from trainer.phantom.scene import Head, cut, draw_head
+from trainer.phantom.sources import anatomy_for
 from triage.domain.finding import Subtype
 
+_HIGHEST_HU = 3000.0
+"""Stacks end here and exams at 3,071 HU; nothing but metal and overflown pixels lies between."""
+
 _POSITIVE_HEADS = 0.62
+"""Share of the heads that bleed, where nothing is forced."""
+
 _THROUGH_BLOOD = 0.8
 """Share of the stacks of a positive head that are laid through one of its bleeds."""
 
@@ -36,7 +42,7 @@ class StackBatch:
     Attributes
     ----------
     hu : ndarray of int16, shape (stack, slice, row, column)
-        HU after acquisition, padding at -1024; slices from the feet up, as far apart as they are thick.
+        HU after acquisition, -1024..3000; slices from the feet up, as far apart as they are thick.
     labels : ndarray of uint8, same shape
         0 none, i + 1 for SUBTYPES[i].
     """
@@ -68,16 +74,21 @@ def stacks(
     slices : int
         In each stack.
     size, pixel_mm
-        Sides and pixel size of the images; ``size`` divides by four.
+        Sides and pixel size of the images; ``size`` is a multiple of four.
     larger : float
         By how many standard deviations bleeds are larger than the published ones.
     without : collection of str
-        Ingredients that are switched off, see `trainer.phantom.scene.draw_head`.
+        Ingredients that are switched off, see `trainer.phantom.ingredients.Ingredient`.
     force : sequence of Subtype, optional
         Every head bleeds, with these subtypes; empty: none does.
+
+    Raises
+    ------
+    ValueError
+        If ``size`` is no multiple of four, or a subtype or ingredient is unknown.
     """
-    if size % 4:
-        raise ValueError(f"size must divide by four, not {size}")
+    if size % COARSE:
+        raise ValueError(f"size must be a multiple of {COARSE}, not {size}")
     cv2.setNumThreads(1)
     hu = np.empty((count, slices, size, size), np.int16)
     labels = np.empty((count, slices, size, size), np.uint8)
@@ -120,4 +131,4 @@ def _slice(
     """One slice, int16 HU and labels (row, column)."""
     ideal = cut(head, plane, scan.profile)
     image = detected(with_artefacts(ideal, scan, rng, plane.spacing_mm), scan, rng, plane.spacing_mm)
-    return np.clip(np.rint(image), -1024, 3000).astype(np.int16), ideal.labels()
+    return np.clip(np.rint(image), LOWEST_HU, _HIGHEST_HU).astype(np.int16), ideal.labels()

@@ -11,17 +11,19 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.phantom.bases import anatomy_for
-from trainer.phantom.fields import Floats
+from trainer.phantom.fields import COARSE, Floats
 from trainer.phantom.fitting import Probe, places_of
 from trainer.phantom.lesions import Bleed, draw_bleed
-from trainer.phantom.pose import COARSE, Plane, axial_plane
+from trainer.phantom.pose import Plane, axial_plane
 from trainer.phantom.scene import Head, cut, draw_head, fields_in
+from trainer.phantom.sources import anatomy_for
 from trainer.phantom.volumes import volume_at
 from triage.domain.finding import SUBTYPES, Subtype
 
 THICKNESS_MM = 5.0
 _IN_ONE_HEAD = 4
+"""Bleeds of a subtype that share a head, one after the other: to draw a head takes longer than to draw a bleed."""
+
 _FINE_MM, _COARSE_MM = 1.0, 2.0
 _LARGE_ML = 10.0
 """Boxes around larger bleeds are read on the coarse grid: the share of blood in a voxel keeps the volume true."""
@@ -29,6 +31,8 @@ _LARGE_ML = 10.0
 _MARGIN_MM = 9.0
 _LOWEST_MM, _HIGHEST_MM = -85.0, 105.0
 _FIELD_MM = 240.0
+"""What a bleed is read in: so far around it, between these heights, on planes of this side."""
+
 _CRUMB_ML = 0.028
 """Smaller components do not count: nobody outlines a speck of a few voxels."""
 
@@ -83,6 +87,7 @@ def measured_bleeds(
 
 
 def _measured(head: Head, bleed: Bleed, probe: Probe, wanted_ml: float) -> Measured:
+    """The only ``bleed`` of ``head``, cut into slices and read from them."""
     spacing = _FINE_MM if wanted_ml < _LARGE_ML else _COARSE_MM
     index = SUBTYPES.index(bleed.subtype)
     parts = [cut(head, plane) for plane in _planes(head, places_of(bleed.shape, probe), spacing)]

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.phantom.anatomy import Anatomy
 from trainer.phantom.fields import Floats
 
 _FILES = {"hu": "scct_hu_derived", "grey": "scgrey", "white": "scwhite", "csf": "sccsf"}
+_NOT_INSTALLED = "a CT template is read with nibabel and SciPy; both come with the extra [train]"
 _TYPICAL_SIZE = 0.94
 """The template has the size of its standard space, which is larger than most heads: 2.0 l inside the skull."""
 
+_LITRES = (0.5, 4.0)
+"""What may lie inside the skull of a template."""
+
 _VAULT_SMOOTHING_MM = 7.0
+"""Bumps of the average head that are finer than this are taken off its vault."""
+
 _VAULT_GROWTH_MM = 0.7
 """Smoothing pulls a convex surface inwards by about this much."""
 
@@ -37,8 +45,14 @@ def template_anatomy(folder: Path) -> Anatomy:
     ------
     FileNotFoundError
         If one of the maps is missing.
+    ValueError
+        If one of them cannot be read, they do not fit together, there is no head in them, or what reads them is
+        not installed.
     """
-    from scipy import ndimage  # only where a template is read
+    try:
+        from scipy import ndimage  # only where a template is read
+    except ImportError as exc:
+        raise ValueError(_NOT_INSTALLED) from exc
 
     maps, origin, step = _load(folder)
     hu = maps["hu"]
@@ -46,6 +60,9 @@ def template_anatomy(folder: Path) -> Anatomy:
     y = (origin[1] + step * np.arange(hu.shape[1]))[None, :, None]
     x = (origin[0] + step * np.arange(hu.shape[2]))[None, None, :]
     inside = _intracranial(ndimage, hu, maps["grey"] + maps["white"] + maps["csf"])
+    litres = np.count_nonzero(inside) * step**3 / 1e6
+    if not _LITRES[0] < litres < _LITRES[1]:
+        raise ValueError(f"{folder}: a head holds 0.5 to 4 l of brain and fluid, not {litres:.1f}")
     bone = (hu > np.clip(210 + (z + 10) * 2.0, 125, 210)) & ~inside
     body = ndimage.binary_closing(hu > -400, iterations=2)
     body = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
@@ -70,13 +87,15 @@ def template_anatomy(folder: Path) -> Anatomy:
 
 def _load(folder: Path) -> tuple[dict[str, Floats], tuple[float, float, float], float]:
     """The maps as (z, y, x) in the order right, anterior, superior; the first node's position; the step in mm."""
-    import nibabel  # only where a template is read
-
-    maps = {}
-    for key, name in _FILES.items():
-        image: Any = nibabel.as_closest_canonical(nibabel.load(folder / f"{name}.nii.gz"))
-        maps[key] = np.asarray(image.get_fdata(dtype=np.float32).transpose(2, 1, 0))
-    step = float(image.affine[0, 0])
+    images = {key: _read(folder / f"{name}.nii.gz") for key, name in _FILES.items()}
+    affine = images["hu"][1]
+    for key, (values, own) in images.items():
+        if values.shape != images["hu"][0].shape or not np.allclose(own, affine):
+            raise ValueError(f"{folder}: {_FILES[key]} and {_FILES['hu']} lie on different grids")
+    step = float(affine[0, 0])
+    if not np.allclose(affine[:3, :3], step * np.eye(3), atol=1e-3):
+        raise ValueError(f"{folder}: the voxels of a template are upright cubes")
+    maps = {key: values for key, (values, _) in images.items()}
     extra = round(_FLOOR_MM / step)
     maps = {
         key: np.concatenate([np.repeat(a[_BLURRED : _BLURRED + 1], extra + _BLURRED, axis=0), a[_BLURRED:]])
@@ -86,8 +105,27 @@ def _load(folder: Path) -> tuple[dict[str, Floats], tuple[float, float, float], 
         maps[key][:extra] = 0
     margin = ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))
     maps = {key: np.pad(a, margin, constant_values=-1000 if key == "hu" else 0) for key, a in maps.items()}
-    x, y, z = (float(value) for value in image.affine[:3, 3])
+    x, y, z = (float(value) for value in affine[:3, 3])
     return maps, (x - _MARGIN * step, y - _MARGIN * step, z - extra * step), step
+
+
+def _read(path: Path) -> tuple[Floats, NDArray[np.float64]]:
+    """One map (z, y, x) in the order right, anterior, superior, and its affine."""
+    try:
+        import nibabel  # only where a template is read
+        from nibabel.filebasedimages import ImageFileError
+    except ImportError as exc:
+        raise ValueError(_NOT_INSTALLED) from exc
+    try:
+        image: Any = nibabel.as_closest_canonical(nibabel.load(path))
+        values = np.asarray(image.get_fdata(dtype=np.float32))
+    except FileNotFoundError:
+        raise
+    except (ImageFileError, OSError, EOFError, zlib.error) as exc:
+        raise ValueError(f"{path} cannot be read as a NIfTI image: {exc}") from exc
+    if values.ndim != 3:
+        raise ValueError(f"{path} has {values.ndim} axes; a map of a template has 3")
+    return values.transpose(2, 1, 0), np.asarray(image.affine, np.float64)
 
 
 def _ventricular_region(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -6,76 +6,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.phantom.anatomy import BrainFields, SkullFields
-from trainer.phantom.fields import Floats, Lattice, noise_lattice, ramp
-
-FOLD_SLOPE = 0.33
-"""Mean gradient of the fold noise per mm: turns a width in mm into one in units of the noise."""
-
-_FOLD_CENTRE = np.array([0.0, -18.0, 2.0], np.float32)
-_FOLD_AXES = np.array([66.0, 84.0, 72.0], np.float32)
-_CAUDAL = 0.55
-"""Slope of the tentorium, above which the occipital lobes lie; that of the mimics."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Texture:
-    """Random fields of one head: coarse (correlation 14 mm), fine (4 mm), and the folds of its cortex."""
-
-    broad: Lattice
-    fine: Lattice
-    folds: Lattice
-
-
-def draw_texture(rng: np.random.Generator) -> Texture:
-    """Draw the random fields."""
-    return Texture(
-        broad=noise_lattice(rng, 14.0),
-        fine=noise_lattice(rng, 3.5),
-        folds=noise_lattice(rng, rng.uniform(3.0, 4.3), channels=1, nodes_per_correlation=0.9),
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """Everything known about the points of one slice, each field float32 (slice, row, column).
-
-    ``points`` (3, ...) are head coordinates; ``inside_points`` the same after mass effect, to be used for
-    everything inside the skull but the inner table. ``broad`` and ``fine`` are four noise fields each.
-    """
-
-    points: Floats
-    inside_points: Floats
-    skull: SkullFields
-    brain: BrainFields
-    broad: tuple[Floats, ...]
-    fine: tuple[Floats, ...]
-    folds: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fluid:
-    """Fractions of cerebrospinal fluid 0..1, by where it lies, float32 (slice, row, column)."""
-
-    ventricle: Floats
-    sulci: Floats
-    cistern: Floats
-    rim: Floats
-    fissure: Floats
-
-    def total(self) -> Floats:
-        """Fraction of fluid of any kind."""
-        total = np.maximum(self.ventricle, self.sulci)
-        for part in (self.cistern, self.rim, self.fissure):
-            np.maximum(total, part, out=total)
-        return total
+from trainer.phantom.fields import Floats, ramp
+from trainer.phantom.landmarks import from_callosum_mm, posterior_fossa_mm
+from trainer.phantom.sample import FOLD_SLOPE, Fluid, Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Tissue:
-    """The random constants of one head; HU unless named otherwise.
+    """The random constants of one head; HU unless the name or the text says otherwise.
 
-    ``age`` runs from 0 to 1: ventricles, sulci, fissures and cisterns widen with it together.
+    Attributes
+    ----------
+    age : float
+        0 to 1: ventricles, sulci, fissures and cisterns widen with it together.
+    white, grey, fluid
+        White matter, grey matter, cerebrospinal fluid.
+    sharpness
+        How steeply the anatomy's fractions turn from white to grey matter; no unit.
+    inner_offset_mm, ventricle_offset_mm
+        How far the inner table lies inside that of the anatomy, and the walls of the ventricles outside theirs.
+    sulcus_mm, sulcus_depth_mm, sulcus_fluid
+        Half the width of a sulcus, how deep it reaches under the inner table, and the fraction of fluid in it.
+    ribbon_mm, ribbon_share
+        Thickness of the cortex, and how much of it is grey matter, 0 to 1.
+    cistern_level
+        The anatomy's fraction of fluid above which a point lies in a cistern: the lower, the wider.
+    ring, ring_mm
+        The subarachnoid ring under the inner table: its fraction of fluid, 0 for none, and its width.
+    fissure_mm, medial_mm
+        Half the width of the interhemispheric fissure, and how far from it the medial sulci reach.
+    cerebellum, stem
+        What cerebellum and brain stem are denser than the rest.
+    cortex_glow, cortex_glow_mm
+        What is added under the inner table, and the depth in which it falls to a third (1/e).
+    ragged_mm, ragged
+        How far the inner table runs into the brain here and there, and how dense it is there.
+    pallor, pallor_mm
+        What white matter beside the ventricles lacks (leukoaraiosis), and the distance in which that falls to 1/e.
+    patches
+        Unevenness of the tissue, one standard deviation.
+    skull_mm, frontal_mm, occipital_mm, uneven
+        Thickness of the calvarium, what is added in front and behind, and its unevenness as a share.
+    scalp_mm, skin_mm, temporal_mm, nuchal_mm
+        Thickness of the scalp, of the skin, and of the temporal and the nuchal muscles.
+    compact, diploe
+        Compact bone, and the marrow between the two tables of the calvarium.
+    base_bone_offset_mm, base_bone, base_contrast
+        How far the bones of the base stand out from the anatomy's, their HU, and the factor by which half-resolved
+        bone of the anatomy is made denser.
+    fat, muscle, fat_level, air_level
+        Fat and muscle, and the rough HU of the anatomy below which soft tissue is fat or air.
+    mastoid_air
+        Share of air in the cells of the mastoid, 0 for none.
     """
 
     age: float
@@ -90,8 +72,8 @@ class Tissue:
     sulcus_fluid: float
     ribbon_mm: float
     cistern_level: float
-    rim: float
-    rim_mm: float
+    ring: float
+    ring_mm: float
     fissure_mm: float
     medial_mm: float
     ribbon_share: float
@@ -112,7 +94,7 @@ class Tissue:
     skin_mm: float
     temporal_mm: float
     nuchal_mm: float
-    table: float
+    compact: float
     diploe: float
     base_bone_offset_mm: float
     base_bone: float
@@ -145,8 +127,8 @@ def draw_tissue(rng: np.random.Generator) -> Tissue:
         sulcus_fluid=rng.uniform(0.6, 1),
         ribbon_mm=rng.uniform(2.4, 3.8),
         cistern_level=float(np.clip(0.62 - 0.35 * age + rng.normal(0, 0.06), 0.2, 0.7)),
-        rim=float(rng.random() < 0.25 + 0.4 * age) * rng.uniform(0.1, 0.9),
-        rim_mm=rng.uniform(0.4, 1.0) + 1.4 * age * rng.uniform(0.3, 1),
+        ring=float(rng.random() < 0.25 + 0.4 * age) * rng.uniform(0.1, 0.9),
+        ring_mm=rng.uniform(0.4, 1.0) + 1.4 * age * rng.uniform(0.3, 1),
         fissure_mm=rng.uniform(0.1, 0.6) + 1.1 * age * rng.uniform(0.3, 1),
         medial_mm=rng.uniform(10, 20),
         ribbon_share=rng.uniform(0.6, 0.95),
@@ -167,7 +149,7 @@ def draw_tissue(rng: np.random.Generator) -> Tissue:
         skin_mm=rng.uniform(1.6, 3.2),
         temporal_mm=rng.uniform(4, 12),
         nuchal_mm=rng.uniform(4, 14),
-        table=rng.uniform(900, 1700),
+        compact=rng.uniform(900, 1700),
         diploe=rng.uniform(350, 900),
         base_bone_offset_mm=rng.normal(0.4, 0.9),
         base_bone=rng.uniform(500, 1000),
@@ -178,17 +160,6 @@ def draw_tissue(rng: np.random.Generator) -> Tissue:
         air_level=rng.uniform(-520, -280),
         mastoid_air=float(rng.random() < 0.85) * rng.uniform(0.3, 1.0),
     )
-
-
-def fold_points(points: Floats, fine: tuple[Floats, ...]) -> Floats:
-    """Points drawn out to a shell around the brain, so that folds run inwards from its surface."""
-    offset = [points[axis] - _FOLD_CENTRE[axis] for axis in range(3)]
-    radius = np.sqrt(sum((offset[axis] / _FOLD_AXES[axis]) ** 2 for axis in range(3)) + np.float32(1e-3))
-    stretch = (1.0 + 0.12 * (radius - 1.0)) / radius
-    out = np.empty_like(points)
-    for axis in range(3):
-        out[axis] = _FOLD_CENTRE[axis] + offset[axis] * stretch + np.float32(2.2) * fine[axis]
-    return out
 
 
 def fluid_fractions(sample: Sample, tissue: Tissue) -> Fluid:
@@ -202,10 +173,10 @@ def fluid_fractions(sample: Sample, tissue: Tissue) -> Fluid:
     sulci *= np.float32(tissue.sulcus_fluid)
     cistern = ramp(sample.brain.cistern - np.float32(tissue.cistern_level), 0.15) * np.clip(inner - 1, 0, 1)
     patchy = np.clip(0.6 + 0.5 * sample.broad[3], 0, 1)
-    rim = np.float32(tissue.rim) * ramp(np.float32(tissue.rim_mm) - inner, 1.2) * patchy
+    ring = np.float32(tissue.ring) * ramp(np.float32(tissue.ring_mm) - inner, 1.2) * patchy
     away = ramp(np.hypot(y + 20, z - 12) - 40, 8) * ramp(z + 25, 4)
     fissure = 0.6 * away * ramp(tissue.fissure_mm * np.clip(0.6 + 0.6 * sample.broad[0], 0, 2) - np.abs(x), 1.2)
-    return Fluid(ventricle=ventricle, sulci=sulci, cistern=cistern, rim=rim, fissure=fissure)
+    return Fluid(ventricle=ventricle, sulci=sulci, cistern=cistern, ring=ring, fissure=fissure)
 
 
 def _sulcal_share(sample: Sample, tissue: Tissue, inner: Floats) -> Floats:
@@ -214,9 +185,9 @@ def _sulcal_share(sample: Sample, tissue: Tissue, inner: Floats) -> Floats:
     lateral = np.abs(x)
     depth = tissue.sulcus_depth_mm * (1 + 0.3 * sample.broad[2])
     near = ramp(depth - 2 - inner, 4)
-    away = ramp(np.hypot(y + 20, z - 10) - 46, 8) * ramp(z, 8)
+    away = ramp(from_callosum_mm(y, z) - 46, 8) * ramp(z, 8)
     near = np.maximum(near, away * ramp(tissue.medial_mm * (1 + 0.3 * sample.broad[3]) - lateral, 4))
-    fossa = np.minimum(-34 - y, -22 + _CAUDAL * (35 - lateral) - z)
+    fossa = posterior_fossa_mm(x, y, z)
     return np.asarray(near * ramp(-fossa, 6) * ramp(z + 42, 8), np.float32)
 
 
@@ -228,7 +199,7 @@ def paint_brain(sample: Sample, tissue: Tissue, fluid: Fluid) -> Floats:
     known = grey + white
     share = ramp((grey - white) / (known + np.float32(0.1)), 2 / tissue.sharpness)
     share += (np.float32(0.6) - share) * (known < 0.1)
-    fossa = ramp(np.minimum(-34 - y, -22 + _CAUDAL * (35 - np.abs(x)) - z), 5)
+    fossa = ramp(posterior_fossa_mm(x, y, z), 5)
     from_sulcus = np.abs(sample.folds) * np.float32(1 / FOLD_SLOPE) - np.float32(tissue.sulcus_mm)
     along_folds = ramp(np.float32(tissue.ribbon_mm) - from_sulcus, 1.5)
     along_folds *= np.clip((tissue.sulcus_depth_mm + 4 - inner) / 5, 0, 1)

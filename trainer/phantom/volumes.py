@@ -1,7 +1,8 @@
 """How large and how dense made bleeds are: the published figures of real scans, drawn by normal score.
 
-Per scan, from the FDA's table of BHSD (192 scans, 1,873 components; public domain). HU are medians over the voxels
-of a lesion as a scanner shows them at 5 mm, so partial volume is in them.
+Per scan, from the FDA's table of the data set BHSD (192 scans, 1,873 components; public domain):
+``BHSD_hemorrhage_characteristics.csv`` of DIDSR/framework-for-synthetic-ICH-to-assess-AI-generalizability. HU are
+medians over the voxels of a lesion as a scanner shows them at 5 mm, so partial volume is in them.
 """
 
 from __future__ import annotations
@@ -39,22 +40,13 @@ PUBLISHED = {
 SUBTYPE_COUNTS = (50 / 192, 62 / 192, 63 / 192, 16 / 192, 1 / 192)
 """Share of positive heads with 1, 2, ... subtypes; several is the rule (74 %)."""
 
-_LOST = dict.fromkeys(Subtype, (1.0, 1.0, 1.0, 1.0, 1.0))
-"""Drawn over measured volume at each quantile, where some of a bleed gets lost on the way into a slice."""
-
-_CORE_HU = {
-    Subtype.EDH: (1.5, 1.0),
-    Subtype.IPH: (1.0, 1.0),
-    Subtype.IVH: (3.0, 1.0),
-    Subtype.SAH: (1.5, 1.0),
-    Subtype.SDH: (0.0, 1.0),
-}
-"""Offset and factor from the HU of a lesion in slices of 5 mm to the HU of its core."""
+_CORE_OFFSET_HU = {Subtype.EDH: 1.5, Subtype.IPH: 1.0, Subtype.IVH: 3.0, Subtype.SAH: 1.5, Subtype.SDH: 0.0}
+"""What partial volume takes from the HU of a lesion in slices of 5 mm."""
 
 
 def volume_at(subtype: Subtype, score: float) -> float:
     """Volume in ml to be drawn for a normal score: log-linear between the published quantiles, and beyond."""
-    logs = np.log(np.multiply(PUBLISHED[subtype].volume_ml, _LOST[subtype]))
+    logs = np.log(PUBLISHED[subtype].volume_ml)
     return float(np.exp(_interpolated(score, SCORES, logs)))
 
 
@@ -65,8 +57,7 @@ def measured_hu_at(subtype: Subtype, score: float) -> float:
 
 def core_hu_at(subtype: Subtype, score: float) -> float:
     """HU to be painted, so that partial volume leaves the published one."""
-    offset, factor = _CORE_HU[subtype]
-    return offset + factor * measured_hu_at(subtype, score)
+    return _CORE_OFFSET_HU[subtype] + measured_hu_at(subtype, score)
 
 
 def _interpolated(score: float, scores: tuple[float, ...], values: np.ndarray) -> float:

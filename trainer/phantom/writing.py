@@ -16,6 +16,9 @@ from triage.domain.finding import ReasonCode, Subtype, WorklistStatus
 
 TRUTH_FILE = "truth.json"
 
+MOST_STUDIES = 9_999
+"""Seeds of the exams of one run are 10,000 times its own and on: with more they would be those of the next seed."""
+
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
@@ -44,7 +47,7 @@ def write_studies(
     Parameters
     ----------
     out : Path
-        Folder to fill: ``study-0001/0001.dcm``, ``study-0001.npz`` with ``masks``, and ``truth.json``.
+        Folder to fill: ``study-0001/0001.dcm``, ``study-0001.npz`` with ``masks``, and at the end ``truth.json``.
     statuses : sequence of WorklistStatus
         The wanted outcomes, taken in turn.
     masks : bool
@@ -55,18 +58,20 @@ def write_studies(
     Raises
     ------
     FileExistsError
-        If ``out`` already holds a truth: exams of two runs would be mixed.
+        If ``out`` already holds exams or their truth: those of two runs would be mixed.
+    ValueError
+        If there are too few or too many ``studies``, or one of them cannot be made.
     """
-    if studies < 1 or not statuses:
-        raise ValueError("at least one study and one status are needed")
+    if not 1 <= studies <= MOST_STUDIES or not statuses:
+        raise ValueError(f"1 to {MOST_STUDIES} studies and at least one status are needed")
     truth_path = out / TRUTH_FILE
-    if truth_path.exists():
-        raise FileExistsError(f"{truth_path} exists: choose an empty folder")
+    if truth_path.exists() or any(out.glob("study-*")):
+        raise FileExistsError(f"{out} holds exams of another run: choose an empty folder")
     plan = plan or StudyPlan()
     truth = []
     for number in range(1, studies + 1):
         made = study(
-            seed * 10_000 + number,
+            seed * (MOST_STUDIES + 1) + number,
             status=statuses[(number - 1) % len(statuses)],
             reason=plan.reason,
             anatomy=plan.anatomy,

@@ -1,11 +1,18 @@
-"""The lower head of the procedural anatomy: skull base, bones of the face, upper neck, air spaces, skin."""
+"""The lower head of the procedural anatomy: skull base, bones of the face, upper neck, air spaces, skin.
+
+``x``, ``y`` and ``z`` are the head coordinates in mm of the nodes of a lattice, arrays of one shape; depths and other
+fields have the same. Both sides are alike but for the noise in ``rough`` and the smooth bending of every head.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from trainer.phantom.depths import ellipsoid, rod
 from trainer.phantom.fields import Floats
-from trainer.phantom.shapes3d import ellipsoid, rod
+
+Rough = tuple[Floats, ...]
+"""Four noise fields at the nodes, standard deviation 1."""
 
 
 def skull_floor(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
@@ -37,10 +44,22 @@ def skull_floor(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
 
 
 def base_bone(
-    rng: np.random.Generator, x: Floats, y: Floats, z: Floats, inner: Floats, plain: Floats, rough: tuple[Floats, ...]
+    rng: np.random.Generator, x: Floats, y: Floats, z: Floats, inner: Floats, plain: Floats, rough: Rough
 ) -> Floats:
     """Depth inside the bones of base, face and neck; ``plain`` is ``inner`` without its inward crests."""
     lateral = np.abs(x)
+    parts = [
+        *_bones_of_base(rng, lateral, y, z, inner, plain, rough),
+        *_bones_of_face(lateral, x, y, z, rough),
+        *_bones_of_neck(lateral, x, y, z),
+    ]
+    return np.asarray(np.maximum.reduce(parts) + 0.7 * rough[3], np.float32)
+
+
+def _bones_of_base(
+    rng: np.random.Generator, lateral: Floats, y: Floats, z: Floats, inner: Floats, plain: Floats, rough: Rough
+) -> list[Floats]:
+    """The plate under the brain, petrous bones, mastoids, clivus, sphenoid wings, pterygoids, occipital condyles."""
     plate = np.minimum(-inner, 3.8 + 2 * rough[1] + plain)
     slope = rng.uniform(0.62, 0.8)
     ridge = 8.5 - np.hypot(z + 42, 0.85 * (y + 7 + slope * lateral)) + 1.5 * rough[2]
@@ -48,9 +67,15 @@ def base_bone(
     mastoid = ellipsoid(lateral, y, z, (56, -40, -48), (11, 16, 20))
     clivus = np.minimum(12 - lateral, 6 - np.abs(y + 6 - 0.6 * (z + 40))) + np.minimum(0, z + 72)
     clivus = np.minimum(clivus, -28 - z)
-    wing = rod(lateral, y, z, (14, 18, -27), (46, 28, -22), 3.5)
-    greater = rod(lateral, y, z, (46, 26, -26), (52, 20, -52), 4.0)
+    lesser_wing = rod(lateral, y, z, (14, 18, -27), (46, 28, -22), 3.5)
+    greater_wing = rod(lateral, y, z, (46, 26, -26), (52, 20, -52), 4.0)
     pterygoid = rod(lateral, y, z, (13, 14, -50), (12, 10, -84), 3.0)
+    condyles = ellipsoid(lateral, y, z, (21, -38, -70), (8, 12, 8))
+    return [plate, petrous, mastoid, clivus, lesser_wing, greater_wing, pterygoid, condyles]
+
+
+def _bones_of_face(lateral: Floats, x: Floats, y: Floats, z: Floats, rough: Rough) -> list[Floats]:
+    """Cheeks, rims of the orbits, jaws with condyle and coronoid process, nose, palate, nasal septum."""
     zygoma = rod(lateral, y, z, (48, 54, -58), (60, 38, -58), 5.5)
     arch = rod(lateral, y, z, (60, 38, -58), (66, -10, -50), 3.2)
     rim = rod(lateral, y, z, (50, 58, -32), (48, 56, -54), 4.5)
@@ -62,16 +87,17 @@ def base_bone(
     palate = np.minimum(2.5 - np.abs(z + 88), 28 - np.hypot(x, 0.7 * (y - 42)))
     septum = np.minimum(1.2 - np.abs(x - 2 * rough[0]), 24 - np.abs(y - 52))
     septum = np.minimum(septum, np.minimum(-38 - z, z + 88))
-    condyles = ellipsoid(lateral, y, z, (21, -38, -70), (8, 12, 8))
-    ring = 5.5 - np.abs(np.hypot(x / 1.25, y + 40) - 19) - np.clip(np.abs(z + 84) - 6, 0, None)
+    return [zygoma, arch, rim, condyle, coronoid, nose, maxilla, palate, septum]
+
+
+def _bones_of_neck(lateral: Floats, x: Floats, y: Floats, z: Floats) -> list[Floats]:
+    """The atlas with its lateral masses and transverse processes, and the axis with its dens."""
+    atlas = 5.5 - np.abs(np.hypot(x / 1.25, y + 40) - 19) - np.clip(np.abs(z + 84) - 6, 0, None)
     mass = ellipsoid(lateral, y, z, (22, -34, -84), (9, 9, 9))
     process = rod(lateral, y, z, (24, -34, -84), (40, -34, -84), 4.0)
     dens = rod(x, y, z, (0, -26, -74), (0, -26, -112), 5.5)
     axis = 5 - np.abs(np.hypot(x / 1.3, y + 44) - 17) - np.clip(z + 98, 0, None)
-    base = [plate, petrous, mastoid, clivus, wing, greater, pterygoid, condyles]
-    face = [zygoma, arch, rim, condyle, coronoid, nose, maxilla, palate, septum]
-    neck = [ring, mass, process, dens, axis]
-    return np.asarray(np.maximum.reduce([*base, *face, *neck]) + 0.7 * rough[3], np.float32)
+    return [atlas, mass, process, dens, axis]
 
 
 def air_spaces(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:

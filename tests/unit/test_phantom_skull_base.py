@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.phantom.base import air_spaces, base_bone, skin, skull_floor
+from trainer.phantom.depths import ellipsoid, rod, smooth_minimum
 from trainer.phantom.procedural import procedural_anatomy
-from trainer.phantom.shapes3d import ellipsoid, rod, smooth_minimum
+from trainer.phantom.skull_base import air_spaces, base_bone, skin, skull_floor
 
 
 def _spot(x: float, y: float, z: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

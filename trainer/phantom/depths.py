@@ -1,12 +1,14 @@
-"""Signed depths of simple solids, from which the procedural anatomy is built; mm, positive inside."""
+"""Signed depths of simple solids, from which the procedural anatomy is built; mm, positive inside.
+
+``x``, ``y`` and ``z`` are head coordinates in mm, arrays of one shape, which the depth has too.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from trainer.phantom.fields import Floats
-
-Point = tuple[float, float, float]
+from trainer.phantom.points import Point
 
 
 def ellipsoid(x: Floats, y: Floats, z: Floats, centre: Point, axes: Point) -> Floats:
