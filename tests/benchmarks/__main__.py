@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import flag, objects, pages, prepare, receive, slices, training
+from tests.benchmarks import flag, heads, nets, objects, pages, prepare, receive, slices, training
 from tests.benchmarks.harness import Aim, Contender, Limit, side_by_side, table
 
 
@@ -33,6 +33,8 @@ BENCHMARKS = {
     "pages": Benchmark(pages.__doc__ or "", pages.contenders, None, pages.LIMITS),
     "slices": Benchmark(slices.__doc__ or "", slices.contenders, None, slices.LIMITS),
     "prepare": Benchmark(prepare.__doc__ or "", prepare.contenders, None, prepare.LIMITS),
+    "heads": Benchmark(heads.__doc__ or "", heads.contenders, None, heads.LIMITS),
+    "nets": Benchmark(nets.__doc__ or "", nets.contenders, nets.SINGLE, nets.LIMITS),
     "training": Benchmark(training.__doc__ or "", training.contenders, "bare loop", training.AIMS),
 }
 
