@@ -131,7 +131,7 @@ def finished(
         decided = []
         remarks: list[tuple[str, ...]] = []
         for number, (nets, records) in enumerate(zip(variants.values(), run_same(orders, workers, tell), strict=True)):
-            manifest = manifest_of(plan, nets, decide(records, plan.decision, Scoring()), now)
+            manifest = manifest_of(plan, nets, decide(records, plan.decision, _scoring(plan)), now)
             bundle = write_bundle(folder / f"decided-{number}", manifest, nets.files)
             if series:
                 limits = quiet_on(bundle, series, tell)
@@ -305,9 +305,14 @@ def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -
         ),
         card=Card(held_out="not measured yet"),
         preprocessing=plan.preprocessing,
+        scoring=_scoring(plan),
         calibration=decision.calibration,
         familiar_within=decision.familiar_within,
     )
+
+
+def _scoring(plan: Protocol) -> Scoring:
+    return Scoring(top_k=plan.decision.top_k)
 
 
 def with_measured(manifest: Manifest, found: Measured) -> Manifest:

@@ -168,6 +168,8 @@ class DecisionPlan:
         Limit of the mask where no exam holds ``emergent_ml``; else it is chosen from `trainer.exams.LADDER`.
     minimum_component_ml : float
         Smaller pieces of an outline are dropped.
+    top_k : int
+        Of an exam the highest slices, smoothed over their neighbours, whose mean is its evidence.
     """
 
     gate_sensitivity: float
@@ -179,6 +181,7 @@ class DecisionPlan:
     emergent_ml: float
     mask_probability: float
     minimum_component_ml: float
+    top_k: int = 3
 
     def __post_init__(self) -> None:
         for name in ("gate_sensitivity", "suspected", "emergent_sensitivity", "mask_probability"):
@@ -188,6 +191,8 @@ class DecisionPlan:
             raise ValueError(f"gate_range ascends between 0 and 1, not {self.gate_range}")
         if min(self.gate_area_mm2, self.gate_share, self.emergent_ml, self.minimum_component_ml) < 0.0:
             raise ValueError("gate_area_mm2, gate_share, emergent_ml and minimum_component_ml are 0 or more")
+        if self.top_k < 1:
+            raise ValueError("top_k is 1 or more")
 
 
 @with_config(_CHECKED)

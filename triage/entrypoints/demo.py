@@ -35,7 +35,7 @@ from triage.services.passwords import Passwords
 from triage.settings import Settings, read_settings
 from triage.store.db import upgrade
 
-SEED = 2
+SEED = 5
 """Of made heads that the shipped bundle is right about with room to spare; its card says how often it is wrong.
 
 The first has blood, in one slice enough to see an outline, and the second has none. Chosen anew with every new bundle
