@@ -109,6 +109,9 @@ class FitSpec:
         Slices.
     slices : int
         Neighbouring slices of one stack that are drawn together; more than 1 for a net that reads neighbours.
+    balanced : bool
+        Whether a quarter of the draws choose the subtype first, each as often: rare ones are seen more often than they
+        bleed, and then marked more often too.
     crop : tuple of int
         Rows and columns about the centre; sides divide by 32.
     warmup : float
@@ -130,6 +133,7 @@ class FitSpec:
     options: dict[str, Any] = field(default_factory=dict)
     calm: float = 0.98
     slices: int = 1
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2:

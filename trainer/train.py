@@ -29,8 +29,10 @@ _FRESH = 0.5
 """Share of every batch that comes from the newest block, so that each stack is seen soon and more than once."""
 
 _BLEEDING = 0.5
-"""Share of the draws that are aimed at blood, since most slices of a head that bleeds show none; half of these draw
-the subtype first, each as often, because the rare ones would hardly be seen."""
+"""Share of the draws that are aimed at blood, since most slices of a head that bleeds show none."""
+
+_BALANCED = 0.5
+"""Share of those that draw the subtype first where a net is balanced."""
 
 
 class Pool:
@@ -43,7 +45,9 @@ class Pool:
         """Take in a block; the oldest leaves when there are too many."""
         self._blocks.append((block, _bleeding(block.labels)))
 
-    def draw(self, rng: np.random.Generator, count: int, slices: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    def draw(
+        self, rng: np.random.Generator, count: int, slices: int, balanced: bool = False
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         """Draw ``count`` runs of neighbouring slices; arrays (run, slice, row, column)."""
         hu, labels = [], []
         for _ in range(count):
@@ -51,7 +55,7 @@ class Pool:
             block, bleeding = self._blocks[-1 if newest else int(rng.integers(len(self._blocks)))]
             stack, aim = (int(rng.integers(side)) for side in block.hu.shape[:2])
             if bleeding and rng.random() < _BLEEDING:
-                places = bleeding[int(rng.integers(len(bleeding))) if rng.random() < 0.5 else 0]
+                places = bleeding[int(rng.integers(len(bleeding))) if balanced and rng.random() < _BALANCED else 0]
                 stack, aim = map(int, places[int(rng.integers(len(places)))])
             first = int(np.clip(aim - rng.integers(slices), 0, block.hu.shape[1] - slices))
             hu.append(block.hu[stack, first : first + slices])
@@ -143,7 +147,7 @@ class Fitting:
         spec, plan = self._spec, self._plan
         late = len(self._losses) >= plan.late_from * spec.steps
         changes = plan.augment_late if late and plan.augment_late is not None else plan.augment
-        drawn = pool.draw(self._rng, spec.batch // spec.slices, spec.slices)
+        drawn = pool.draw(self._rng, spec.batch // spec.slices, spec.slices, spec.balanced)
         hu, labels = augment(*drawn, changes, self._rng, plan.preprocessing.pixel_mm)
         if len(self._losses) < spec.whole_from * spec.steps:
             hu, labels = _cropped(hu, spec.crop), _cropped(labels, spec.crop)
