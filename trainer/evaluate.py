@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trainer.data import Progress
-from trainer.exams import ExamOrder, ExamRecord, exam_orders, run_exams
-from trainer.measures.bootstrap import Clusters, bootstrapped
-from trainer.measures.interval import Interval, exact_interval
-from trainer.measures.weighted import Figure as Weighted
+from trainer.exams import ExamOrder, ExamRecord, exam_orders
+from trainer.measures.bootstrap import Clusters
+from trainer.measures.figures import drawn, proportion
+from trainer.measures.interval import Numbers
 from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, ratio_of
 from trainer.protocol import Protocol
 from trainer.real_series import gate_of, read_series
@@ -44,13 +42,6 @@ class Measured:
     figures: tuple[Figure, ...]
     remarks: tuple[str, ...]
     reference: ReferenceScores | None
-
-
-def measure(
-    bundle: Bundle, plan: Protocol, anatomy: Path | None, workers: int, unlabelled: Sequence[Path], tell: Progress
-) -> Measured:
-    """Run the protocol's test exams exactly as the daemon would run them, and say what came out."""
-    return measured(bundle, run_exams(held_out_orders(bundle, plan, anatomy), workers, tell), plan, unlabelled)
 
 
 def calibration_orders(bundle: Bundle, plan: Protocol, anatomy: Path | None) -> list[ExamOrder]:
@@ -98,16 +89,16 @@ def figures(records: Sequence[ExamRecord], seed: int) -> tuple[Figure, ...]:
     bleeding = np.array([r.bleeding for r in records])
     final = np.array([r.score for r in records])
     early = np.array([r.provisional_score for r in records])
-    exams = np.arange(len(records))
     found = [
-        *_bootstrapped("exam AUC", seed, auc_of(final, bleeding), exams),
-        *_bootstrapped("exam AUC, provisional", seed, auc_of(early, bleeding), exams),
+        *drawn("exam AUC", auc_of(final, bleeding), "exams", seed),
+        *drawn("exam AUC, provisional", auc_of(early, bleeding), "exams", seed),
         *operating_point(records),
     ]
-    template, procedural = _of(records, True), _of(records, False)
+    template, procedural = of_source(records, template=True), of_source(records, template=False)
     if template and procedural:
         found += [*operating_point(template, ", template"), *operating_point(procedural, ", procedural")]
-    return (*found, *_slice_figures(records, seed), *_mask_figures(records, seed))
+    overlaps = [one for column in range(len(OUTPUTS)) for one in overlap_figures(records, column, seed)]
+    return (*found, *_slice_figures(records, seed), *overlaps)
 
 
 def reference(records: Sequence[ExamRecord], data: str) -> ReferenceScores | None:
@@ -147,38 +138,51 @@ def operating_point(records: Sequence[ExamRecord], suffix: str = "") -> list[Fig
     positive = [r.suspected for r in records if r.bleeding]
     negative = [not r.suspected for r in records if not r.bleeding]
     return [
-        _figure(f"{name}{suffix}", exact_interval(sum(right), len(right)), "Clopper-Pearson")
+        proportion(f"{name}{suffix}", sum(right), len(right), "exams")
         for name, right in (("exam sensitivity", positive), ("exam specificity", negative))
         if right
     ]
 
 
+def overlap_figures(records: Sequence[ExamRecord], column: int, seed: int) -> list[Figure]:
+    """Pooled and mean Dice of one of OUTPUTS; nothing where no exam holds it."""
+    held = [r for r in records if r.true_ml[column] > 0]
+    if not held:
+        return []
+    overlap, true, marked = _volumes(records, column)
+    pooled = ratio_of(2.0 * overlap, true + marked)
+    name = f"Dice {OUTPUTS[column]}"
+    return [
+        *drawn(f"{name}, pooled over exams", pooled, "exams", seed),
+        *mean_dice(f"{name}, mean over exams that hold it", held, column, seed),
+    ]
+
+
+def mean_dice(name: str, records: Sequence[ExamRecord], column: int, seed: int) -> list[Figure]:
+    """Mean over exams of the Dice of one of OUTPUTS; exams in which nothing is true or outlined do not count."""
+    return drawn(name, mean_of(dice_per_entry(*_volumes(records, column))), "exams", seed)
+
+
+def of_source(records: Sequence[ExamRecord], *, template: bool) -> list[ExamRecord]:
+    """Those on the template, or the procedural ones."""
+    return [r for r in records if r.template is template]
+
+
+def _volumes(records: Sequence[ExamRecord], column: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Overlap, truth and outline in ml of one of OUTPUTS, each of shape (exam,)."""
+    overlap, true, marked = np.array([(r.overlap_ml, r.true_ml, r.marked_ml) for r in records])[:, :, column].T
+    return overlap, true, marked
+
+
 def _slice_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
-    exams = np.repeat(np.arange(len(records)), [len(r.probabilities) for r in records])
+    index = np.repeat(np.arange(len(records)), [len(r.probabilities) for r in records])
+    exams = Clusters(index, len(records), "exams")
     probabilities = np.concatenate([r.probabilities for r in records])
     shown = np.concatenate([r.shown for r in records])
     found: list[Figure] = []
     for column, name in enumerate(OUTPUTS):
         area = auc_of(probabilities[:, column], shown[:, column])
-        found += _bootstrapped(f"slice AUC {name}, classifier", seed, area, exams)
-    return found
-
-
-def _mask_figures(records: Sequence[ExamRecord], seed: int) -> list[Figure]:
-    true = np.array([r.true_ml for r in records])
-    overlap = np.array([r.overlap_ml for r in records])
-    marked = np.array([r.marked_ml for r in records])
-    exams = np.arange(len(records))
-    found: list[Figure] = []
-    for column, name in enumerate(OUTPUTS):
-        held = true[:, column] > 0
-        if held.any():
-            columns = [values[:, column] for values in (overlap, true, marked)]
-            pooled = ratio_of(2.0 * columns[0], columns[1] + columns[2])
-            found += _bootstrapped(f"Dice {name}, pooled over exams", seed, pooled, exams)
-            inside = mean_of(dice_per_entry(*(values[held] for values in columns)))
-            of_held = np.arange(int(held.sum()))
-            found += _bootstrapped(f"Dice {name}, mean over exams that hold it", seed, inside, of_held)
+        found += drawn(f"slice AUC {name}, classifier", area, "exams", seed, exams)
     return found
 
 
@@ -197,21 +201,3 @@ def _refused(records: Sequence[ExamRecord]) -> str:
     if not refused:
         return ""
     return f"{len(refused)} made exams did not pass the input check, and count here all the same: {refused[0]}"
-
-
-def _of(records: Sequence[ExamRecord], template: bool) -> list[ExamRecord]:
-    return [r for r in records if r.template is template]
-
-
-def _bootstrapped(name: str, seed: int, figure: Weighted, exams: NDArray[np.intp]) -> list[Figure]:
-    """A figure whose entries belong to these exams; nothing where they allow none, as of a subtype that none shows."""
-    clusters = Clusters(exams, int(exams.max()) + 1, "exams")
-    try:
-        interval = bootstrapped(figure, clusters, seed)
-    except ValueError:
-        return []
-    return [_figure(name, interval, "percentile bootstrap over exams")]
-
-
-def _figure(name: str, interval: Interval, method: str) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, interval.n, "exams", method)

@@ -1,5 +1,6 @@
 """What cannot be judged is refused before anything is run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,19 @@ from triage.domain.errors import BundleError
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("asked", "sentence"),
     [
-        ({}, "nothing to judge on"),
-        ({"held_out": 1}, "one with blood and one without"),
-        ({"only": "template", "insilico": Path("figures")}, "--only is about made exams: it needs --held-out"),
+        (lambda: Judged(Path("bundle")), "nothing to judge on"),
+        (lambda: Judged(Path("bundle"), held_out=1), "one with blood and one without"),
+        (
+            lambda: Judged(Path("bundle"), only="template", insilico=Path("figures")),
+            "--only is about made exams: it needs --held-out",
+        ),
     ],
 )
-def test_what_fits_nothing_is_refused(given: dict[str, object], sentence: str) -> None:
+def test_what_fits_nothing_is_refused(asked: Callable[[], Judged], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Judged(bundle=Path("bundle"), **given)  # type: ignore[arg-type]
+        asked()
 
 
 def test_the_other_bundle_is_read_before_anything_is_judged(tmp_path: Path) -> None:

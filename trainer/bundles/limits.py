@@ -35,7 +35,7 @@ _ROUNDS = 20
 """Of limit and gate, each of which moves the other; they stand still after two or three."""
 
 GATE_SHARE = 1.0
-"""Of the classifier beside the mask, where a net was trained for both; as in the demonstration bundle."""
+"""Of the classifier beside the mask, where a net was trained for both: nothing speaks for either of the two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +115,7 @@ def limits_of(
         if gate == before:
             break
         scores = _scores(known, gated, scoring, gate, calibration)
-        suspected = float(np.clip(threshold_for(scores, bleeding, patients, studies, wanted, seed).value, *LIMIT_RANGE))
+        suspected = float(np.clip(threshold_for(scores, bleeding, wanted), *LIMIT_RANGE))
         before, gate = gate, harmless_gate(gate, provisional, suspected)
     scores = _scores(known, gated, scoring, gate, calibration)
     emergent = float(np.quantile(scores[bleeding], 1.0 - EMERGENT_SHARE))

@@ -10,8 +10,9 @@ from time import perf_counter
 import numpy as np
 
 from trainer.exams import ExamRecord, volume_of
-from trainer.judge.findings import Row, Section, at_most, drawn
+from trainer.judge.findings import SEED, Row, Section, at_most
 from trainer.measures.bootstrap import difference
+from trainer.measures.figures import drawn
 from trainer.measures.interval import Numbers
 from trainer.measures.weighted import Ranks, Sums, auc_of, ratio_of
 from trainer.phantom.exam import ScanGeometry, study
@@ -49,8 +50,7 @@ def against_section(records: Sequence[ExamRecord], others: Sequence[ExamRecord],
         ("exam AUC: loss", apart, AUC_LOSS_AT_MOST),
         ("Dice any, pooled: loss", overlap, DICE_LOSS_AT_MOST),
     ):
-        figure = drawn(f"{name} against {other_name}", of, "exams", entries=len(records))
-        rows += [at_most(figure, limit)] if figure else []
+        rows += [at_most(one, limit) for one in drawn(f"{name} against {other_name}", of, "exams", SEED)]
     pairs = list(zip(records, others, strict=True))
     changed = sum(one.suspected != other.suspected for one, other in pairs)
     furthest = max(abs(one.score - other.score) for one, other in pairs)

@@ -7,11 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from trainer.measures.bootstrap import Clusters, bootstrapped
-from trainer.measures.interval import Interval, exact_interval
-from trainer.measures.weighted import Figure as Weighted
 from triage.inference.manifest import Figure
 
 SEED = 70_001
@@ -49,24 +44,6 @@ def at_least(figure: Figure, limit: float) -> Row:
 def at_most(figure: Figure, limit: float) -> Row:
     """A row whose value must not pass ``limit``."""
     return Row(figure, f"at most {limit:g}", figure.value <= limit)
-
-
-def proportion(name: str, successes: int, n: int, unit: str) -> Figure:
-    """A share with its exact interval."""
-    return _figure(name, exact_interval(successes, n), unit, "Clopper-Pearson")
-
-
-def drawn(name: str, of: Weighted, unit: str, clusters: Clusters | None = None, entries: int = 0) -> Figure | None:
-    """A figure with its bootstrap interval, entries drawn one by one or by ``clusters``.
-
-    None where the entries allow none, as an AUC of one class. ``n`` counts ``unit``, the things that are drawn.
-    """
-    who = clusters or Clusters(np.arange(entries), entries, unit)
-    try:
-        interval = bootstrapped(of, who, SEED)
-    except ValueError:
-        return None
-    return _figure(name, interval, unit, f"percentile bootstrap over {who.unit}")
 
 
 _NO_PATIENTS = "Made exams, made figures, at most one real head: none of it says how often blood of a patient is found."
@@ -118,7 +95,3 @@ def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def _figure(name: str, interval: Interval, unit: str, method: str) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, interval.n, unit, method)

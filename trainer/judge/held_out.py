@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluate import operating_point
+from trainer.evaluate import mean_dice, of_source, operating_point, overlap_figures
 from trainer.exams import ExamOrder, ExamRecord, exam_orders
-from trainer.judge.findings import Row, Section, at_least, drawn, proportion
-from trainer.measures.interval import Flags, Numbers
-from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, median_of, ratio_of
+from trainer.judge.findings import SEED, Row, Section, at_least
+from trainer.measures.figures import drawn, proportion
+from trainer.measures.interval import Flags
+from trainer.measures.weighted import auc_of, median_of
 from triage.inference.manifest import OUTPUTS, Figure
 
 SEEDS = 7_000_000
@@ -47,13 +48,12 @@ def orders(count: int, anatomy: Path | None, only: str | None, bundle: Path) -> 
 def held_out_section(records: Sequence[ExamRecord], only: str | None = None) -> Section:
     """Figures of the exams as the daemon decides on them."""
     rows: list[Row] = []
-    auc = auc_row("exam AUC", records, OTHER_SOURCE_AUC_AT_LEAST if only else AUC_AT_LEAST)
-    rows += [auc] if auc else []
-    for source, template in (("template", True), ("procedural", False)):
-        of = [r for r in records if r.template is template]
+    limit = OTHER_SOURCE_AUC_AT_LEAST if only else AUC_AT_LEAST
+    rows += [at_least(one, limit) for one in _exam_auc("exam AUC", records)]
+    for source in ("template", "procedural"):
+        of = of_source(records, template=source == "template")
         if of and len(of) < len(records):
-            row = auc_row(f"exam AUC, {source}", of, None)
-            rows += [row] if row else []
+            rows += [Row(one) for one in _exam_auc(f"exam AUC, {source}", of)]
     rows += [Row(one) for one in operating_point(records)]
     rows += volume_rows(records)
     rows += _overlap_rows(records)
@@ -74,67 +74,46 @@ def band_section(records: Sequence[ExamRecord]) -> Section:
             if of:
                 found = sum(r.suspected for r in of)
                 rows.append(Row(proportion(f"{name}, {band}: exams suspected", found, len(of), "exams")))
-                dice = _mean_dice(f"{name}, {band}: Dice, mean", of, column)
-                rows += [Row(dice)] if dice else []
+                rows += [Row(one) for one in mean_dice(f"{name}, {band}: Dice, mean", of, column, SEED)]
     remark = "A band of a subtype counts the blood of this subtype; the exam may hold more. Empty bands are left out."
     return Section("By subtype and volume", tuple(rows), (remark,))
 
 
-def auc_row(name: str, records: Sequence[ExamRecord], limit: float | None) -> Row | None:
-    """Exam AUC; None of one class."""
-    scores, truth = np.array([r.score for r in records]), np.array([r.bleeding for r in records])
-    figure = drawn(name, auc_of(scores, truth), "exams", entries=len(records))
-    if figure is None:
-        return None
-    return Row(figure) if limit is None else at_least(figure, limit)
-
-
 def volume_rows(records: Sequence[ExamRecord]) -> list[Row]:
     """Median of marked against true volume, minus 1, of any blood in exams with 5 ml or more of it."""
-    true, marked = _of(records, "true_ml")[:, 0], _of(records, "marked_ml")[:, 0]
-    large = true >= LARGE_ML
-    if not large.any():
-        return []
-    error = marked[large] / true[large] - 1.0
-    figure = drawn("volume error above 5 ml, median", median_of(error), "exams", entries=len(error))
-    if figure is None:
-        return []
-    met = abs(figure.value) <= VOLUME_ERROR_AT_MOST
-    spread = drawn("volume error above 5 ml, median size", median_of(np.abs(error)), "exams", entries=len(error))
-    return [Row(figure, f"within {VOLUME_ERROR_AT_MOST:g} of 0", met), *([Row(spread)] if spread else [])]
+    large = [r for r in records if r.true_ml[0] >= LARGE_ML]
+    error = np.array([r.marked_ml[0] / r.true_ml[0] - 1.0 for r in large])
+    wanted = f"within {VOLUME_ERROR_AT_MOST:g} of 0"
+    name = "volume error above 5 ml, median"
+    return [
+        *(
+            Row(one, wanted, abs(one.value) <= VOLUME_ERROR_AT_MOST)
+            for one in drawn(name, median_of(error), "exams", SEED)
+        ),
+        *(Row(one) for one in drawn(f"{name} size", median_of(np.abs(error)), "exams", SEED)),
+    ]
 
 
 def _overlap_rows(records: Sequence[ExamRecord]) -> list[Row]:
-    true, marked, overlap = (_of(records, name) for name in ("true_ml", "marked_ml", "overlap_ml"))
     rows: list[Row] = []
     for column, name in enumerate(OUTPUTS):
+        rows += [Row(one) for one in overlap_figures(records, column, SEED)]
         of = [r for r in records if r.true_ml[column] > 0]
-        if not of:
-            continue
-        pooled = ratio_of(2.0 * overlap[:, column], true[:, column] + marked[:, column])
-        figures: list[Figure | None] = [drawn(f"Dice {name}, pooled", pooled, "exams", entries=len(records))]
-        figures.append(_mean_dice(f"Dice {name}, mean over exams that hold it", of, column))
-        if column:
+        if column and of:
             suspected = sum(r.suspected for r in of)
-            figures.append(proportion(f"exams with {name}: suspected", suspected, len(of), "exams"))
-        rows += [Row(one) for one in figures if one]
+            rows.append(Row(proportion(f"exams with {name}: suspected", suspected, len(of), "exams")))
     return rows
 
 
-def _mean_dice(name: str, records: Sequence[ExamRecord], column: int) -> Figure | None:
-    overlap, true, marked = (_of(records, part)[:, column] for part in ("overlap_ml", "true_ml", "marked_ml"))
-    return drawn(name, mean_of(dice_per_entry(overlap, true, marked)), "exams", entries=len(records))
+def _exam_auc(name: str, records: Sequence[ExamRecord]) -> list[Figure]:
+    scores, truth = np.array([r.score for r in records]), np.array([r.bleeding for r in records])
+    return drawn(name, auc_of(scores, truth), "exams", SEED)
 
 
 def _in_bands(records: Sequence[ExamRecord], column: int) -> list[Flags]:
     """Which records belong to each band; one that holds none of it belongs to none."""
-    true = _of(records, "true_ml")[:, column]
+    true = np.array([r.true_ml[column] for r in records])
     return [np.asarray((true > 0.0) & (true >= low) & (true < high)) for low, high in pairwise(BANDS_ML)]
-
-
-def _of(records: Sequence[ExamRecord], name: str) -> Numbers:
-    """One field of all records, shape (exam, 6)."""
-    return np.array([getattr(r, name) for r in records])
 
 
 def _whose(records: Sequence[ExamRecord]) -> str:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer.judge.findings import Row, Section, at_least, drawn
+from trainer.judge.findings import SEED, Row, Section, at_least
 from trainer.judge.insilico import InSilicoFigure
+from trainer.measures.figures import drawn
 from trainer.measures.weighted import auc_of
 from triage.inference.manifest import Figure
 from triage.inference.predict import Predictor
@@ -80,7 +81,7 @@ def insilico_section(predictor: Predictor, figures: Sequence[InSilicoFigure]) ->
     visible, faint, none = _parted(all_seen, figures)
     rows = _rows(visible, none, "")
     yardstick = _auc("yardstick: small head area instead of the score", visible, none, by_head=True)
-    rows += [Row(one) for one in (yardstick, _auc(f"the {len(faint)} fainter lesions", faint, none)) if one]
+    rows += [Row(one) for one in (*yardstick, *_auc(f"the {len(faint)} fainter lesions", faint, none))]
     plain_visible, _, plain_none = _parted([seen(predictor, figure, plain=True) for figure in figures], figures)
     rows += _rows(plain_visible, plain_none, ", bone by depth alone")
     return Section("InSilicoICH figures", tuple(rows), (_WHAT, _WHERE), tuple(asdict(one) for one in all_seen))
@@ -98,8 +99,7 @@ def _parted(all_seen: Sequence[Seen], figures: Sequence[InSilicoFigure]) -> tupl
 
 def _rows(visible: list[Seen], none: list[Seen], how: str) -> list[Row]:
     name = f"mask score{how}: AUC of {len(visible)} lesions of 50 HU and more against {len(none)} without"
-    area = _auc(name, visible, none)
-    rows = [at_least(area, AUC_AT_LEAST)] if area else []
+    rows = [at_least(area, AUC_AT_LEAST) for area in _auc(name, visible, none)]
     located = [one.covered for one in visible if one.covered is not None]
     if located:
         n, unit = len(located), "lesions"
@@ -111,8 +111,8 @@ def _rows(visible: list[Seen], none: list[Seen], how: str) -> list[Row]:
     return rows
 
 
-def _auc(name: str, positive: list[Seen], negative: list[Seen], by_head: bool = False) -> Figure | None:
+def _auc(name: str, positive: list[Seen], negative: list[Seen], by_head: bool = False) -> list[Figure]:
     both = [*positive, *negative]
     scores = np.array([-one.head_mm2 if by_head else one.score for one in both])
     truth = np.array([True] * len(positive) + [False] * len(negative))
-    return drawn(name, auc_of(scores, truth), "figures", entries=len(both))
+    return drawn(name, auc_of(scores, truth), "figures", SEED)

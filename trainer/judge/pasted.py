@@ -9,10 +9,11 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.judge.findings import Row, Section, at_least, drawn
+from trainer.judge.findings import SEED, Row, Section, at_least
 from trainer.judge.intracranial import brain_masks, heights
 from trainer.judge.paste import PASTED, Inside, Lesion, Sizes, draw_lesion, pasted
 from trainer.measures.bootstrap import Clusters
+from trainer.measures.figures import drawn
 from trainer.measures.interval import Flags
 from trainer.measures.weighted import auc_of, mean_of, median_of
 from trainer.real_series import part
@@ -162,26 +163,25 @@ def pasted_section(predictor: Predictor, volume: Volume, name: str, count: int =
 def _rows(name: str, subtype: Subtype, found: list[Case], without: list[Case]) -> list[Row]:
     scores = np.array([one.evidence for one in [*found, *without]])
     positive = np.array([True] * len(found) + [False] * len(without))
-    rows: list[Row] = []
     area = drawn(
         f"{name}: mask AUC, {len(found)} pasted against {len(without)} untouched",
         auc_of(scores, positive),
         "slices",
+        SEED,
         _by_slice([*found, *without]),
     )
-    if area is not None:
-        rows.append(at_least(area, AUC_AT_LEAST[subtype]))
     slices = _by_slice(found)
     dice = np.array([np.nan if one.dice is None else one.dice for one in found], np.float64)
     recall = np.array([np.nan if one.recall is None else one.recall for one in found], np.float64)
-    share = drawn(
-        f"{name}: recall, lesions found", mean_of((recall >= FOUND_SHARE).astype(np.float64)), "slices", slices
-    )
-    pixels = drawn(f"{name}: recall, mean share of pixels", mean_of(recall), "slices", slices)
-    middle = drawn(f"{name}: Dice, median", median_of(dice), "slices", slices)
-    if share is not None:
-        rows.append(at_least(share, SDH_RECALL_AT_LEAST) if subtype is Subtype.SDH else Row(share))
-    return rows + [Row(one) for one in (pixels, middle) if one is not None]
+    hits = mean_of((recall >= FOUND_SHARE).astype(np.float64))
+    share = drawn(f"{name}: recall, lesions found", hits, "slices", SEED, slices)
+    pixels = drawn(f"{name}: recall, mean share of pixels", mean_of(recall), "slices", SEED, slices)
+    middle = drawn(f"{name}: Dice, median", median_of(dice), "slices", SEED, slices)
+    return [
+        *(at_least(one, AUC_AT_LEAST[subtype]) for one in area),
+        *(at_least(one, SDH_RECALL_AT_LEAST) if subtype is Subtype.SDH else Row(one) for one in share),
+        *(Row(one) for one in (*pixels, *middle)),
+    ]
 
 
 def _by_slice(cases: list[Case]) -> Clusters:

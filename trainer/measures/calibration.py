@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
-from trainer.measures.bootstrap import bootstrapped, clusters_of
-from trainer.measures.interval import Flags, Interval, Numbers
-from trainer.measures.weighted import sensitivity_of, specificity_of
+from trainer.measures.interval import Flags, Numbers
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.1, 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """A limit, and what it does on the cases that it was chosen on: an optimistic figure, to be measured again."""
-
-    value: float
-    sensitivity: Interval
-    specificity: Interval
-    wanted: float
 
 
 def temperature_of(logits: Numbers, positive: Flags) -> float:
@@ -48,14 +32,7 @@ def temperature_of(logits: Numbers, positive: Flags) -> float:
     return float(np.exp(found.x))
 
 
-def threshold_for(
-    probabilities: Numbers,
-    positive: Flags,
-    patients: NDArray[Any],
-    studies: NDArray[Any],
-    wanted: float,
-    seed: int,
-) -> Threshold:
+def threshold_for(probabilities: Numbers, positive: Flags, wanted: float) -> float:
     """The highest limit at or above which at least ``wanted`` of the positive cases lie.
 
     Raises
@@ -68,11 +45,4 @@ def threshold_for(
     if positive.all() or not positive.any():
         raise ValueError("a threshold needs positive and negative cases")
     found = np.sort(probabilities[positive])[::-1]
-    value = float(found[int(np.ceil(wanted * len(found))) - 1])
-    said, clusters = probabilities >= value, clusters_of(patients, studies)
-    return Threshold(
-        value,
-        bootstrapped(sensitivity_of(said, positive), clusters, seed),
-        bootstrapped(specificity_of(said, positive), clusters, seed),
-        wanted,
-    )
+    return float(found[int(np.ceil(wanted * len(found))) - 1])

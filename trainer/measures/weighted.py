@@ -37,6 +37,11 @@ class Sums:
     combine: Callable[[Numbers], Numbers]
     needs: str
 
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        return len(self.columns)
+
     def of(self, weights: Numbers) -> Numbers:
         """Figures of weights, shape (..., entry)."""
         return self.combine(weights @ self.columns)
@@ -77,10 +82,7 @@ def value_of(figure: Figure, weight: Numbers | None = None) -> float:
     ValueError
         They allow none: the sentence says what is missing.
     """
-    if isinstance(figure, Sums):
-        found = figure.of(np.ones(len(figure.columns)) if weight is None else weight)
-    else:
-        found = figure.of((np.ones(figure.entries) if weight is None else weight)[None])[0]
+    found = figure.of((np.ones(figure.entries) if weight is None else weight)[None])[0]
     if np.isnan(found):
         raise ValueError(figure.needs)
     return float(found)

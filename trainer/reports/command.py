@@ -109,15 +109,16 @@ def _evaluate_run(folder: Path, given: dict[str, Any]) -> None:
 
 
 def _evaluate_bundle(folder: Path, given: dict[str, Any]) -> None:
-    from trainer.evaluate import measure
+    from trainer.evaluate import held_out_orders, measured
+    from trainer.exams import run_exams
     from trainer.protocol import load_protocol
     from trainer.report import card_text
     from triage.inference.bundle import load_bundle
 
     plan = load_protocol(given["protocol"] or "demo")
     loaded = load_bundle(folder)
-    measured = measure(loaded, plan, given["anatomy"], given["workers"], given["unlabelled"], _tell)
-    text = card_text(loaded.manifest, measured)
+    records = run_exams(held_out_orders(loaded, plan, given["anatomy"]), given["workers"], _tell)
+    text = card_text(loaded.manifest, measured(loaded, records, plan, given["unlabelled"]))
     if given["card"] is not None:
         given["card"].write_text(text, encoding="utf-8")
     click.echo(text)
