@@ -17,7 +17,7 @@ import pytest
 from tests import out_of_distribution as odd
 from tests import out_of_distribution_bodies as bodies
 from tests import out_of_distribution_heads as conditions
-from trainer.exams import volume_of as volume_of_study
+from trainer.demonstration.exams import volume_of as volume_of_study
 from trainer.phantom.exam import ScanGeometry, study
 from triage.dicom.hounsfield import check_is_hu
 from triage.dicom.select import exclusion

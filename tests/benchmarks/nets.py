@@ -36,7 +36,7 @@ def _analysed(folder: str) -> Figures:
 
 @cache
 def _head() -> Volume:
-    from trainer.exams import volume_of
+    from trainer.demonstration.exams import volume_of
     from trainer.phantom.exam import ScanGeometry, study
 
     return volume_of(study(82_001, geometry=ScanGeometry(slice_count=30)))

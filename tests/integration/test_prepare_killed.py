@@ -17,9 +17,10 @@ from tests.fakes import die
 from tests.integration.killed import CHILDREN
 from tests.trees import rsna_tree
 from trainer.datasets.cache import MASKS, PIXELS, RECORDS, UNUSABLE, open_cache, recomputed_digest
-from trainer.datasets.case import Case, Dataset, Progress, SlicePixels, Unusable
+from trainer.datasets.case import Case, Dataset, SlicePixels, Unusable
 from trainer.datasets.prepare import cache_spec, prepare
 from trainer.datasets.rsna import RSNA_2019
+from trainer.tell import Tell
 
 FILES = (PIXELS, MASKS, RECORDS, UNUSABLE, "cache.json")
 
@@ -49,10 +50,10 @@ class DyingReader:
 
 
 def quiet(line: str) -> None:
-    """Progress that nobody reads."""
+    """Tell that nobody reads."""
 
 
-def make(dataset: Dataset, root: Path, out: Path, tell: Progress) -> None:
+def make(dataset: Dataset, root: Path, out: Path, tell: Tell) -> None:
     prepare(dataset, root, out, cache_spec(dataset, 32, "resize", 1.0), 0, tell)
 
 

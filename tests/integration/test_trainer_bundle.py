@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.evaluate import look_at_series
-from trainer.exams import volume_of
+from trainer.demonstration.evaluate import look_at_series
+from trainer.demonstration.exams import volume_of
+from trainer.demonstration.protocol import load_protocol
 from trainer.phantom.exam import study
-from trainer.protocol import load_protocol
 from triage.domain.finding import SUBTYPES, WorklistStatus
 from triage.entrypoints.app import shipped_bundle
 from triage.entrypoints.demo import SEED

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.trees import found, read
-from trainer.data import SHOWN_FROM_MM2
 from trainer.datasets.cache import open_cache
 from trainer.datasets.case import NO_BLOOD, NOTHING_KNOWN, YES
+from trainer.datasets.labels import SHOWN_FROM_MM2
 from trainer.datasets.phantom import PHANTOM
 from trainer.datasets.prepare import cache_spec, prepare
 from trainer.phantom.exam import ScanGeometry

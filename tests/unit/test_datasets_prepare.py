@@ -33,19 +33,19 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
 )
 from trainer.datasets.prepare import cache_spec, duration, prepare
+from trainer.tell import Tell
 
 FILES = (PIXELS, MASKS, RECORDS, UNUSABLE, "cache.json")
 Read = Callable[[Case], Iterator[SlicePixels | Unusable]]
 
 
 def quiet(line: str) -> None:
-    """Progress that nobody reads."""
+    """Tell that nobody reads."""
 
 
 def numbered(value: int, side: int = 32) -> SlicePixels:
@@ -62,7 +62,7 @@ def plain(case: Case) -> Iterator[SlicePixels | Unusable]:
 def made(studies: int = 4, read: Read = plain, labels: Labels = NOTHING_KNOWN) -> Dataset:
     """A data set of studies of three slices, each value met once."""
 
-    def find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+    def find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
         yield Unusable(str(root / "odd.txt"), "nobody asked for it")
         for study in range(studies):
             slices = tuple(SliceRecord(root / f"{study}.x", float(k), labels, frame=10 * study + k) for k in range(3))
@@ -197,7 +197,7 @@ def test_a_stopped_run_goes_on_and_comes_to_the_same_bytes(stop_at: int, tmp_pat
 def test_a_search_that_was_stopped_begins_again(tmp_path: Path) -> None:
     whole = made()
 
-    def stopped(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+    def stopped(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
         found = whole.find(root, work, tell)
         yield next(found)
         yield next(found)
@@ -345,7 +345,7 @@ def test_masks_take_no_disk_where_nobody_drew_one(tmp_path: Path) -> None:
 
 
 def test_a_study_named_twice_and_an_empty_data_set_are_refused(tmp_path: Path) -> None:
-    def twice(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+    def twice(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
         for _ in range(2):
             yield Case("made", "p", "s", (SliceRecord(root / "x", 0.0),))
 

@@ -14,9 +14,9 @@ from trainer.ablation.run import Asked, ablate
 from trainer.ablation.said import Judged, Said, figures_of
 from trainer.ablation.table import change, table
 from trainer.ablation.variants import COARSE_MM, EVERYTHING, of_seed, variants
+from trainer.demonstration.protocol import Protocol, load_protocol
 from trainer.measures.weighted import auc_of, mean_of
 from trainer.phantom.ingredients import Ingredient
-from trainer.protocol import Protocol, load_protocol
 from triage.inference.preprocess import PreprocessSpec
 
 

@@ -12,7 +12,7 @@ def test_the_command_line_itself_needs_no_torch() -> None:
 
 
 def test_exams_run_without_torch() -> None:
-    code = "import sys, trainer.evaluate; print('torch' in sys.modules)"
+    code = "import sys, trainer.demonstration.evaluate; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert shown.stdout.strip() == "False"
 

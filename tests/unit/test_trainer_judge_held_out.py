@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.exams import ExamRecord
+from trainer.demonstration.exams import ExamRecord
 from trainer.judge.against import against_section
 from trainer.judge.findings import Row, Section
-from trainer.judge.held_out import SEEDS, band_section, held_out_section, orders
+from trainer.judge.held_out import SEEDS, band_section, held_out_section, judged_orders
 
 
 def record(
@@ -56,18 +56,18 @@ def rows(section: Section) -> dict[str, Row]:
 
 
 def test_exams_are_those_of_other_seeds_half_from_each_source(tmp_path: Path) -> None:
-    found = orders(5, tmp_path, None, tmp_path)
+    found = judged_orders(5, tmp_path, None, tmp_path)
     assert [one.seed for one in found] == [SEEDS + i for i in range(5)]
     assert [one.anatomy for one in found] == [tmp_path] * 3 + [None] * 2
     assert not any(one.every_slice for one in found)
-    assert {one.anatomy for one in orders(4, tmp_path, "procedural", tmp_path)} == {None}
-    assert {one.anatomy for one in orders(4, tmp_path, "template", tmp_path)} == {tmp_path}
-    assert {one.anatomy for one in orders(4, None, None, tmp_path)} == {None}
+    assert {one.anatomy for one in judged_orders(4, tmp_path, "procedural", tmp_path)} == {None}
+    assert {one.anatomy for one in judged_orders(4, tmp_path, "template", tmp_path)} == {tmp_path}
+    assert {one.anatomy for one in judged_orders(4, None, None, tmp_path)} == {None}
 
 
 def test_template_heads_need_a_template(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs --anatomy"):
-        orders(4, None, "template", tmp_path)
+        judged_orders(4, None, "template", tmp_path)
 
 
 def test_the_exam_figures_are_those_of_the_decisions() -> None:

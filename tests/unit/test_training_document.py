@@ -6,10 +6,10 @@ import click
 import pytest
 
 from trainer.datasets.registry import DATASETS
+from trainer.demonstration.protocol import load_protocol
 from trainer.experiment.protocol import load_experiment, shipped_experiments
 from trainer.nets.munet import PAPER_WIDTHS
 from trainer.phantom.command import phantom_command
-from trainer.protocol import load_protocol
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = (DOCS / "training.md").read_text(encoding="utf-8")

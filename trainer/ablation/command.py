@@ -45,8 +45,8 @@ def ablate_command(
     Example: trainer ablate runs/ablation --anatomy ct_template --seeds 3
     """
     from trainer.ablation.run import Asked, ablate, runner
-    from trainer.build import Machine
-    from trainer.protocol import load_protocol
+    from trainer.demonstration.protocol import load_protocol
+    from trainer.demonstration.train import Machine
 
     asked = Asked(anatomy, seeds, series, insilico, only)
     now = datetime.now(UTC).replace(microsecond=0)

@@ -11,12 +11,13 @@ from pathlib import Path
 from trainer.ablation.said import Judges, Said, made_exams, said_of
 from trainer.ablation.table import table
 from trainer.ablation.variants import EVERYTHING, of_seed, variants
-from trainer.build import Machine, exported_nets, manifest_of, other_inputs, train_nets
-from trainer.data import Progress
-from trainer.decide import Decision
+from trainer.demonstration.build import exported_nets, manifest_of, other_inputs
+from trainer.demonstration.decide import Decision
+from trainer.demonstration.protocol import Protocol
+from trainer.demonstration.train import Machine, train_nets
 from trainer.judge.insilico import load_figures
-from trainer.protocol import Protocol
 from trainer.real_series import read_series
+from trainer.tell import Tell
 from triage.inference.bundle import write_bundle
 from triage.inference.manifest import Calibration, Thresholds
 from triage.inference.predict import Predictor
@@ -41,7 +42,7 @@ class Asked:
     only: tuple[str, ...] = ()
 
 
-def ablate(out: Path, plan: Protocol, asked: Asked, run: Run, tell: Progress) -> str:
+def ablate(out: Path, plan: Protocol, asked: Asked, run: Run, tell: Tell) -> str:
     """Run what is missing, seed by seed, and write ``out/table.md``.
 
     Writes ``out/VARIANT-SEED.json`` for each pair of nets. Stopped and given again, it goes on where it was.
@@ -81,7 +82,7 @@ def ablate(out: Path, plan: Protocol, asked: Asked, run: Run, tell: Progress) ->
     return table(found)
 
 
-def runner(plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: Progress) -> Run:
+def runner(plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: Tell) -> Run:
     """Train and judge for real; what all variants are judged on is made when the first one is ready to be asked."""
     judges: list[Judges] = []
 
@@ -104,7 +105,7 @@ def _chosen(plans: dict[str, Protocol], only: tuple[str, ...]) -> dict[str, Prot
     return {name: plan for name, plan in plans.items() if not only or name in (EVERYTHING, *only)}
 
 
-def _judges(plan: Protocol, asked: Asked, workers: int, tell: Progress) -> Judges:
+def _judges(plan: Protocol, asked: Asked, workers: int, tell: Tell) -> Judges:
     tell("making the exams that all variants are judged on")
     counts = plan.exams.test_template, plan.exams.test_procedural
     return Judges(

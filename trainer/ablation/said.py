@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import SHOWN_FROM_MM2
-from trainer.evaluate import FALSE_BLOOD_ML
-from trainer.exams import volume_of
+from trainer.datasets.labels import SHOWN_FROM_MM2
+from trainer.demonstration.evaluate import FALSE_BLOOD_ML
+from trainer.demonstration.exams import volume_of
 from trainer.judge.insilico import InSilicoFigure
 from trainer.judge.insilico_section import seen
 from trainer.judge.intracranial import brain_masks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from trainer.demonstration.protocol import FitSpec, Protocol
 from trainer.phantom.ingredients import Ingredient
-from trainer.protocol import FitSpec, Protocol
 
 EVERYTHING = "everything"
 COARSE_MM = 1.6

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trainer.build import Nets
 from trainer.bundles.card import NO_OUTLINES, NO_TYPES, export_card, labels_of
+from trainer.bundles.export import Nets
 from trainer.bundles.figures import figures_of
 from trainer.bundles.limits import Limits, check_labels, limits_of
-from trainer.bundles.making import Asked, Making, Tell, making_of
+from trainer.bundles.making import Asked, Making, making_of
 from trainer.bundles.nets import exported, smaller, training_slices
 from trainer.bundles.precision import check_loss
 from trainer.bundles.provenance import PROVENANCE, provenance_file
@@ -21,6 +21,7 @@ from trainer.datasets.cache import Cache
 from trainer.experiment.batches import Indices
 from trainer.experiment.run_folder import Run
 from trainer.measures.measure import Measure
+from trainer.tell import Tell
 from triage.inference.bundle import Bundle, check_replaceable, write_bundle
 from triage.inference.manifest import Calibration, Card, Manifest, Scoring, Thresholds
 from triage.inference.predict import Predictor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.report import facts, figure_row, table
+from trainer.bundles.facts import facts, figure_row, table
 from triage.dicom.codes import INTRACRANIAL_HEMORRHAGE, SUBTYPE_CODES
 from triage.domain.finding import SUBTYPES, Subtype
 from triage.inference.manifest import Manifest

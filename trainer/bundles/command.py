@@ -81,8 +81,8 @@ def _fold(text: str) -> int | None:
 
 
 def _net(source: Path, out: Path, given: dict[str, Any]) -> None:
-    from trainer.build import export_saved
-    from trainer.protocol import load_protocol
+    from trainer.demonstration.build import export_saved
+    from trainer.demonstration.protocol import load_protocol
 
     exported = export_saved(source, load_protocol(given["protocol"]), given["anatomy"])
     out.write_bytes(exported.content)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.bundles.exam_fit import fit_exam, harmless_gate
 from trainer.bundles.scans import ScanSaid
 from trainer.datasets.case import NO, UNKNOWN, YES
-from trainer.decide import fit_exam, harmless_gate, logit
 from trainer.measures.calibration import temperature_of, threshold_for
 from trainer.measures.interval import Flags, Numbers
 from trainer.measures.labels import label_measures
@@ -19,6 +19,7 @@ from triage.inference.postprocess import (
     exam_evidence,
     final_probability,
     lit_slices,
+    logit,
     provisional_probability,
     sigmoid,
 )

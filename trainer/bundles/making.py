@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.build import Nets
+from trainer.bundles.export import Nets
 from trainer.bundles.precision import Precision
 from trainer.bundles.provenance import training_of
 from trainer.bundles.serving import Serving, serving_of
@@ -17,9 +16,8 @@ from trainer.datasets.cache import Cache
 from trainer.experiment.run_folder import Run
 from trainer.experiment.testing import best_fold
 from trainer.experiment.truth import slice_truth
+from trainer.tell import Tell
 from triage.inference.manifest import Calibration, Card, Manifest, Scoring, Thresholds, Training
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

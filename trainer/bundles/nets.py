@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from trainer.build import PARITY_SLICES, Nets
+from trainer.bundles.eight_bits import in_eight_bits
+from trainer.bundles.export import PARITY_SLICES, Exported, Nets, export_net, logit_differences
 from trainer.bundles.making import Making
 from trainer.bundles.precision import CALIBRATION_SLICES, in_half
 from trainer.bundles.scans import hounsfield
 from trainer.bundles.serving import Serving
 from trainer.bundles.wrappers import Served, served
 from trainer.datasets.cache import Cache
-from trainer.eight_bits import in_eight_bits
 from trainer.experiment.answers import activation_of
 from trainer.experiment.balance import scans_of
 from trainer.experiment.batches import Indices
 from trainer.experiment.checkpoint import WEIGHTS
 from trainer.experiment.fold_training import load_net
-from trainer.export import Exported, export_net, logit_differences
 from trainer.nets.registry import parameter_count
 from triage.inference.bundle import CLASSIFIER, SEGMENTER
 from triage.inference.manifest import ModelCard, Scoring

@@ -1,4 +1,4 @@
-"""Half precision for GPUs, and how much it or 8 bits may lose, which `trainer.eight_bits` makes for CPUs."""
+"""Half precision for GPUs, and how much it or 8 bits may lose, which `trainer.bundles.eight_bits` makes for CPUs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Literal, cast
 
 import onnx
 
+from trainer.bundles.export import quiet
 from trainer.bundles.scans import Kept
-from trainer.export import quiet
 
 Precision = Literal["fp32", "fp16", "int8"]
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.datasets.case import Case, Dataset, Progress, SlicePixels, SliceRecord, Unusable, wrong_folder
+from trainer.datasets.case import Case, Dataset, SlicePixels, SliceRecord, Unusable, wrong_folder
 from trainer.datasets.physionet import home_of
 from trainer.datasets.volumes import read_volumes, stem_of, volume_case, volume_named
+from trainer.tell import Tell
 from triage.domain.finding import SUBTYPES
 
 NAME = "bhsd"
@@ -30,7 +31,7 @@ _EXPECTS = f"{_IMAGES}/ID_*_ID_*.nii.gz and '{_MASKS[0]}'/ with files of the sam
 _FILE = re.compile(r"(ID_[0-9a-f]+)_(ID_[0-9a-f]+)", re.IGNORECASE)
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     found = next(((home, masks) for masks in _MASKS if (home := home_of(root, _IMAGES, masks))), None)
     if found is None:
         raise wrong_folder(root, _EXPECTS)

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.tell import Tell
 from triage.inference.manifest import OUTPUTS
-
-Progress = Callable[[str], None]
 
 YES, NO, UNKNOWN = 1, 0, -1
 
@@ -157,7 +156,7 @@ class Dataset:
     licence: str
     source: str
     expects: str
-    find: Callable[[Path, Path, Progress], Iterator[Case | Unusable]]
+    find: Callable[[Path, Path, Tell], Iterator[Case | Unusable]]
     read: Callable[[Case], Iterator[SlicePixels | Unusable]]
     pictures: bool = False
     window: tuple[float, float] | None = None

@@ -24,7 +24,6 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
@@ -35,6 +34,7 @@ from trainer.datasets.cq500_reads import PatientKey, patient_key, read_reads
 from trainer.datasets.physionet import home_of
 from trainer.datasets.reading import dicom_slice
 from trainer.datasets.series import SliceFile, by_series, ordered, read_headers
+from trainer.tell import Tell
 from triage.dicom.descriptions import is_contrast, speaks_of_head, speaks_of_other_body_part, speaks_of_sharp_kernel
 from triage.dicom.instance_rules import instance_exclusion
 from triage.dicom.kernel import Sharpness
@@ -60,7 +60,7 @@ class _Series:
     preference: Preference
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, _TABLE)
     folders = _patients(home) if home is not None else {}
     if home is None or not folders:

@@ -25,22 +25,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from trainer.datasets.case import (
-    NOTHING_KNOWN,
-    UNKNOWN,
-    Case,
-    Dataset,
-    Progress,
-    SliceRecord,
-    Unusable,
-    wrong_folder,
-)
+from trainer.datasets.case import NOTHING_KNOWN, UNKNOWN, Case, Dataset, SliceRecord, Unusable, wrong_folder
 from trainer.datasets.folder_labels import WHOLE_STUDY, FolderLabels, read_folder_labels
 from trainer.datasets.folder_pixels import read_grey, read_hu
 from trainer.datasets.folder_slices import dicom_slices, picture_slices
 from trainer.datasets.labels import labels_of_slices
 from trainer.datasets.picture_files import SUFFIXES
 from trainer.datasets.volumes import stem_of, volume_named, volume_slices
+from trainer.tell import Tell
 
 NAME, PICTURES_NAME = "folder", "folder_pictures"
 _IMAGES, _MASKS, _TABLE = "images", "masks", "labels.csv"
@@ -50,7 +42,7 @@ _EXPECTS = (
 )
 
 
-def _find(name: str, root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(name: str, root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     images = root / _IMAGES
     patients = [one for one in sorted(images.iterdir()) if one.is_dir()] if images.is_dir() else []
     if not any(stem_of(one) is not None or one.is_dir() for patient in patients for one in patient.iterdir()):

@@ -14,25 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.datasets.case import (
-    BLOOD_OF_UNKNOWN_TYPE,
-    Case,
-    Dataset,
-    Progress,
-    SlicePixels,
-    SliceRecord,
-    Unusable,
-    wrong_folder,
-)
+from trainer.datasets.case import BLOOD_OF_UNKNOWN_TYPE, Case, Dataset, SlicePixels, SliceRecord, Unusable, wrong_folder
 from trainer.datasets.physionet import home_of
 from trainer.datasets.volumes import read_volumes, stem_of, volume_case, volume_named
+from trainer.tell import Tell
 
 NAME = "instance_2022"
 _IMAGES, _MASKS = "data", "label"
 _EXPECTS = f"train_2/{_IMAGES}/NNN.nii.gz and train_2/{_MASKS}/NNN.nii.gz, or the same below train, as it unpacks"
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, _IMAGES, _MASKS)
     files = sorted((home / _IMAGES).iterdir()) if home is not None else []
     if home is None or not any(stem_of(file) for file in files):

@@ -24,7 +24,6 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
@@ -34,6 +33,7 @@ from trainer.datasets.case import (
 from trainer.datasets.physionet import home_of
 from trainer.datasets.picture_files import natural_order, picture_files
 from trainer.datasets.reading import picture
+from trainer.tell import Tell
 
 NAME = "kaggle_cyprus"
 _NORMAL, _BLEEDING, _INNER = "NORMAL", "Hemorrhagic", "KANAMA"
@@ -41,7 +41,7 @@ _EXPECTS = f"Data/{_NORMAL}/<patient>/*.jpg and Data/{_BLEEDING}/{_INNER}/<patie
 _BLOOD: Labels = (YES, *(UNKNOWN,) * 5)
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, _NORMAL, _BLEEDING) or home_of(root / "Data", _NORMAL, _BLEEDING)
     if home is None:
         raise wrong_folder(root, _EXPECTS)

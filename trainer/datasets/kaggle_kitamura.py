@@ -22,7 +22,6 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
@@ -32,6 +31,7 @@ from trainer.datasets.case import (
 from trainer.datasets.physionet import home_of
 from trainer.datasets.picture_files import picture_files
 from trainer.datasets.reading import picture
+from trainer.tell import Tell
 
 NAME = "kaggle_kitamura"
 _TABLE, _PICTURES = "labels.csv", "head_ct"
@@ -40,7 +40,7 @@ _COLUMNS = ("id", "hemorrhage")
 _SAID: dict[str, Labels] = {"0": NO_BLOOD, "1": (YES, *(UNKNOWN,) * 5)}
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, _TABLE, _PICTURES)
     if home is None:
         raise wrong_folder(root, _EXPECTS)

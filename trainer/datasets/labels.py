@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from trainer.datasets.case import BLOOD_OF_UNKNOWN_TYPE, NO, NO_BLOOD, NOTHING_KNOWN, UNKNOWN, YES, Labels
 from triage.domain.finding import SUBTYPES, Subtype
 
+SHOWN_FROM_MM2 = 12
+"""A slice of a made head shows a subtype from this area on; a few pixels are no evidence in either direction."""
+
 
 def labels_naming(subtypes: Iterable[Subtype]) -> Labels:
     """Blood of exactly these types; of none at all, no blood."""

@@ -22,15 +22,15 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
     slice_by_slice,
     wrong_folder,
 )
-from trainer.datasets.labels import labels_naming
+from trainer.datasets.labels import SHOWN_FROM_MM2, labels_naming
 from trainer.datasets.reading import DicomHead, dicom_head, dicom_slice
+from trainer.tell import Tell
 from triage.domain.finding import SUBTYPES, Subtype
 
 NAME = "phantom"
@@ -38,7 +38,7 @@ _TRUTH = "truth.json"
 _EXPECTS = f"{_TRUTH}, study-NNNN/NNNN.dcm and, with --masks, study-NNNN.npz, as trainer phantom writes them"
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     try:
         truth = json.loads((root / _TRUTH).read_bytes())
         entries = [(str(one["folder"]), {Subtype(name) for name in one["subtypes"]}) for one in truth]
@@ -77,8 +77,6 @@ def _record(
     file: Path, head: DicomHead, archive: Path, outlines: NDArray[np.uint8] | None, truth: Labels
 ) -> SliceRecord:
     """Files are numbered from 1 in the order of the outlines."""
-    from trainer.data import SHOWN_FROM_MM2  # what makes heads is not loaded by whoever prepares other data
-
     assert head.position_mm is not None
     assert head.spacing_mm is not None
     place = int(file.stem) - 1 if file.stem.isdecimal() else -1

@@ -25,7 +25,6 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
@@ -34,6 +33,7 @@ from trainer.datasets.case import (
 )
 from trainer.datasets.labels import labels_of_slices, only_subtype
 from trainer.datasets.nifti import NiftiVolume, nifti_grid
+from trainer.tell import Tell
 
 NAME = "physionet_ct_ich"
 _TABLE = "hemorrhage_diagnosis_raw_ct.csv"
@@ -108,7 +108,7 @@ def typed_mask(outlined: NDArray[np.bool_], labels: Labels) -> NDArray[np.uint8]
     return np.where(outlined, np.uint8(only_subtype(labels)), np.uint8(0))
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, "ct_scans", _TABLE)
     if home is None:
         raise wrong_folder(root, _EXPECTS)

@@ -23,7 +23,6 @@ from trainer.datasets.case import (
     Case,
     Dataset,
     Labels,
-    Progress,
     SlicePixels,
     SliceRecord,
     Unusable,
@@ -32,6 +31,7 @@ from trainer.datasets.case import (
 from trainer.datasets.labels import labels_of_slices
 from trainer.datasets.physionet import home_of, read_diagnoses, typed_mask
 from trainer.datasets.reading import picture
+from trainer.tell import Tell
 
 NAME = "physionet_ct_ich_jpeg"
 _TABLE, _PATIENTS = "hemorrhage_diagnosis.csv", "Patients_CT"
@@ -40,7 +40,7 @@ _SLICE = re.compile(r"(\d+)(_HGE_Seg)?\.jpe?g", re.IGNORECASE)
 _MEANT = 128
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, _PATIENTS, _TABLE)
     if home is None:
         raise wrong_folder(root, _EXPECTS)

@@ -27,10 +27,11 @@ from trainer.datasets.cache import (
     open_cache,
     write_description,
 )
-from trainer.datasets.case import Dataset, Progress
+from trainer.datasets.case import Dataset
 from trainer.datasets.index import Counts, PrepareIndex, StudyAnswer
 from trainer.datasets.workers import in_processes
 from trainer.datasets.writing import StudyWriter
+from trainer.tell import Tell
 from triage.inference.preprocess import PreprocessSpec
 
 WORK = "work"
@@ -54,7 +55,7 @@ def cache_spec(dataset: Dataset, size: int, geometry: str, pixel_mm: float) -> C
     return CacheSpec(dataset.name, size, "resize", 1.0, dataset.pictures, dataset.window)
 
 
-def prepare(dataset: Dataset, root: Path, out: Path, spec: CacheSpec, workers: int, tell: Progress) -> Cache:
+def prepare(dataset: Dataset, root: Path, out: Path, spec: CacheSpec, workers: int, tell: Tell) -> Cache:
     """Write the cache of a data set, or finish it.
 
     Parameters
@@ -111,7 +112,7 @@ def _begin_or_go_on(kept: PrepareIndex, dataset: Dataset, root: Path, out: Path,
         kept.note(key, value)
 
 
-def _find(kept: PrepareIndex, dataset: Dataset, root: Path, work: Path, tell: Progress) -> None:
+def _find(kept: PrepareIndex, dataset: Dataset, root: Path, work: Path, tell: Tell) -> None:
     if index.FOUND in kept.plan():
         return
     tell(f"looking through {root}")
@@ -122,7 +123,7 @@ def _find(kept: PrepareIndex, dataset: Dataset, root: Path, work: Path, tell: Pr
         raise
 
 
-def _make_room(kept: PrepareIndex, out: Path, spec: CacheSpec, tell: Progress) -> None:
+def _make_room(kept: PrepareIndex, out: Path, spec: CacheSpec, tell: Tell) -> None:
     counts = kept.counts()
     needed = bytes_needed(spec, counts.slices, counts.outlined)
     tell(
@@ -134,7 +135,7 @@ def _make_room(kept: PrepareIndex, out: Path, spec: CacheSpec, tell: Progress) -
         kept.note(index.ALLOCATED, "yes")
 
 
-def _write(kept: PrepareIndex, writer: StudyWriter, workers: int, tell: Progress) -> None:
+def _write(kept: PrepareIndex, writer: StudyWriter, workers: int, tell: Tell) -> None:
     """Write what is not done. A study counts as done after its rows are on disk."""
     pace = _Pace(kept.counts())
     if pace.before.studies_done:

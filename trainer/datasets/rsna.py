@@ -14,26 +14,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from trainer.datasets.case import (
-    Case,
-    Dataset,
-    Progress,
-    SlicePixels,
-    SliceRecord,
-    Unusable,
-    slice_by_slice,
-    wrong_folder,
-)
+from trainer.datasets.case import Case, Dataset, SlicePixels, SliceRecord, Unusable, slice_by_slice, wrong_folder
 from trainer.datasets.labels import labels_of_slices
 from trainer.datasets.physionet import home_of
 from trainer.datasets.reading import dicom_slice
 from trainer.datasets.rsna_index import LABELS, TEST, TRAIN, RsnaIndex
+from trainer.tell import Tell
 
 NAME = "rsna_2019"
 _EXPECTS = f"{LABELS}, {TRAIN}/ID_*.dcm and perhaps {TEST}/ID_*.dcm, as the Kaggle competition unpacks"
 
 
-def _find(root: Path, work: Path, tell: Progress) -> Iterator[Case | Unusable]:
+def _find(root: Path, work: Path, tell: Tell) -> Iterator[Case | Unusable]:
     home = home_of(root, LABELS, TRAIN)
     if home is None:
         raise wrong_folder(root, _EXPECTS)

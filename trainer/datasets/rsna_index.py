@@ -17,8 +17,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import cast
 
-from trainer.datasets.case import NO, NOTHING_KNOWN, UNKNOWN, YES, Labels, Progress, Unusable
+from trainer.datasets.case import NO, NOTHING_KNOWN, UNKNOWN, YES, Labels, Unusable
 from trainer.datasets.reading import dicom_head
+from trainer.tell import Tell
 
 LABELS, TRAIN, TEST = "stage_2_train.csv", "stage_2_train", "stage_2_test"
 _TYPES = {"any": 0, "epidural": 1, "intraparenchymal": 2, "intraventricular": 3, "subarachnoid": 4, "subdural": 5}
@@ -66,7 +67,7 @@ class RsnaIndex:
         """Close the file."""
         self._db.close()
 
-    def fill(self, tell: Progress) -> None:
+    def fill(self, tell: Tell) -> None:
         """Read what has not been read: labels, names, headers."""
         self._once("labels", self._read_labels, tell)
         self._once("names", self._read_names, tell)
@@ -114,7 +115,7 @@ class RsnaIndex:
                     [(self._home / row[2] / f"{row[3]}.dcm", row[4], _labels(row[5:])) for row in group],
                 )
 
-    def _once(self, step: str, read: Callable[[], int], tell: Progress) -> None:
+    def _once(self, step: str, read: Callable[[], int], tell: Tell) -> None:
         """Do a step that is all or nothing, unless it was done."""
         if self._db.execute("SELECT 1 FROM done WHERE step = ?", (step,)).fetchone():
             return
@@ -195,7 +196,7 @@ class RsnaIndex:
                     count += 1
         return count
 
-    def _read_headers(self, tell: Progress) -> None:
+    def _read_headers(self, tell: Tell) -> None:
         total = self.files()
         done = total - int(self._db.execute("SELECT count(*) FROM file WHERE fault IS NULL").fetchone()[0])
         if done == total:

@@ -115,8 +115,9 @@ def _experiment(out: Path, protocol: str, data: Path | None, given: dict[str, An
 
 
 def _demonstration(out: Path, protocol: str, given: dict[str, Any]) -> None:
-    from trainer.build import Machine, build_bundles
-    from trainer.protocol import load_protocol
+    from trainer.demonstration.build import build_bundles
+    from trainer.demonstration.protocol import load_protocol
+    from trainer.demonstration.train import Machine
 
     now = datetime.now(UTC).replace(microsecond=0)
     plan = load_protocol(protocol)

@@ -13,7 +13,7 @@ from trainer.experiment.answers import Answering
 from trainer.experiment.checkpoint import CHECKPOINTS, WEIGHTS, load_tensors, read_history, save_tensors
 from trainer.experiment.fold_data import FoldData
 from trainer.experiment.inputs import input_channels
-from trainer.experiment.job import Job, Saving, Tell
+from trainer.experiment.job import Job, Saving
 from trainer.experiment.loop import Training
 from trainer.experiment.predict import Asking, predict
 from trainer.experiment.predictions import save_predictions
@@ -24,6 +24,7 @@ from trainer.experiment.seeds import START, seed_of
 from trainer.experiment.smote_head import refit_head
 from trainer.experiment.split import Fold
 from trainer.nets.registry import build_net, entry_of
+from trainer.tell import Tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.experiment.files import write_atomically
-from trainer.experiment.job import Tell
 from trainer.experiment.protocol import ExperimentProtocol
 from trainer.experiment.run_folder import GRID
+from trainer.tell import Tell
 
 Try = Callable[[ExperimentProtocol, Path], float]
 """Trains a protocol's net in a folder and gives the best figure that its validation part saw, never nan."""

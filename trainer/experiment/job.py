@@ -12,8 +12,7 @@ from torch import nn
 from trainer.experiment.batches import Change, Indices
 from trainer.experiment.predict import Asking
 from trainer.experiment.ranks import Ranks
-
-Tell = Callable[[str], None]
+from trainer.tell import Tell
 
 
 @dataclass(frozen=True, slots=True)

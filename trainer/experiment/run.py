@@ -13,7 +13,6 @@ from trainer.experiment.fold_data import balance_remarks, fold_data
 from trainer.experiment.fold_training import FoldTraining, Machine
 from trainer.experiment.grid import search
 from trainer.experiment.inputs import check_fits
-from trainer.experiment.job import Tell
 from trainer.experiment.protocol import ExperimentProtocol, NetSpec
 from trainer.experiment.run_folder import (
     PREDICTIONS,
@@ -30,6 +29,7 @@ from trainer.experiment.seeds import seed_of
 from trainer.experiment.split import Split, draw_split, save_split
 from trainer.experiment.truth import slice_truth
 from trainer.nets.registry import check_side
+from trainer.tell import Tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from trainer.exams import ExamRecord, volume_of
+from trainer.demonstration.exams import ExamRecord, volume_of
 from trainer.judge.findings import SEED, Row, Section, at_most
 from trainer.measures.bootstrap import difference
 from trainer.measures.figures import drawn

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluate import mean_dice, of_source, operating_point, overlap_figures
-from trainer.exams import ExamOrder, ExamRecord, exam_orders
+from trainer.demonstration.evaluate import mean_dice, of_source, operating_point, overlap_figures
+from trainer.demonstration.exams import ExamOrder, ExamRecord, exam_orders
 from trainer.judge.findings import SEED, Row, Section, at_least
 from trainer.measures.figures import drawn, proportion
 from trainer.measures.interval import Flags
@@ -17,7 +17,7 @@ from trainer.measures.weighted import auc_of, median_of
 from triage.inference.manifest import OUTPUTS, Figure
 
 SEEDS = 7_000_000
-"""Of the first exam: none of any protocol's training, calibration, test or ablation (`trainer.protocol`)."""
+"""Of the first exam: none of any protocol's training, calibration, test or ablation (`demonstration.protocol`)."""
 
 AUC_AT_LEAST = 0.95
 OTHER_SOURCE_AUC_AT_LEAST = 0.85
@@ -27,7 +27,7 @@ BANDS_ML = (0.0, 1.0, 5.0, 30.0, np.inf)
 _BAND_NAMES = ("under 1 ml", "1 to 5 ml", "5 to 30 ml", "over 30 ml")
 
 
-def orders(count: int, anatomy: Path | None, only: str | None, bundle: Path) -> list[ExamOrder]:
+def judged_orders(count: int, anatomy: Path | None, only: str | None, bundle: Path) -> list[ExamOrder]:
     """``count`` exams, every second with blood, half from each anatomy source unless only one is wanted or there.
 
     Raises

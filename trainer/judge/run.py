@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data import Progress
-from trainer.exams import run_same
+from trainer.demonstration.exams import run_same
 from trainer.judge.against import against_section, time_section
 from trainer.judge.findings import Section
-from trainer.judge.held_out import band_section, held_out_section, orders
+from trainer.judge.held_out import band_section, held_out_section, judged_orders
 from trainer.judge.insilico import load_figures
 from trainer.judge.insilico_section import insilico_section
 from trainer.judge.pasted import LESIONS, pasted_section
 from trainer.judge.series import series_section
 from trainer.real_series import read_series
+from trainer.tell import Tell
 from triage.inference.bundle import load_bundle
 from triage.inference.predict import Predictor
 
@@ -42,7 +42,7 @@ class Judged:
             raise ValueError("--only is about made exams: it needs --held-out")
 
 
-def judge(asked: Judged, tell: Progress) -> tuple[dict[str, str], list[Section]]:
+def judge(asked: Judged, tell: Tell) -> tuple[dict[str, str], list[Section]]:
     """The bundle in three words, and every section that was asked for.
 
     Raises
@@ -64,9 +64,9 @@ def judge(asked: Judged, tell: Progress) -> tuple[dict[str, str], list[Section]]
     return said, sections
 
 
-def _exam_sections(asked: Judged, tell: Progress) -> list[Section]:
+def _exam_sections(asked: Judged, tell: Tell) -> list[Section]:
     bundles = [asked.bundle, *([asked.against] if asked.against else [])]
-    wanted = [orders(asked.held_out, asked.anatomy, asked.only, bundle) for bundle in bundles]
+    wanted = [judged_orders(asked.held_out, asked.anatomy, asked.only, bundle) for bundle in bundles]
     records, *against = run_same(wanted, asked.workers, tell)
     sections = [held_out_section(records, asked.only), band_section(records)]
     return sections + [
@@ -74,7 +74,7 @@ def _exam_sections(asked: Judged, tell: Progress) -> list[Section]:
     ]
 
 
-def _picture_sections(asked: Judged, predictor: Predictor, tell: Progress) -> list[Section]:
+def _picture_sections(asked: Judged, predictor: Predictor, tell: Tell) -> list[Section]:
     sections: list[Section] = []
     if asked.insilico:
         tell("looking at figures of InSilicoICH")

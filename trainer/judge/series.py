@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer.evaluate import FALSE_BLOOD_ML
+from trainer.demonstration.evaluate import FALSE_BLOOD_ML
 from trainer.judge.findings import Row, Section, at_most
 from trainer.judge.intracranial import is_mid_brain
 from trainer.real_series import copies_of, gate_of

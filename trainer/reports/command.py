@@ -109,10 +109,10 @@ def _evaluate_run(folder: Path, given: dict[str, Any]) -> None:
 
 
 def _evaluate_bundle(folder: Path, given: dict[str, Any]) -> None:
-    from trainer.evaluate import held_out_orders, measured
-    from trainer.exams import run_exams
-    from trainer.protocol import load_protocol
-    from trainer.report import card_text
+    from trainer.demonstration.card import card_text
+    from trainer.demonstration.evaluate import held_out_orders, measured
+    from trainer.demonstration.exams import run_exams
+    from trainer.demonstration.protocol import load_protocol
     from triage.inference.bundle import load_bundle
 
     plan = load_protocol(given["protocol"] or "demo")

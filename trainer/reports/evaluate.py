@@ -13,7 +13,6 @@ from trainer.datasets.cache import Cache
 from trainer.experiment.batches import Slices
 from trainer.experiment.checkpoint import WEIGHTS
 from trainer.experiment.fold_training import Machine, load_net
-from trainer.experiment.job import Tell
 from trainer.experiment.predict import Asking
 from trainer.experiment.predictions import save_predictions
 from trainer.experiment.run_folder import Run
@@ -28,6 +27,7 @@ from trainer.reports.cost import measured_cost
 from trainer.reports.evaluation import External, external_file, load_evaluation, save_evaluation
 from trainer.reports.page import write_report
 from trainer.reports.result import experiment_result, finished_nets
+from trainer.tell import Tell
 
 
 def evaluate_run(

@@ -12,6 +12,12 @@ _LOWEST = 1e-4
 """Probabilities are kept this far from 0 and 1 before their logit, so that one certain pixel decides nothing."""
 
 
+def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Inverse of the sigmoid, in float64, kept within 9.21 of 0."""
+    kept = np.clip(np.asarray(probabilities, dtype=np.float64), _LOWEST, 1.0 - _LOWEST)
+    return np.asarray(np.log(kept / (1.0 - kept)))
+
+
 def sigmoid(logits: NDArray[np.floating] | float) -> NDArray[np.float64]:
     """Logistic function without overflow, in float64."""
     exact = np.asarray(logits, dtype=np.float64)
@@ -73,7 +79,7 @@ def exam_evidence(values: NDArray[np.float64], kernel: tuple[float, float, float
 
 def provisional_probability(gate: NDArray[np.float64], calibration: GateCalibration) -> NDArray[np.float64]:
     """Calibrated exam probability while only the classifier has spoken."""
-    return sigmoid(calibration.gate_weight * _logit(gate) + calibration.bias)
+    return sigmoid(calibration.gate_weight * logit(gate) + calibration.bias)
 
 
 def final_probability(
@@ -84,7 +90,7 @@ def final_probability(
     The mask carries the weight: nets trained on made heads outline blood on real backgrounds long before
     their class heads can be trusted.
     """
-    return sigmoid(calibration.mask_weight * _logit(mask) + calibration.gate_weight * _logit(gate) + calibration.bias)
+    return sigmoid(calibration.mask_weight * logit(mask) + calibration.gate_weight * logit(gate) + calibration.bias)
 
 
 def lit_slices(any_probabilities: NDArray[np.float64], gate: float) -> NDArray[np.bool_]:
@@ -152,8 +158,3 @@ def _join(count: int, links: list[tuple[int, int]]) -> NDArray[np.intp]:
     for a, b in links:
         parent[root(b)] = root(a)
     return np.array([root(piece) for piece in range(count)], dtype=np.intp)
-
-
-def _logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept = np.clip(probabilities, _LOWEST, 1.0 - _LOWEST)
-    return np.asarray(np.log(kept / (1.0 - kept)))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.losses import (
+from trainer.demonstration.losses import (
     classifier_loss,
     evidence_targets,
     focal_loss,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trainer.augment import augment
-from trainer.protocol import AugmentSpec
+from trainer.demonstration.augment import augment
+from trainer.demonstration.protocol import AugmentSpec
 
 STACKS, SLICES = 3, 2
 

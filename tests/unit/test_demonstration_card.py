@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from trainer.evaluate import Measured, figures, reference
-from trainer.exams import ExamRecord
-from trainer.report import card_text
+from trainer.demonstration.card import card_text
+from trainer.demonstration.evaluate import Measured, figures, reference
+from trainer.demonstration.exams import ExamRecord
 from triage.inference.manifest import Card, Figure, Manifest, ModelCard, Thresholds, Training
 
 

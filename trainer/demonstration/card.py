@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 
-from trainer.data import SHOWN_FROM_MM2
-from trainer.evaluate import Measured
-from triage.inference.manifest import Figure, Manifest, ModelCard, ReferenceScores
+from trainer.bundles.facts import facts, figure_row, table
+from trainer.datasets.labels import SHOWN_FROM_MM2
+from trainer.demonstration.evaluate import Measured
+from triage.inference.manifest import Manifest, ReferenceScores
 
 _WARNING = """**SYNTHETIC. DEMONSTRATION ONLY.** Both nets were trained on made heads and on nothing else. No figure
 below says anything about sensitivity or specificity in patients; on real scans expect false alarms and misses. The
@@ -46,44 +46,7 @@ def card_text(manifest: Manifest, measured: Measured) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def facts(manifest: Manifest) -> list[tuple[str, str]]:
-    """What a bundle is, a name and a value each."""
-    limits, scoring, raster = manifest.thresholds, manifest.scoring, manifest.preprocessing
-    origin = manifest.provenance
-    windows = ", ".join(f"{center:g}/{width:g}" for center, width in raster.windows)
-    evidence = f"mean of the {scoring.top_k} highest slices after smoothing over neighbours"
-    return [
-        ("intended input", manifest.intended_input),
-        ("training data", origin.training_data),
-        ("protocol, seed", f"{origin.protocol}, {origin.seed}"),
-        ("software", ", ".join(f"{name} {version}" for name, version in sorted(origin.software.items()))),
-        ("slice classifier", _net(manifest.slice_classifier)),
-        ("segmentation net", _net(manifest.munet)),
-        ("net input", f"{raster.size} x {raster.size} at {raster.pixel_mm:g} mm, windows {windows}"),
-        ("gate", f"a slice at {limits.gate:.3f} or more is segmented, with its neighbours"),
-        ("exam evidence", f"{evidence}; of each slice the {scoring.evidence_mm2:g} mm2 that look most like blood"),
-        ("limits", f"suspected at {limits.suspected:.3f}, emergent at {limits.emergent:.3f}"),
-    ]
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table in Markdown."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def figure_row(figure: Figure) -> tuple[str, str, str, str]:
-    """Name, value with its interval, cases and how the interval was made."""
-    value = f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
-    return figure.name, value, f"{figure.n} {figure.unit}", figure.method
-
-
 def _scores(found: ReferenceScores) -> str:
     bins = [f"{low:g} to {high:g}" for low, high in pairwise(found.edges)]
     rows = [(name, f"{100 * share:.1f} %") for name, share in zip(bins, found.proportions, strict=True)]
     return table(("final score", f"share of {found.n} exams"), rows)
-
-
-def _net(card: ModelCard) -> str:
-    parity = "" if card.parity is None else f", largest logit difference to ONNX Runtime {card.parity:.1e}"
-    return f"{card.architecture}, {card.parameters:,} parameters{parity}"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.data import blocks, net_input, orders
-from trainer.protocol import DataPlan
+from trainer.demonstration.protocol import DataPlan
+from trainer.demonstration.stream import block_orders, blocks, net_input
 from triage.domain.geometry import stack_frames
 from triage.domain.study import FrameGeometry
 from triage.domain.volume import SliceSource, Volume
@@ -17,12 +17,12 @@ PLAN = DataPlan(blocks=2, template_stacks=0, procedural_stacks=3, slices=4, kept
 
 def test_orders_split_both_kinds_of_head_and_never_share_a_seed() -> None:
     folder, plan = Path("template"), replace(PLAN, template_stacks=10, procedural_stacks=3)
-    tasks = orders(plan, 9, 0, folder, SMALL)
+    tasks = block_orders(plan, 9, 0, folder, SMALL)
     assert [(t.count, t.anatomy) for t in tasks] == [(4, folder), (4, folder), (2, folder), (3, None)]
-    alone = orders(replace(plan, template_first=1), 9, 0, folder, SMALL)
+    alone = block_orders(replace(plan, template_first=1), 9, 0, folder, SMALL)
     assert [(t.count, t.anatomy) for t in alone] == [(4, folder), (4, folder), (2, folder), (3, folder)]
-    assert orders(replace(plan, template_first=1), 9, 1, folder, SMALL)[-1].anatomy is None
-    others = [orders(plan, 9, 1, folder, SMALL), orders(plan, 10, 0, folder, SMALL)]
+    assert block_orders(replace(plan, template_first=1), 9, 1, folder, SMALL)[-1].anatomy is None
+    others = [block_orders(plan, 9, 1, folder, SMALL), block_orders(plan, 10, 0, folder, SMALL)]
     seeds = [t.seed for made in (tasks, *others) for t in made]
     assert len(set(seeds)) == len(seeds)
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import SHOWN_FROM_MM2, Progress
+from trainer.datasets.labels import SHOWN_FROM_MM2
 from trainer.measures.interval import Flags, Numbers
 from trainer.phantom.exam import PhantomStudy, study
+from trainer.tell import Tell
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import SUBTYPES, WorklistStatus
 from triage.domain.geometry import stack_frames
@@ -93,7 +94,7 @@ def exam_orders(
     return [ExamOrder(first_seed + i, i % 2 == 0, folder, bundle, every_slice) for i, folder in enumerate(folders)]
 
 
-def run_exams(tasks: Sequence[ExamOrder], workers: int, tell: Progress, together: int = 1) -> list[ExamRecord]:
+def run_exams(tasks: Sequence[ExamOrder], workers: int, tell: Tell, together: int = 1) -> list[ExamRecord]:
     """Make and run all exams.
 
     Parameters
@@ -111,7 +112,7 @@ def run_exams(tasks: Sequence[ExamOrder], workers: int, tell: Progress, together
     return records
 
 
-def run_same(orders: Sequence[Sequence[ExamOrder]], workers: int, tell: Progress) -> list[list[ExamRecord]]:
+def run_same(orders: Sequence[Sequence[ExamOrder]], workers: int, tell: Tell) -> list[list[ExamRecord]]:
     """Records of each list of orders, one for each bundle, all of the same exams, which are made once."""
     together = [order for same in zip(*orders, strict=True) for order in same]
     records = run_exams(together, workers, tell, len(orders))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.export import OUTPUTS, PARITY_LIMIT, export_net
+from trainer.bundles.export import OUTPUTS, PARITY_LIMIT, export_net
 from trainer.nets.registry import NETS, build_net
 
 SMALL = {

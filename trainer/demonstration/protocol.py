@@ -68,7 +68,7 @@ class DataPlan:
 @with_config(_CHECKED)
 @dataclass(frozen=True, slots=True)
 class AugmentSpec:
-    """Random changes to the stacks of slices that a net learns from; see `trainer.augment` for what is done.
+    """Random changes to the stacks of slices that a net learns from; see `augment`.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ class DecisionPlan:
     emergent_sensitivity, emergent_ml : float
         Share of the exams with this volume of blood or more that reach the emergent limit.
     mask_probability : float
-        Limit of the mask where no exam holds ``emergent_ml``; else it is chosen from `trainer.exams.LADDER`.
+        Limit of the mask where no exam holds ``emergent_ml``; else it is chosen from `exams.LADDER`.
     minimum_component_ml : float
         Smaller pieces of an outline are dropped.
     top_k : int

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader expects
 
-from trainer.data import SHOWN_FROM_MM2
+from trainer.datasets.labels import SHOWN_FROM_MM2
 from trainer.nets.munet import MUNet, average_levels
 from trainer.nets.slice_classifier import SliceClassifier
 

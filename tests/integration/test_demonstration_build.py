@@ -9,11 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from trainer.build import PARITY_SLICES, Machine, build_bundles, export_saved, load_net, other_inputs, train_nets
+from trainer.bundles.export import PARITY_SLICES
 from trainer.cli import main
-from trainer.exams import ExamOrder, run_exam, volume_of
+from trainer.demonstration.build import build_bundles, export_saved, other_inputs
+from trainer.demonstration.exams import ExamOrder, run_exam, volume_of
+from trainer.demonstration.protocol import DataPlan, ExamPlan, Protocol, load_protocol
+from trainer.demonstration.train import Machine, load_net, train_nets
 from trainer.phantom.exam import study
-from trainer.protocol import DataPlan, ExamPlan, Protocol, load_protocol
 from triage.domain.finding import SUBTYPES, WorklistStatus
 from triage.inference.bundle import Bundle, load_bundle
 from triage.inference.plausible import check_living_head

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.data import Progress
-from trainer.decide import HIGHEST_LIMIT, logit
+from trainer.demonstration.decide import HIGHEST_LIMIT
 from trainer.real_series import copies_of, gate_of, read_series
+from trainer.tell import Tell
 from triage.domain.errors import UnusableSeries
 from triage.inference.bundle import Bundle
 from triage.inference.manifest import Thresholds
-from triage.inference.postprocess import sigmoid
+from triage.inference.postprocess import logit, sigmoid
 from triage.inference.predict import Predictor
 
 _MARGIN = 0.25
@@ -23,12 +23,12 @@ _MARGIN = 0.25
 _THREADS = 2
 
 
-def quiet_on(bundle: Bundle, series: Sequence[Path], tell: Progress) -> Thresholds:
+def quiet_on(bundle: Bundle, series: Sequence[Path], tell: Tell) -> Thresholds:
     """The thresholds of a bundle, with the suspected limit raised above every copy of each series.
 
     The copies are shifted in HU, turned, resampled and noisier, see `trainer.real_series`: what holds for one scan
     of one person must not hang on its very pixels. A copy that the daemon would refuse raises nothing, and no limit is
-    raised above `trainer.decide.HIGHEST_LIMIT`; both are told.
+    raised above `trainer.demonstration.decide.HIGHEST_LIMIT`; both are told.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def remark_on(before: Thresholds, after: Thresholds, series: Sequence[Path]) -> 
     )
 
 
-def _highest(predictor: Predictor, folder: Path, tell: Progress) -> float:
+def _highest(predictor: Predictor, folder: Path, tell: Tell) -> float:
     """The highest score of any copy, provisional or final; 0 where all are refused."""
     highest = 0.0
     for name, volume in copies_of(read_series(folder)).items():

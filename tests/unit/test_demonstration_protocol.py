@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from trainer.ablation.run import EXAM_SEEDS
-from trainer.data import orders
-from trainer.evaluate import calibration_orders, held_out_orders
-from trainer.judge.held_out import orders as judged_orders
-from trainer.protocol import FitSpec, load_protocol
+from trainer.demonstration.evaluate import calibration_orders, held_out_orders
+from trainer.demonstration.protocol import FitSpec, load_protocol
+from trainer.demonstration.stream import block_orders
+from trainer.judge.held_out import judged_orders
 from triage.entrypoints.app import shipped_bundle
 from triage.inference.bundle import load_bundle
 
@@ -86,7 +86,7 @@ def test_no_head_serves_two_purposes(seed: int) -> None:
     blocks = [(seed, block) for block in range(plan.data.blocks)] + [(seed + 1, 0)]
     ablation = EXAM_SEEDS + 10 * seed
     numbers = [
-        [task.seed for one, block in blocks for task in orders(plan.data, one, block, None, plan.preprocessing)],
+        [task.seed for one, block in blocks for task in block_orders(plan.data, one, block, None, plan.preprocessing)],
         [exam.seed for exam in calibration_orders(bundle, plan, None)],
         [exam.seed for exam in held_out_orders(bundle, plan, None)],
         [exam.seed for exam in judged_orders(1000, None, None, bundle.path)],

@@ -12,11 +12,11 @@ from tests.builders import ct_series, part10
 from tests.drawn_heads import PIXEL_MM, SIZE, head
 from tests.familiar_models import knowing_bundle
 from tests.onnx_models import tiny_bundle, tiny_manifest
-from trainer.decide import HIGHEST_LIMIT, logit
-from trainer.quiet import quiet_on, remark_on
+from trainer.demonstration.decide import HIGHEST_LIMIT
+from trainer.demonstration.quiet import quiet_on, remark_on
 from trainer.real_series import copies_of, gate_of, read_series
 from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Manifest
-from triage.inference.postprocess import sigmoid
+from triage.inference.postprocess import logit, sigmoid
 from triage.inference.predict import Predictor
 
 

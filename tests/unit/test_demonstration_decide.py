@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.decide import decide, logit, mask_limit
-from trainer.exams import LADDER, ExamRecord
-from trainer.protocol import DecisionPlan
+from trainer.demonstration.decide import decide, mask_limit
+from trainer.demonstration.exams import LADDER, ExamRecord
+from trainer.demonstration.protocol import DecisionPlan
 from triage.inference.manifest import Scoring
-from triage.inference.postprocess import exam_evidence, final_probability, provisional_probability, sigmoid
+from triage.inference.postprocess import exam_evidence, final_probability, logit, provisional_probability, sigmoid
 
 PLAN = DecisionPlan(
     gate_sensitivity=0.95,

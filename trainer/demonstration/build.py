@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from pickle import UnpicklingError
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from trainer.data import Progress, blocks, net_input
-from trainer.decide import Decision, decide
-from trainer.eight_bits import in_eight_bits
-from trainer.evaluate import Measured, calibration_orders, held_out_orders, measured
-from trainer.exams import LADDER, run_same
-from trainer.export import Exported, export_net
-from trainer.familiar import OUTPUTS as DISTANCE_OUTPUTS
-from trainer.familiar import familiar
-from trainer.nets.registry import build_net, parameter_count
+from trainer.bundles.eight_bits import in_eight_bits
+from trainer.bundles.export import PARITY_SLICES, Exported, Nets, export_net
+from trainer.demonstration.card import card_text
+from trainer.demonstration.decide import Decision, decide
+from trainer.demonstration.evaluate import Measured, calibration_orders, held_out_orders, measured
+from trainer.demonstration.exams import LADDER, run_same
+from trainer.demonstration.familiar import OUTPUTS as DISTANCE_OUTPUTS
+from trainer.demonstration.familiar import familiar
+from trainer.demonstration.protocol import Protocol
+from trainer.demonstration.quiet import quiet_on, remark_on
+from trainer.demonstration.stream import blocks, net_input
+from trainer.demonstration.train import Machine, load_net, template_alone, train_nets
+from trainer.nets.registry import parameter_count
 from trainer.nets.slice_classifier import SliceClassifier
-from trainer.protocol import Protocol
-from trainer.quiet import quiet_on, remark_on
 from trainer.real_series import read_series
-from trainer.report import card_text
-from trainer.train import LOSSES, Fitted, Fitting, Pool
+from trainer.tell import Tell
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, write_bundle
 from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Scoring, Thresholds, Training
 
 _DRAFT = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03, mask_probability=LADDER[0]), Calibration())
 """Limits of a bundle that has not been calibrated; it is only ever run with every slice segmented."""
-
-PARITY_SLICES = 30
-"""What `trainer.export.export_net` compares; more would only take longer."""
 
 _STACKS = 8
 """Of each kind of head, for parity, for 8 bits and for what is familiar; more where stacks are of few slices."""
@@ -48,24 +44,6 @@ _OTHER_SEED = 500
 _SOFTWARE = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where training runs: ``device`` of the nets, torch's threads, and processes that make heads."""
-
-    workers: int = 1
-    threads: int = 1
-    device: str = "cpu"
-
-
-@dataclass(frozen=True, slots=True)
-class Nets:
-    """Both nets as ONNX, with what the manifest says of them."""
-
-    files: dict[str, bytes]
-    classifier: ModelCard
-    munet: ModelCard
-
-
 def build_bundles(
     plan: Protocol,
     out: Path,
@@ -73,7 +51,7 @@ def build_bundles(
     machine: Machine,
     series: Sequence[Path],
     now: datetime,
-    tell: Progress,
+    tell: Tell,
 ) -> tuple[Bundle, ...]:
     """Run a protocol from its seed; goes on where it was stopped.
 
@@ -102,7 +80,7 @@ def build_bundles(
     if plan.int8:
         variants[out / "bundle-int8"] = small_nets(nets, inputs, tell)
     bundles = finished(plan, variants, anatomy, machine.workers, series, now, tell)
-    if not (_template_alone(plan, anatomy) and (out / "nets-template").is_dir()):
+    if not (template_alone(plan, anatomy) and (out / "nets-template").is_dir()):
         return bundles
     alone = exported_nets(out / "nets-template", plan, other_inputs(plan, anatomy, procedural=False), tell)
     exams = replace(plan.exams, calibration_procedural=0, test_template=0)
@@ -118,7 +96,7 @@ def finished(
     workers: int,
     series: Sequence[Path],
     now: datetime,
-    tell: Progress,
+    tell: Tell,
 ) -> tuple[Bundle, ...]:
     """Limits, figures and cards of nets; writes a bundle into each folder. All are run on the same exams."""
     with TemporaryDirectory(prefix="trainer-") as temporary:
@@ -156,91 +134,17 @@ def _check_exams(plan: Protocol, anatomy: Path | None) -> None:
     exams = plan.exams
     if exams.calibration_template + exams.calibration_procedural < 2 or exams.test_template + exams.test_procedural < 2:
         raise ValueError(f"the protocol {plan.name} needs calibration exams and test exams, two of each or more")
-    if _template_alone(plan, anatomy) and min(exams.calibration_template, exams.test_procedural) < 2:
+    if template_alone(plan, anatomy) and min(exams.calibration_template, exams.test_procedural) < 2:
         raise ValueError(
             f"the protocol {plan.name} judges what the template alone taught: that needs two or more calibration exams "
             "on the template, and two or more procedural test exams"
         )
 
 
-def _template_alone(plan: Protocol, anatomy: Path | None) -> bool:
-    """Whether the first blocks are of the template alone, and what they taught becomes a bundle of its own."""
-    return plan.data.template_first > 0 and anatomy is not None
-
-
-def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Progress) -> None:
-    """Train both nets on the stream of made stacks and keep them under ``out/nets``.
-
-    After each block everything is kept in ``out/state.pt``; given the same ``out`` again, training goes on from there.
-
-    Raises
-    ------
-    ValueError
-        ``out`` holds the training of another protocol or of other heads, a net cannot be trained here, or there is no
-        such device.
-    """
-    for spec in (plan.slice_classifier, plan.munet):
-        if spec.architecture not in LOSSES:
-            raise ValueError(f"{spec.architecture} cannot be trained on made heads; {', '.join(LOSSES)} can")
-    if machine.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("there is no GPU that torch can use; leave out --device cuda")
-    torch.set_num_threads(machine.threads)
-    fittings = {
-        "slice_classifier": Fitting(plan.slice_classifier, plan, machine.device),
-        "munet": Fitting(plan.munet, plan, machine.device),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    kept = out / "state.pt"
-    done = _resumed(fittings, kept, plan, anatomy) if kept.is_file() else 0
-    pool = Pool(plan.data.kept)
-    stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done)
-    for number, block in enumerate(stream, start=done + 1):
-        tell(f"block {number} of {plan.data.blocks}")
-        pool.add(block)
-        for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
-            fittings[role].learn(pool, spec.steps // plan.data.blocks, tell)
-        if _template_alone(plan, anatomy) and number == plan.data.template_first:
-            _save_nets(fittings, plan, out / "nets-template")  # before the block counts as done, or it could be missed
-        _keep(fittings, kept, plan, anatomy, number)
-    _save_nets(fittings, plan, out / "nets")
-
-
-def _save_nets(fittings: Mapping[str, Fitting], plan: Protocol, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
-        save_net(fittings[role].fitted(), spec.architecture, spec.options, folder / f"{role}.pt")
-
-
-def _keep(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, anatomy: Path | None, done: int) -> None:
-    fresh = path.with_suffix(".new")
-    nets = {role: fitting.state() for role, fitting in fittings.items()}
-    kept = {"done": done, "training": _training(plan), "template": anatomy is not None, "nets": nets}
-    torch.save(kept, fresh)
-    fresh.replace(path)
-
-
-def _resumed(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, anatomy: Path | None) -> int:
-    """Load what `_keep` wrote and return how many blocks are done."""
-    kept = _loaded(path, ("done", "training", "nets"))
-    if kept["training"] != _training(plan):
-        raise ValueError(f"{path.parent} holds the training of another protocol; choose another folder")
-    if kept.get("template", anatomy is not None) is not (anatomy is not None):
-        raise ValueError(f"{path.parent} was begun {'without' if anatomy else 'with'} --anatomy; go on as it was begun")
-    for role, fitting in fittings.items():
-        fitting.resume(kept["nets"][role])
-    return int(kept["done"])
-
-
-def _training(plan: Protocol) -> str:
-    """What the weights depend on, as text."""
-    parts = (plan.seed, plan.data, plan.augment, plan.augment_late, plan.late_from, plan.precision)
-    return repr((*parts, plan.slice_classifier, plan.munet, plan.preprocessing))
-
-
-def exported_nets(folder: Path, plan: Protocol, inputs: Sequence[NDArray[np.float32]], tell: Progress) -> Nets:
+def exported_nets(folder: Path, plan: Protocol, inputs: Sequence[NDArray[np.float32]], tell: Tell) -> Nets:
     """Export the nets kept in a folder, with the parity check on ``inputs``, stacks as of `other_inputs`.
 
-    The classifier is given the distance of its features from those of made slices, see `trainer.familiar`.
+    The classifier is given the distance of its features from those of made slices, see `familiar`.
     """
     parity = np.concatenate(inputs)[:PARITY_SLICES]
     classifier, name = load_net(folder / "slice_classifier.pt")
@@ -260,7 +164,7 @@ def exported_nets(folder: Path, plan: Protocol, inputs: Sequence[NDArray[np.floa
     )
 
 
-def small_nets(nets: Nets, inputs: Sequence[NDArray[np.float32]], tell: Progress) -> Nets:
+def small_nets(nets: Nets, inputs: Sequence[NDArray[np.float32]], tell: Tell) -> Nets:
     """The same nets in 8 bits, their ranges from ``inputs``, stacks as of `other_inputs`."""
     small = {name: in_eight_bits(content, inputs) for name, content in nets.files.items()}
     for name, content in small.items():
@@ -319,36 +223,6 @@ def with_measured(manifest: Manifest, found: Measured) -> Manifest:
     """The manifest with what was measured."""
     card = Card(found.held_out, found.figures, found.remarks)
     return replace(manifest, card=card, reference=found.reference)
-
-
-def save_net(fitted: Fitted, architecture: str, options: dict[str, Any], path: Path) -> None:
-    """Keep a net as plain tensors with the name and options that build it; no code is pickled."""
-    torch.save({"architecture": architecture, "options": options, "state": fitted.net.state_dict()}, path)
-
-
-def load_net(path: Path) -> tuple[torch.nn.Module, str]:
-    """Read what `save_net` wrote: the net in evaluation mode, and its architecture.
-
-    Raises
-    ------
-    ValueError
-        The file holds no such net.
-    """
-    kept = _loaded(path, ("architecture", "options", "state"))
-    net = build_net(kept["architecture"], kept["options"])
-    net.load_state_dict(kept["state"])
-    return net.eval(), kept["architecture"]
-
-
-def _loaded(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """What ``torch.save`` wrote under these keys; plain values and tensors alone."""
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, EOFError, RuntimeError) as exc:
-        raise ValueError(f"{path} was not written by trainer train, or is damaged") from exc
-    if not isinstance(kept, dict) or any(key not in kept for key in keys):
-        raise ValueError(f"{path} does not hold what trainer train keeps in such a file: {', '.join(keys)}")
-    return kept
 
 
 def export_saved(path: Path, plan: Protocol, anatomy: Path | None) -> Exported:

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from trainer.export import quiet
-from trainer.rewrites import double_by_copies, doubled_sides, enlarge_later, without_flat_slopes
+from trainer.bundles.export import quiet
+from trainer.bundles.rewrites import double_by_copies, doubled_sides, enlarge_later, without_flat_slopes
 
 _COMPUTING = ("Conv", "ConvTranspose")
 _QUANTISED = (*_COMPUTING, "Relu", "LeakyRelu", "Add", "Concat", "Resize", "MaxPool", "GlobalAveragePool")
@@ -32,7 +32,7 @@ def in_eight_bits(content: bytes, calibration: Iterable[NDArray[np.float32]]) ->
     Parameters
     ----------
     content : bytes
-        What `trainer.export.export_net` gives: input ``image``, free batch, batch norm folded.
+        What `trainer.bundles.export.export_net` gives: input ``image``, free batch, batch norm folded.
     calibration : iterable of ndarray of float32, shape (slice, window, row, column)
         Batches of what the net will see, of the training part and never of validation or test.
 

@@ -6,33 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import optimize
 
-from trainer.exams import LADDER, ExamRecord
-from trainer.familiar import familiar_limit
+from trainer.bundles.exam_fit import fit_exam, harmless_gate
+from trainer.demonstration.exams import LADDER, ExamRecord
+from trainer.demonstration.familiar import familiar_limit
+from trainer.demonstration.protocol import DecisionPlan
 from trainer.measures.calibration import temperature_of
 from trainer.measures.interval import Flags, Numbers
-from trainer.protocol import DecisionPlan
 from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
 from triage.inference.postprocess import (
     exam_evidence,
     final_probability,
     lit_slices,
+    logit,
     sigmoid,
 )
 
-_LOWEST = 1e-4
-"""As `triage.inference.postprocess` has it, whose scores are fitted here."""
-
-_PULL = 1.0
-"""How strongly exam weights are drawn to 1, in units of one exam: made exams are nearly separable."""
-
 HIGHEST_LIMIT = 0.995
 """No limit of a score is set higher: there scores crowd, and a limit could not be told from 1."""
-
-_BELOW = 0.05
-"""In logits: how far the score of a study that stays below the gate lies below the suspected limit at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +97,6 @@ def mask_limit(records: Sequence[ExamRecord], plan: DecisionPlan) -> float:
     return LADDER[int(np.abs(np.median(ratios, axis=0) - 1.0).argmin())]
 
 
-def logit(probabilities: Numbers) -> Numbers:
-    """Inverse of the sigmoid, kept finite."""
-    kept = np.clip(probabilities, _LOWEST, 1.0 - _LOWEST)
-    return np.asarray(np.log(kept / (1.0 - kept)))
-
-
 def _temperatures(records: Sequence[ExamRecord]) -> tuple[float, ...]:
     logits = np.concatenate([logit(r.probabilities) for r in records])
     shown = np.concatenate([r.shown for r in records])
@@ -129,21 +114,3 @@ def _gate(records: Sequence[ExamRecord], gated: Sequence[Numbers], plan: Decisio
     values = np.concatenate([g[:, 0] for g in gated])[fair]
     wanted = float(np.quantile(values, 1.0 - plan.gate_sensitivity)) if values.size else plan.gate_range[0]
     return float(np.clip(wanted, *plan.gate_range))
-
-
-def harmless_gate(gate: float, provisional: GateCalibration, suspected: float) -> float:
-    """Lower the gate until a study that stays below it cannot score as suspected without being segmented."""
-    highest = (float(logit(np.array(suspected))) - _BELOW - provisional.bias) / provisional.gate_weight
-    return min(gate, float(sigmoid(highest)))
-
-
-def fit_exam(evidence: Numbers, bleeding: Flags) -> tuple[float, float]:
-    """Weight above 0 and bias of a logistic curve, the weight drawn towards 1."""
-    signs = np.where(bleeding, 1.0, -1.0)
-
-    def cost(x: NDArray[np.float64]) -> float:
-        margin = signs * (x[0] * evidence + x[1])
-        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * _PULL * (x[0] - 1.0) ** 2)
-
-    found = optimize.minimize(cost, np.array([1.0, 0.0]), bounds=[(0.01, None), (None, None)], method="L-BFGS-B")
-    return float(found.x[0]), float(found.x[1])

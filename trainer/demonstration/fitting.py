@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.augment import augment
-from trainer.data import Progress, net_input
-from trainer.losses import classifier_loss, munet_loss
+from trainer.demonstration.augment import augment
+from trainer.demonstration.losses import classifier_loss, munet_loss
+from trainer.demonstration.protocol import FitSpec, Protocol
+from trainer.demonstration.stream import net_input
 from trainer.nets.registry import build_net
 from trainer.phantom.stacks import StackBatch
-from trainer.protocol import FitSpec, Protocol
+from trainer.tell import Tell
 from triage.domain.finding import SUBTYPES
 
 Loss = Callable[..., Tensor]
@@ -100,7 +101,7 @@ class Fitting:
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, spec))
         self._losses: list[float] = []
 
-    def learn(self, pool: Pool, steps: int, tell: Progress) -> None:
+    def learn(self, pool: Pool, steps: int, tell: Tell) -> None:
         """Take ``steps`` steps on what the pool holds.
 
         Raises

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.protocol import AugmentSpec
+from trainer.demonstration.protocol import AugmentSpec
 from triage.inference.preprocess import AIR_HU, METAL_HU
 
 

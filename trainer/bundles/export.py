@@ -18,6 +18,7 @@ from torch import nn
 from torch.export import Dim
 
 from trainer.nets.registry import Task, entry_of
+from triage.inference.manifest import ModelCard
 
 OPSET = 18
 PARITY_LIMIT = 1e-4
@@ -34,7 +35,10 @@ OUTPUTS: Mapping[Task, tuple[str, ...]] = {
 }
 """What the outputs of the ONNX file are called; its one input is ``image``."""
 
-_BATCHES = (1, 3, 30)
+PARITY_SLICES = 30
+"""What `export_net` compares; more would only take longer."""
+
+_BATCHES = (1, 3, PARITY_SLICES)
 _MOST_SLICES = 4096
 
 
@@ -44,6 +48,15 @@ class Exported:
 
     content: bytes
     parity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nets:
+    """Both nets as ONNX, with what the manifest says of them."""
+
+    files: dict[str, bytes]
+    classifier: ModelCard
+    munet: ModelCard
 
 
 def export_net(
@@ -73,8 +86,8 @@ def export_net(
         The two differ by more than ``PARITY_LIMIT``.
     """
     names = list(OUTPUTS[entry_of(architecture).task] if outputs is None else outputs)
-    if len(inputs) < max(_BATCHES):
-        raise ValueError(f"the parity check needs {max(_BATCHES)} slices, not {len(inputs)}")
+    if len(inputs) < PARITY_SLICES:
+        raise ValueError(f"the parity check needs {PARITY_SLICES} slices, not {len(inputs)}")
     net = net.eval().cpu()
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in the stubs of torch
     example = torch.from_numpy(inputs[:2])

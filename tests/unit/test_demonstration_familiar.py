@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from tests.familiar_models import knowing_bundle
 from tests.onnx_models import BRAIN_HU, tiny_bundle, tiny_manifest, volume_of
-from trainer.exams import ExamOrder, run_exam
-from trainer.export import export_net
-from trainer.familiar import FARTHEST, OUTPUTS, FamiliarClassifier, familiar, familiar_limit, statistics
+from trainer.bundles.export import export_net
+from trainer.demonstration.exams import ExamOrder, run_exam
+from trainer.demonstration.familiar import FARTHEST, OUTPUTS, FamiliarClassifier, familiar, familiar_limit, statistics
 from trainer.nets.slice_classifier import SliceClassifier
 from triage.domain.errors import UnusableSeries
 from triage.inference.bundle import CLASSIFIER

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.exams import ExamOrder, ExamRecord, exam_orders
+from trainer.demonstration.exams import ExamOrder, ExamRecord, exam_orders
+from trainer.demonstration.protocol import Protocol
 from trainer.measures.bootstrap import Clusters
 from trainer.measures.figures import drawn, proportion
 from trainer.measures.interval import Numbers
 from trainer.measures.weighted import auc_of, dice_per_entry, mean_of, ratio_of
-from trainer.protocol import Protocol
 from trainer.real_series import gate_of, read_series
 from triage.domain.errors import TriageError, UnusableSeries
 from triage.domain.figures import SITE_EDGES, shares
@@ -28,7 +28,7 @@ CALIBRATION_SEEDS = 1_000_000
 """Added to the protocol's seed times 10, for its calibration exams."""
 
 TEST_SEEDS = 4_000_000
-"""Likewise for its test exams: training, calibration and test never share a head (`trainer.protocol`)."""
+"""Likewise for its test exams: training, calibration and test never share a head (`trainer.demonstration.protocol`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from trainer.eight_bits import in_eight_bits
-from trainer.export import export_net
+from trainer.bundles.eight_bits import in_eight_bits
+from trainer.bundles.export import export_net
+from trainer.bundles.rewrites import double_by_copies, doubled_sides, enlarge_later, without_flat_slopes
 from trainer.nets.registry import build_net
-from trainer.rewrites import double_by_copies, doubled_sides, enlarge_later, without_flat_slopes
 
 SIDE = 64
 HEADS, PARTS = 4, 4

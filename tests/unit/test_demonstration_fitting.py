@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data import blocks
+from trainer.demonstration.fitting import Fitted, Fitting, Pool
+from trainer.demonstration.protocol import AugmentSpec, DataPlan, FitSpec, Protocol, load_protocol
+from trainer.demonstration.stream import blocks
 from trainer.phantom.stacks import StackBatch
-from trainer.protocol import AugmentSpec, DataPlan, FitSpec, Protocol, load_protocol
-from trainer.train import Fitted, Fitting, Pool
 from triage.domain.finding import SUBTYPES, Subtype
 from triage.inference.preprocess import PreprocessSpec
 

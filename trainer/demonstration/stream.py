@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,20 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.demonstration.protocol import DataPlan
 from trainer.phantom.stacks import StackBatch, stacks
-from trainer.protocol import DataPlan
 from triage.inference.preprocess import PreprocessSpec, window_slices
-
-Progress = Callable[[str], None]
-
-SHOWN_FROM_MM2 = 12
-"""A slice shows a subtype from this area on; a few pixels are no evidence in either direction."""
 
 _PER_ORDER = 4
 """Stacks of one task: few, so that all workers end a block at nearly the same time."""
 
 _BLOCK_SEEDS = 1_000
-"""Seeds set apart for each block, and blocks for each protocol: no two tasks share one (`trainer.protocol`)."""
+"""Seeds set apart for each block, and blocks for each protocol: no two tasks share one (`protocol`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,7 @@ class Order:
     spec: PreprocessSpec
 
 
-def orders(plan: DataPlan, seed: int, block: int, anatomy: Path | None, spec: PreprocessSpec) -> list[Order]:
+def block_orders(plan: DataPlan, seed: int, block: int, anatomy: Path | None, spec: PreprocessSpec) -> list[Order]:
     """Split a block into tasks, each with its own seed; without a template all heads are procedural."""
     tasks: list[Order] = []
     other = anatomy if block < plan.template_first else None
@@ -60,7 +55,7 @@ def blocks(
     workers : int
         Processes; 0 makes the stacks in this one.
     """
-    wanted = (orders(plan, seed, block, anatomy, spec) for block in range(first, plan.blocks))
+    wanted = (block_orders(plan, seed, block, anatomy, spec) for block in range(first, plan.blocks))
     if workers == 0:
         for tasks in wanted:
             yield _joined([_make(task) for task in tasks])
