@@ -18,6 +18,7 @@ def record(
     marked: float = 1.0,
     template: bool = True,
     refused: str = "",
+    blood_hu: float = float("nan"),
 ) -> ExamRecord:
     """An exam whose outline holds all blood and, from there on, ``marked`` times as much."""
     true = np.array([edh_ml + sdh_ml, edh_ml, 0.0, 0.0, 0.0, sdh_ml])
@@ -36,6 +37,7 @@ def record(
         marked_ml=true * marked,
         overlap_ml=true * min(1.0, marked),
         refused=refused,
+        blood_hu=blood_hu,
     )
 
 
@@ -81,6 +83,18 @@ def test_the_exam_figures_are_those_of_the_decisions() -> None:
     assert found["exam specificity"].figure.value == pytest.approx(2 / 3)
     assert found["exams with SDH: suspected"].figure.value == 0.5
     assert found["Dice EDH, mean over exams that hold it"].figure.value == pytest.approx((2 / 2.1 + 1.0) / 2)
+
+
+def test_blood_that_nobody_sees_is_counted_apart() -> None:
+    fresh = [record(seed, score=0.9, edh_ml=10.0, blood_hu=hu) for seed, hu in enumerate((50.0, 63.0))]
+    old = record(3, score=0.2, sdh_ml=80.0, blood_hu=44.0)
+    section = held_out_section([*fresh, old, record(4, score=0.1), record(5, score=0.3)])
+    found = rows(section)
+    assert found["exam AUC, 2 with blood of 50 HU and more against 2 without"].figure.value == 1.0
+    assert found["exam AUC, 1 with fainter blood against 2 without"].figure.value == 0.5
+    assert found["blood of 50 HU and more: exams suspected"].figure.n == 2
+    assert found["fainter blood: exams suspected"].figure.value == 0.0
+    assert [case["blood_hu"] for case in section.cases] == [50.0, 63.0, 44.0, None, None]
 
 
 def test_the_volume_error_has_a_sign_and_its_limit_has_none() -> None:

@@ -59,6 +59,8 @@ class ExamRecord:
         Why the daemon would not analyse the exam, by its pixels or by its distance; empty when it would.
     distance : float
         How unfamiliar the classifier finds it, see `triage.inference.familiar`; NaN where it cannot tell.
+    blood_hu : float
+        Median of what is blood, partial volume included; NaN without blood. Old blood is as dense as brain.
     ladder_ml : ndarray of float64, shape (13,)
         Where every slice was segmented: volume of any blood at each limit of `LADDER` from the bundle's own one on.
     """
@@ -78,6 +80,7 @@ class ExamRecord:
     overlap_ml: Numbers
     refused: str
     distance: float = math.nan
+    blood_hu: float = math.nan
     ladder_ml: Numbers = field(default_factory=lambda: np.zeros(len(LADDER)))
 
     @property
@@ -168,6 +171,7 @@ def run_exam(task: ExamOrder) -> ExamRecord:
         overlap_ml=_ml(volume, made.labels, analysis.marked),
         refused=_refusal(volume, gate, predictor.bundle.manifest.familiar_within),
         distance=math.nan if gate.distances is None else exam_distance(gate.distances),
+        blood_hu=float(np.median(made.hu[made.labels > 0])) if made.labels.any() else math.nan,
         ladder_ml=_ladder(volume, analysis),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from trainer.demonstration.evaluate import mean_dice, of_source, operating_point, overlap_figures
 from trainer.demonstration.exams import ExamOrder, ExamRecord, exam_orders
 from trainer.judge.findings import SEED, Row, Section, at_least
+from trainer.judge.insilico import VISIBLE_HU
 from trainer.measures.figures import drawn, proportion
 from trainer.measures.interval import Flags
 from trainer.measures.weighted import auc_of, median_of
@@ -54,6 +56,7 @@ def held_out_section(records: Sequence[ExamRecord], only: str | None = None) -> 
         of = of_source(records, template=source == "template")
         if of and len(of) < len(records):
             rows += [Row(one) for one in _exam_auc(f"exam AUC, {source}", of)]
+    rows += _by_density(records)
     rows += [Row(one) for one in operating_point(records)]
     rows += volume_rows(records)
     rows += _overlap_rows(records)
@@ -77,6 +80,21 @@ def band_section(records: Sequence[ExamRecord]) -> Section:
                 rows += [Row(one) for one in mean_dice(f"{name}, {band}: Dice, mean", of, column, SEED)]
     remark = "A band of a subtype counts the blood of this subtype; the exam may hold more. Empty bands are left out."
     return Section("By subtype and volume", tuple(rows), (remark,))
+
+
+def _by_density(records: Sequence[ExamRecord]) -> list[Row]:
+    """Fresh blood, then blood as dense as brain, each against all exams without: most of the latter nobody sees."""
+    without = [r for r in records if not r.bleeding]
+    rows: list[Row] = []
+    for name, of in (
+        (f"blood of {VISIBLE_HU:g} HU and more", [r for r in records if r.blood_hu >= VISIBLE_HU]),
+        ("fainter blood", [r for r in records if r.blood_hu < VISIBLE_HU]),
+    ):
+        named = f"exam AUC, {len(of)} with {name} against {len(without)} without"
+        rows += [Row(one) for one in _exam_auc(named, [*of, *without])]
+        if of:
+            rows.append(Row(proportion(f"{name}: exams suspected", sum(r.suspected for r in of), len(of), "exams")))
+    return rows
 
 
 def volume_rows(records: Sequence[ExamRecord]) -> list[Row]:
@@ -131,6 +149,7 @@ def _case(record: ExamRecord) -> dict[str, object]:
         "score": record.score,
         "suspected": record.suspected,
         "refused": record.refused,
+        "blood_hu": None if math.isnan(record.blood_hu) else record.blood_hu,
         "true_ml": [round(float(v), 3) for v in record.true_ml],
         "marked_ml": [round(float(v), 3) for v in record.marked_ml],
         "overlap_ml": [round(float(v), 3) for v in record.overlap_ml],
