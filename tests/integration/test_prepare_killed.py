@@ -50,7 +50,7 @@ class DyingReader:
 
 
 def quiet(line: str) -> None:
-    """Tell that nobody reads."""
+    """Lines that nobody reads."""
 
 
 def make(dataset: Dataset, root: Path, out: Path, tell: Tell) -> None:

@@ -45,7 +45,7 @@ Read = Callable[[Case], Iterator[SlicePixels | Unusable]]
 
 
 def quiet(line: str) -> None:
-    """Tell that nobody reads."""
+    """Lines that nobody reads."""
 
 
 def numbered(value: int, side: int = 32) -> SlicePixels:

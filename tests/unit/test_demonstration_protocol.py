@@ -74,6 +74,12 @@ def test_faults_are_named(tmp_path: Path, line: str, new: str, said: str) -> Non
         load_protocol(str(broken))
 
 
+def test_what_is_no_text_is_no_protocol(tmp_path: Path) -> None:
+    (tmp_path / "picture.toml").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ValueError, match=r"picture\.toml is no TOML"):
+        load_protocol(str(tmp_path / "picture.toml"))
+
+
 def test_a_fit_needs_at_least_one_step() -> None:
     with pytest.raises(ValueError, match="1 step"):
         FitSpec("munet", 0, 8, 1e-3, 0.0, 0.1, (64, 64), 0.9)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import TypeAdapter, with_config
 
+from trainer.protocol_files import CHECKED, read_protocol
 from triage.inference.preprocess import PreprocessSpec
 
-_CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
+_FOLDER = "protocols"
 
 _SEEDS = range(10, 90_000)
 """Seeds of protocols for which stacks of training, exams of calibration, test, ablation and judgement have seeds of
@@ -22,7 +20,7 @@ _MOST_BLOCKS, _MOST_STACKS = 1_000, 3_000
 """Blocks, and stacks of one, whose seeds do not reach into those of the next protocol or block."""
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class DataPlan:
     """Made stacks in blocks: training learns from one while the next is made.
@@ -65,7 +63,7 @@ class DataPlan:
             raise ValueError(f"there are at most {_MOST_BLOCKS} blocks of {_MOST_STACKS} stacks: seeds would meet")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class AugmentSpec:
     """Random changes to the stacks of slices that a net learns from; see `augment`.
@@ -96,7 +94,7 @@ class AugmentSpec:
     noise_hu: float = 0.0
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class FitSpec:
     """One net and how it is trained.
@@ -151,7 +149,7 @@ class FitSpec:
             raise ValueError(f"the sides of a crop divide by 32, not {self.crop}")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class DecisionPlan:
     """How limits are chosen on the calibration exams.
@@ -199,7 +197,7 @@ class DecisionPlan:
             raise ValueError("top_k is 1 or more")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class ExamPlan:
     """Whole made studies, half of them with blood: for calibration, and apart from them for the test."""
@@ -215,7 +213,7 @@ class ExamPlan:
             raise ValueError("numbers of exams are 0 or more")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """The content of one protocol file.
@@ -267,17 +265,7 @@ def load_protocol(name_or_path: str) -> Protocol:
     ValueError
         There is no such protocol, or a key is unknown, missing or impossible.
     """
-    shipped = resources.files("trainer") / "protocols" / f"{name_or_path}.toml"
-    source = shipped if shipped.is_file() else Path(name_or_path)
-    if not source.is_file():
-        raise ValueError(f"there is no protocol {name_or_path!r}: give a shipped name or the path of a TOML file")
-    try:
-        return _ADAPTER.validate_python(tomllib.loads(source.read_text(encoding="utf-8")))
-    except ValidationError as exc:
-        faults = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in exc.errors()[:3]]
-        raise ValueError(f"the protocol {name_or_path} is not valid: {'; '.join(faults)}") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ValueError(f"the protocol {name_or_path} is no TOML: {exc}") from exc
+    return read_protocol(_ADAPTER, _FOLDER, name_or_path)
 
 
 def _share(name: str, value: float) -> None:

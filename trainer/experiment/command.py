@@ -64,11 +64,10 @@ def is_experiment(name_or_path: str) -> bool:
     ValueError
         It is none of both.
     """
-    from importlib import resources
-
     from trainer.experiment.protocol import shipped_experiments
+    from trainer.protocol_files import shipped_protocols
 
-    if (resources.files("trainer") / "protocols" / f"{name_or_path}.toml").is_file():
+    if name_or_path in shipped_protocols("protocols"):
         return False
     path, shipped = Path(name_or_path), shipped_experiments()
     if name_or_path in shipped:

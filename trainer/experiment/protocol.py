@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import TypeAdapter, with_config
 
-_CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
+from trainer.protocol_files import CHECKED, read_protocol, shipped_protocols
+
+_FOLDER = "protocols/experiments"
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What the nets see.
@@ -51,7 +50,7 @@ class InputSpec:
         return "resize" if pictures else self.geometry
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
     """Who trains, validates and tests.
@@ -87,7 +86,7 @@ class SplitSpec:
             raise ValueError("split.folds is 0, or 2 and more")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class BalanceSpec:
     """What is done about the rarity of blood, in the training part alone.
@@ -106,7 +105,7 @@ class BalanceSpec:
             raise ValueError("balance.factor is 1 or more and balance.share lies in 0..1")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class AugmentSpec:
     """Random changes of a training slice, drawn evenly within these limits; 0 turns one off."""
@@ -120,7 +119,7 @@ class AugmentSpec:
     brightness: float = 0.0
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class NetSpec:
     """A net of the registry and its options, besides the channels and classes that input and task decide."""
@@ -129,7 +128,7 @@ class NetSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class LossSpec:
     """What training minimises: ``mask`` and ``label`` by name, ``label_weight`` beside a weight of 1 for the mask."""
@@ -145,7 +144,7 @@ class LossSpec:
             raise ValueError("a loss needs a mask term or a label term")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class OptimiserSpec:
     """How weights move. ``plateau`` multiplies the rate by ``drop`` after ``patience`` epochs without progress."""
@@ -158,7 +157,7 @@ class OptimiserSpec:
     patience: int = 5
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class FitSpec:
     """How long, and what is kept.
@@ -198,7 +197,7 @@ class FitSpec:
             raise ValueError("fit.steps_per_epoch, stop_after, checkpoint_every, freeze_at and clip are 0 or more")
 
 
-@with_config(_CHECKED)
+@with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class ExperimentProtocol:
     """The content of one protocol file.
@@ -256,8 +255,7 @@ _ADAPTER: TypeAdapter[ExperimentProtocol] = TypeAdapter(ExperimentProtocol)
 
 def shipped_experiments() -> list[str]:
     """Names of the experiment protocols that come with the trainer."""
-    folder = resources.files("trainer") / "protocols" / "experiments"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return shipped_protocols(_FOLDER)
 
 
 def load_experiment(name_or_path: str) -> ExperimentProtocol:
@@ -268,15 +266,4 @@ def load_experiment(name_or_path: str) -> ExperimentProtocol:
     ValueError
         There is no such protocol, or a key is unknown, missing or impossible.
     """
-    shipped = resources.files("trainer") / "protocols" / "experiments" / f"{name_or_path}.toml"
-    source = shipped if shipped.is_file() else Path(name_or_path)
-    if not source.is_file():
-        known = ", ".join(shipped_experiments())
-        raise ValueError(f"there is no protocol {name_or_path!r}: give one of {known}, or the path of a TOML file")
-    try:
-        return _ADAPTER.validate_python(tomllib.loads(source.read_text(encoding="utf-8")))
-    except ValidationError as exc:
-        faults = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in exc.errors()[:3]]
-        raise ValueError(f"the protocol {name_or_path} is not valid: {'; '.join(faults)}") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ValueError(f"the protocol {name_or_path} is no TOML: {exc}") from exc
+    return read_protocol(_ADAPTER, _FOLDER, name_or_path)

@@ -83,7 +83,7 @@ def band_section(records: Sequence[ExamRecord]) -> Section:
 
 
 def _by_density(records: Sequence[ExamRecord]) -> list[Row]:
-    """Fresh blood, then blood as dense as brain, each against all exams without: most of the latter nobody sees."""
+    """Blood that is brighter than brain, then blood that is hardly so, each against all exams without."""
     without = [r for r in records if not r.bleeding]
     rows: list[Row] = []
     for name, of in (
