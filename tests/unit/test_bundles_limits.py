@@ -78,11 +78,11 @@ def limits(
 def score(one: ScanSaid, found: Limits) -> float:
     """As the daemon makes it, apart from the code under test."""
     gated = sigmoid(logit(one.probabilities) / np.array(found.calibration.classifier_temperature))
-    from_gate = exam_evidence(gated, SCORING.kernel, SCORING.top_k)
+    from_gate = exam_evidence(gated, SCORING)
     lit = lit_slices(gated[:, 0], found.thresholds.gate)
     if not lit.any():
         return float(provisional_probability(from_gate, found.calibration.provisional)[0])
-    from_mask = exam_evidence(one.evidence * lit[:, None], SCORING.kernel, SCORING.top_k)
+    from_mask = exam_evidence(one.evidence * lit[:, None], SCORING)
     return float(final_probability(from_mask, from_gate, found.calibration.final)[0])
 
 

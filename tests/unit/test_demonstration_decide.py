@@ -61,8 +61,8 @@ def test_separable_exams_are_separated_by_the_limit(records: list[ExamRecord]) -
     for record in records:
         gated = sigmoid(logit(record.probabilities) / np.array(calibration.classifier_temperature))
         score = final_probability(
-            exam_evidence(record.evidence, scoring.kernel, scoring.top_k),
-            exam_evidence(gated, scoring.kernel, scoring.top_k),
+            exam_evidence(record.evidence, scoring),
+            exam_evidence(gated, scoring),
             calibration.final,
         )[0]
         assert bool(score >= decision.thresholds.suspected) is record.bleeding

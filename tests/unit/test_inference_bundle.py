@@ -146,12 +146,13 @@ def test_a_manifest_survives_its_file() -> None:
         calibration=Calibration(
             (1.5, 1.0, 1.1, 1.2, 1.3, 1.4), 0.8, GateCalibration(1.2, -0.3), ExamCalibration(2, 1, 0.4)
         ),
-        scoring=Scoring((0.2, 0.6, 0.2), 2, 20.0),
+        scoring=Scoring((0.2, 0.6, 0.2), 2, 20.0, "logits"),
         card=Card("SYNTHETIC heads, 40 exams", (figure,), ("not for clinical use",)),
     )
     content = format_manifest(manifest)
     assert parse_manifest(content) == manifest
     assert format_manifest(parse_manifest(content)) == content
+    assert "means" not in json.loads(format_manifest(tiny_manifest()))["scoring"], "older releases do not know this key"
 
 
 def changed(path: str, value: object) -> bytes:

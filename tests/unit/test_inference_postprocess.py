@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage.inference.manifest import ExamCalibration, GateCalibration
+from triage.inference.manifest import ExamCalibration, GateCalibration, Scoring
 from triage.inference.postprocess import (
     as_bytes,
     drop_small_components,
@@ -16,6 +18,7 @@ from triage.inference.postprocess import (
     isolate,
     lesion_probabilities,
     lit_slices,
+    logit,
     provisional_probability,
     sigmoid,
     slice_evidence,
@@ -67,19 +70,40 @@ def test_smoothing_takes_neighbours_and_normalises_at_the_ends() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40), st.integers(1, 5))
-def test_an_exam_is_never_more_than_its_brightest_slice(values: list[float], top_k: int) -> None:
-    column = np.array(values)[:, None]
-    exam = exam_evidence(column, KERNEL, top_k)[0]
-    assert min(values) - 1e-12 <= exam <= max(values) + 1e-12
-    assert exam_evidence(column[::-1], KERNEL, top_k)[0] == pytest.approx(exam)
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40),
+    st.integers(1, 5),
+    st.sampled_from([("probabilities", 1e-12), ("logits", 1.001e-4)]),
+)
+def test_an_exam_is_never_more_than_its_brightest_slice(
+    values: list[float], top_k: int, means: tuple[Literal["probabilities", "logits"], float]
+) -> None:
+    """Before their logit, probabilities are kept 0.0001 from 0 and 1."""
+    column, scoring = np.array(values)[:, None], Scoring(KERNEL, top_k, means=means[0])
+    exam = exam_evidence(column, scoring)[0]
+    assert min(values) - means[1] <= exam <= max(values) + means[1]
+    assert exam_evidence(column[::-1], scoring)[0] == pytest.approx(exam)
 
 
 def test_one_bright_slice_counts_less_than_three_in_a_row() -> None:
     lonely, run = np.zeros((30, 1)), np.zeros((30, 1))
     lonely[10], run[10:13] = 1.0, 1.0
-    assert exam_evidence(lonely, KERNEL, 3)[0] == pytest.approx(1 / 3)
-    assert exam_evidence(run, KERNEL, 3)[0] == pytest.approx((1.0 + 0.75 + 0.75) / 3)
+    assert exam_evidence(lonely, Scoring(KERNEL, 3))[0] == pytest.approx(1 / 3)
+    assert exam_evidence(run, Scoring(KERNEL, 3))[0] == pytest.approx((1.0 + 0.75 + 0.75) / 3)
+
+
+def test_of_logits_neighbours_that_deny_count_for_as_much_as_neighbours_that_agree() -> None:
+    """Means of probabilities would hardly tell 0.1 beside a certain slice from 0.001."""
+    sure, logits = np.log(0.9999 / 0.0001), Scoring(KERNEL, 1, means="logits")
+    for beside, expected in ((0.1, np.log(0.1 / 0.9)), (0.001, np.log(0.001 / 0.999))):
+        values = np.full((9, 1), beside)
+        values[4] = 1.0
+        assert logit(exam_evidence(values, logits))[0] == pytest.approx(0.5 * sure + 0.5 * expected)
+        assert exam_evidence(values, Scoring(KERNEL, 1))[0] == pytest.approx(0.5 + 0.5 * beside)
+    run = np.zeros((30, 1))
+    run[10:13] = 1.0
+    three = Scoring(KERNEL, 3, means="logits")
+    assert logit(exam_evidence(run, three))[0] == pytest.approx((1.0 + 0.5 + 0.5) / 3 * sure)
 
 
 def test_probabilities_are_logistic_in_the_evidence() -> None:

@@ -14,7 +14,7 @@ from tests.onnx_models import BLOOD_HU, BRAIN_HU, ball, classifier_model, tiny_b
 from triage.domain.errors import BundleError
 from triage.domain.finding import SUBTYPES, KeySlice, Subtype, Urgency, WorklistStatus
 from triage.domain.volume import Volume
-from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Thresholds
+from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
 from triage.inference.predict import Analysis, Predictor
 
 SIZE = 128
@@ -146,6 +146,20 @@ def test_every_slice_changes_nothing_where_the_gate_saw_all(predictor: Predictor
     some, every = analyse(predictor, volume), analyse(predictor, volume, every_slice=True)
     assert np.array_equal(some.labels, every.labels)
     assert some.result.score == pytest.approx(every.result.score, abs=1e-9)
+
+
+def test_a_bundle_that_means_logits_doubts_a_slice_whose_neighbours_deny(predictor: Predictor, tmp_path: Path) -> None:
+    """Both nets are certain of the one slice and certain that the others show nothing."""
+    tiny_bundle(tmp_path, MANIFEST, scoring=Scoring(means="logits"))
+    doubting, hu = Predictor.load(tmp_path, "cpu", threads=1), brain()
+    hu[5, 60:100, 60:100] = BLOOD_HU
+    lonely, hu = volume_at(hu), hu.copy()
+    hu[4:7, 60:100, 60:100] = BLOOD_HU
+    for volume, believed in ((lonely, False), (volume_at(hu), True)):
+        provisional = doubting.gate(volume).result
+        final = analyse(doubting, volume).result
+        assert (provisional.score > 0.5, final.score > 0.5) == (believed, believed)
+        assert analyse(predictor, volume).result.score > final.score or believed
 
 
 def test_the_same_volume_gives_the_same_bytes(predictor: Predictor) -> None:

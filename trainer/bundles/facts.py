@@ -12,7 +12,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
     limits, scoring, raster = manifest.thresholds, manifest.scoring, manifest.preprocessing
     origin = manifest.provenance
     windows = ", ".join(f"{center:g}/{width:g}" for center, width in raster.windows)
-    evidence = f"mean of the {scoring.top_k} highest slices after smoothing over neighbours"
+    evidence = f"mean of the {scoring.top_k} highest slices after smoothing {scoring.means} over neighbours"
     return [
         ("intended input", manifest.intended_input),
         ("training data", origin.training_data),

@@ -97,7 +97,7 @@ def limits_of(
     bleeding = np.array([one.label == YES for one in known], dtype=np.bool_)
     temperatures = _temperatures(known, len(OUTPUTS) if names_subtypes else 1)
     gated = [sigmoid(logit(one.probabilities) / np.array(temperatures)) for one in known]
-    from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    from_gate = np.array([exam_evidence(g, scoring)[0] for g in gated])
     weight, bias = fit_exam(logit(from_gate), bleeding)
     provisional = GateCalibration(weight, bias)
     patients = np.array([one.patient for one in known], dtype=np.str_)
@@ -172,7 +172,7 @@ def _from_mask(said: Sequence[ScanSaid], gated: Sequence[Numbers], scoring: Scor
     """Mask evidence of each scan, as it is where dark slices are not segmented."""
     return np.array(
         [
-            exam_evidence(one.evidence * lit_slices(g[:, 0], gate)[:, None], scoring.kernel, scoring.top_k)[0]
+            exam_evidence(one.evidence * lit_slices(g[:, 0], gate)[:, None], scoring)[0]
             for one, g in zip(said, gated, strict=True)
         ]
     )
@@ -182,7 +182,7 @@ def _scores(
     said: Sequence[ScanSaid], gated: Sequence[Numbers], scoring: Scoring, gate: float, calibration: Calibration
 ) -> Numbers:
     """Final scores as `triage.inference.predict` gives them."""
-    from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    from_gate = np.array([exam_evidence(g, scoring)[0] for g in gated])
     final = final_probability(_from_mask(said, gated, scoring, gate), from_gate, calibration.final)
     dark = np.array([not lit_slices(g[:, 0], gate).any() for g in gated])
     return np.where(dark, provisional_probability(from_gate, calibration.provisional), final)

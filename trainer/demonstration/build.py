@@ -216,7 +216,7 @@ def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -
 
 
 def _scoring(plan: Protocol) -> Scoring:
-    return Scoring(top_k=plan.decision.top_k)
+    return Scoring(top_k=plan.decision.top_k, means=plan.decision.means)
 
 
 def with_measured(manifest: Manifest, found: Measured) -> Manifest:

@@ -57,13 +57,13 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
         raise ValueError("calibration needs exams with blood and exams without")
     temperatures = _temperatures(records)
     gated = [sigmoid(logit(r.probabilities) / np.array(temperatures)) for r in records]
-    from_gate = np.array([exam_evidence(g, scoring.kernel, scoring.top_k)[0] for g in gated])
+    from_gate = np.array([exam_evidence(g, scoring)[0] for g in gated])
     weight, bias = fit_exam(logit(from_gate), bleeding)
     provisional = GateCalibration(gate_weight=weight, bias=bias)
     gate = harmless_gate(_gate(records, gated, plan), provisional, plan.suspected)
     from_mask = np.array(
         [
-            exam_evidence(r.evidence * lit_slices(g[:, 0], gate)[:, None], scoring.kernel, scoring.top_k)[0]
+            exam_evidence(r.evidence * lit_slices(g[:, 0], gate)[:, None], scoring)[0]
             for r, g in zip(records, gated, strict=True)
         ]
     )

@@ -172,6 +172,8 @@ class DecisionPlan:
         Smaller pieces of an outline are dropped.
     top_k : int
         Of an exam the highest slices, smoothed over their neighbours, whose mean is its evidence.
+    means : str
+        Whether these are means of ``probabilities`` or of ``logits``, see `triage.inference.manifest.Scoring`.
     """
 
     gate_sensitivity: float
@@ -184,6 +186,7 @@ class DecisionPlan:
     mask_probability: float
     minimum_component_ml: float
     top_k: int = 3
+    means: Literal["probabilities", "logits"] = "probabilities"
 
     def __post_init__(self) -> None:
         for name in ("gate_sensitivity", "suspected", "emergent_sensitivity", "mask_probability"):

@@ -60,9 +60,7 @@ def scans_of(predictions: Predictions, scoring: Scoring | None = None) -> Scans:
     return Scans(
         patient=predictions.patient[first],
         study=studies,
-        probability=np.array(
-            [exam_evidence(predictions.probability[g].astype(np.float64), rule.kernel, rule.top_k) for g in groups]
-        ),
+        probability=np.array([exam_evidence(predictions.probability[g].astype(np.float64), rule) for g in groups]),
         label=np.array([_label(predictions.label[g], predictions.study_label[g[0]]) for g in groups], dtype=np.int8),
         drawn=np.array([bool(predictions.drawn[g].all()) for g in groups]),
         true_px=summed(predictions.true_px),

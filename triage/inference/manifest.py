@@ -123,12 +123,19 @@ class Calibration:
 class Scoring:
     """How slices become an exam: smooth along the neighbours, then the mean of the highest ``top_k``.
 
-    ``evidence_mm2`` is the area over which the most blood-like pixels of a slice are averaged.
+    Attributes
+    ----------
+    evidence_mm2 : float
+        Area over which the most blood-like pixels of a slice are averaged.
+    means : str
+        Of what smoothing and mean are taken. Of ``probabilities`` one certain slice outweighs all that its neighbours
+        say; of ``logits`` neighbours that deny count for as much as neighbours that agree.
     """
 
     kernel: tuple[float, float, float] = (0.25, 0.5, 0.25)
     top_k: int = 3
     evidence_mm2: float = 36.0
+    means: Literal["probabilities", "logits"] = "probabilities"
 
     def __post_init__(self) -> None:
         if any(w < 0.0 for w in self.kernel) or not math.isclose(sum(self.kernel), 1.0) or self.kernel[1] <= 0.0:
@@ -302,6 +309,8 @@ def format_manifest(manifest: Manifest) -> bytes:
     absent: dict[str, bool | set[str]] = {
         net: {"reads"} for net in ("slice_classifier", "munet") if getattr(manifest, net).reads == "slice"
     }
+    if manifest.scoring.means == "probabilities":
+        absent["scoring"] = {"means"}
     if manifest.reference is None:
         absent["reference"] = True
     if manifest.names_subtypes:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.inference.manifest import ExamCalibration, GateCalibration
+from triage.inference.manifest import ExamCalibration, GateCalibration, Scoring
 
 _LOWEST = 1e-4
 """Probabilities are kept this far from 0 and 1 before their logit, so that one certain pixel decides nothing."""
@@ -68,13 +68,18 @@ def smooth(values: NDArray[np.float64], kernel: tuple[float, float, float]) -> N
     return np.asarray(total / weight)
 
 
-def exam_evidence(values: NDArray[np.float64], kernel: tuple[float, float, float], top_k: int) -> NDArray[np.float64]:
+def smoothed(values: NDArray[np.float64], scoring: Scoring) -> NDArray[np.float64]:
+    """Each slice with what its neighbours say, on the scale that ``scoring.means`` names; shape (slice, output)."""
+    return smooth(logit(values) if scoring.means == "logits" else values, scoring.kernel)
+
+
+def exam_evidence(values: NDArray[np.float64], scoring: Scoring) -> NDArray[np.float64]:
     """Smoothed top-k: mean of the ``top_k`` highest smoothed slices, shape (slice, output) -> (output,).
 
     A single-slice maximum over 30 slices would multiply the false-positive rate of one slice.
     """
-    smoothed = np.sort(smooth(values, kernel), axis=0)
-    return np.asarray(smoothed[-top_k:].mean(axis=0))
+    mean = np.sort(smoothed(values, scoring), axis=0)[-scoring.top_k :].mean(axis=0)
+    return sigmoid(mean) if scoring.means == "logits" else np.asarray(mean)
 
 
 def provisional_probability(gate: NDArray[np.float64], calibration: GateCalibration) -> NDArray[np.float64]:

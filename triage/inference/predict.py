@@ -26,7 +26,7 @@ from triage.inference.postprocess import (
     provisional_probability,
     sigmoid,
     slice_evidence,
-    smooth,
+    smoothed,
 )
 from triage.inference.preprocess import from_raster, window_slices
 from triage.inference.session import CPU, Device, Session, open_session
@@ -152,7 +152,7 @@ class Predictor:
         if distances is not None and manifest.familiar_within is not None and not whatever:
             check_familiar(distances, manifest.familiar_within)
         probabilities = sigmoid(logits / np.asarray(manifest.calibration.classifier_temperature))
-        exam = exam_evidence(probabilities, manifest.scoring.kernel, manifest.scoring.top_k)
+        exam = exam_evidence(probabilities, manifest.scoring)
         scores = provisional_probability(exam, manifest.calibration.provisional)
         suspect = scores[0] >= manifest.thresholds.suspected
         brightest = self._brightest(probabilities, slabs)
@@ -190,10 +190,9 @@ class Predictor:
         for index in chosen:
             evidence[index] = slice_evidence(lesions[index], pixels)
         self._mark(labels, maps, volume, lesions, slabs)
-        scoring = manifest.scoring
         scores = final_probability(
-            exam_evidence(evidence, scoring.kernel, scoring.top_k),
-            exam_evidence(gated, scoring.kernel, scoring.top_k),
+            exam_evidence(evidence, manifest.scoring),
+            exam_evidence(gated, manifest.scoring),
             manifest.calibration.final,
         )
         result = self._decide(volume, labels, scores, _spread(evidence, slabs), self._brightest(gated, slabs))
@@ -300,8 +299,8 @@ class Predictor:
 
     def _brightest(self, probabilities: NDArray[np.float64], slabs: Sequence[Slab]) -> int:
         """The slice that the classifier finds most suspicious; ``probabilities`` has a row per slab."""
-        smoothed = smooth(probabilities, self.bundle.manifest.scoring.kernel)
-        return slabs[_middle_of_highest(smoothed[:, 0])].middle
+        suspicion = smoothed(probabilities, self.bundle.manifest.scoring)[:, 0]
+        return slabs[_middle_of_highest(suspicion)].middle
 
     def _batches(self, count: int) -> list[slice]:
         size = 1 if self.provider == CPU else _BATCH_ON_GPU
