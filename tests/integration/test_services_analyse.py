@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,9 @@ from triage.domain.audit import AuditAction
 from triage.domain.errors import BundleError, NotFound, ProviderUnavailable, TriageError, UnusableSeries
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
-from triage.services.recover import ORPHAN_AGE, remove_orphans, requeue_lapsed, retry_study
+from triage.services.recover import ORPHAN_AGE, requeue_lapsed, retry_study, set_orphans_aside
 from triage.store import deliveries, jobs, result_objects, results, schema
+from triage.store.db import Database, upgrade
 
 
 @pytest.fixture
@@ -231,19 +233,38 @@ def test_the_second_report_names_the_first(site: Site) -> None:
     assert named.ReferencedSOPInstanceUID == first.SOPInstanceUID
 
 
-def test_orphans_are_removed_and_everything_else_stays(site: Site, study: str) -> None:
+def test_orphans_are_set_aside_and_everything_else_stays(site: Site, study: str) -> None:
     site.analyse()
     orphan = site.blobs.put(b"written, never committed")
+    unfinished = site.blobs.path(orphan.replace(".dcm", ".part"))
+    unfinished.write_bytes(b"half")
     before = {o.SOPInstanceUID for o in objects(site, study).values()}
     import time
 
     real = site.now.fromtimestamp(time.time(), tz=site.now.tzinfo)
-    assert remove_orphans(site.db, site.blobs, real) == 0
-    assert remove_orphans(site.db, site.blobs, real + 2 * ORPHAN_AGE) == 1
+    assert set_orphans_aside(site.db, site.blobs, real) == 0
+    assert set_orphans_aside(site.db, site.blobs, real + 2 * ORPHAN_AGE) == 2
     with pytest.raises(NotFound):
         site.blobs.read(orphan)
+    assert (site.blobs.root / "orphans" / orphan).read_bytes() == b"written, never committed"
+    assert [path.name for path in (site.blobs.root / "orphans").rglob("*.*")] == [Path(orphan).name]
+    assert not unfinished.exists()
+    assert set_orphans_aside(site.db, site.blobs, real + 4 * ORPHAN_AGE) == 0
     assert {o.SOPInstanceUID for o in objects(site, study).values()} == before
     assert AuditAction.ORPHAN_REMOVED in [r.event.action for r in site.audit()]
+
+
+def test_a_database_in_the_place_of_another_costs_no_file(site: Site, study: str, tmp_path: Path) -> None:
+    """Who goes back to the database that belongs to the file area finds everything, once it is moved back."""
+    before = {key: site.blobs.read(key) for key in site.blobs.keys_older_than(site.now.replace(year=2999))}
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    upgrade(other)
+    assert set_orphans_aside(Database(other), site.blobs, site.now.replace(year=2999)) == len(before) > 0
+    for folder in (site.blobs.root / "orphans").iterdir():
+        shutil.copytree(folder, site.blobs.root / folder.name, dirs_exist_ok=True)
+    assert {key: site.blobs.read(key) for key in before} == before
+    site.analyse()
+    assert objects(site, study)
 
 
 def test_the_same_study_at_another_site_makes_the_same_objects(site: Site, study: str, tmp_path: Path) -> None:

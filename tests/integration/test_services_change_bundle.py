@@ -18,7 +18,7 @@ from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.inference.bundle import SEGMENTER, Bundle, load_bundle
 from triage.services import change_bundle
 from triage.services.rack import Rack, Shadow
-from triage.services.recover import remove_orphans
+from triage.services.recover import set_orphans_aside
 from triage.services.shadow import shadow_next
 from triage.store import bundle_slots, result_objects
 from triage.store.bundle_slots import ShadowComparison, Slot
@@ -76,7 +76,7 @@ def test_a_chosen_bundle_is_kept_and_stays_when_orphans_are_swept(site: Site, bu
     place = site.root / "bundles" / bundles["new"].digest
     assert load_bundle(place).digest == bundles["new"].digest
     assert {f"{path.stat().st_mode & 0o777:o}" for path in place.iterdir()} == {"644"}
-    remove_orphans(site.db, site.blobs, site.now.replace(year=2999))
+    set_orphans_aside(site.db, site.blobs, site.now.replace(year=2999))
     assert load_bundle(place).digest == bundles["new"].digest
     assert change_bundle.place_in_use(site.db, site.root, bundles["old"].path) == place
     (event,) = events(site)

@@ -16,7 +16,7 @@ from triage.services.assemble import assemble_due
 from triage.services.beat import Heart, alive
 from triage.services.checkpoint import sign_when_due
 from triage.services.escalate import escalate_due
-from triage.services.recover import remove_orphans, requeue_lapsed
+from triage.services.recover import requeue_lapsed, set_orphans_aside
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ def tick(app: App, stop: threading.Event) -> None:
 
     every(ASSEMBLE_EVERY_SECONDS, lambda: assemble_due(app.db, timings, app.clock()), "assemble")
     every(RECOVER_EVERY_SECONDS, lambda: requeue_lapsed(app.db, app.clock()), "recover")
-    every(SWEEP_EVERY_SECONDS, lambda: remove_orphans(app.db, app.blobs, app.clock()), "sweep")
+    every(SWEEP_EVERY_SECONDS, lambda: set_orphans_aside(app.db, app.blobs, app.clock()), "sweep")
     told = app.notifiers()
     every(ESCALATE_EVERY_SECONDS, lambda: escalate_due(app.db, app.blobs, told, app.clock()), "escalate")
     signer, interval = audit_parts.signer(app.settings), audit_parts.checkpoint_interval(app.settings)

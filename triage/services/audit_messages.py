@@ -337,7 +337,7 @@ INTERNAL: Mapping[AuditAction, str] = MappingProxyType(
         AuditAction.STUDY_ESCALATED: "a reminder; nobody saw an instance",
         AuditAction.DESTINATION_DOWN: "the transfers that failed are told one by one",
         AuditAction.DESTINATION_UP: "the transfers that succeed are told one by one",
-        AuditAction.ORPHAN_REMOVED: "a file that was never filed under a study",
+        AuditAction.ORPHAN_REMOVED: "a file that no row named, set aside",
     }
 )
 """The acts that stay in our own log, and why."""

@@ -66,7 +66,7 @@ def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
         return Receipt.DUPLICATE
     blob_key = door.blobs.put(incoming.content)
     # When this fails the file stays: a commit whose answer was lost may have written the row. The clock
-    # removes files that no row names.
+    # sets files aside that no row names.
     with door.db.transaction() as tx:
         receipt = _file(tx, door, incoming, header, digest, blob_key, now)
     if receipt is Receipt.DUPLICATE:

@@ -53,10 +53,13 @@ def end_lost_associations(db: Database, listener: str, now: datetime) -> int:
         return len(associations.end_lost(tx, listener, now))
 
 
-def remove_orphans(db: Database, blobs: BlobStore, now: datetime) -> int:
-    """Remove files that no row names: a crash between file and row, or a commit that failed."""
+def set_orphans_aside(db: Database, blobs: BlobStore, now: datetime) -> int:
+    """Set files aside that no row names: a crash between file and row, or a commit that failed.
+
+    None is removed: where a database was changed for another, or put back from a backup, they were acknowledged.
+    """
     old = list(blobs.keys_older_than(now - ORPHAN_AGE))
-    removed = 0
+    found = 0
     for start in range(0, len(old), 500):
         keys = old[start : start + 500]
         with db.read() as tx:
@@ -64,11 +67,13 @@ def remove_orphans(db: Database, blobs: BlobStore, now: datetime) -> int:
         for key in keys:
             if key in known:
                 continue
-            blobs.remove(key)
-            removed += 1
+            blobs.set_aside(key)
+            found += 1
             with db.transaction() as tx:
                 tx.audit(AuditEvent(at=now, actor="clock", action=AuditAction.ORPHAN_REMOVED, detail={"blob": key}))
-    return removed
+    if found:
+        log.warning("orphans_set_aside", files=found)
+    return found
 
 
 def retry_study(db: Database, study_instance_uid: str, *, actor: str, now: datetime) -> tuple[int, int]:

@@ -8,21 +8,23 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from triage.domain.errors import NotFound, OutOfSpace, StoreUnavailable
 
 _KEY = re.compile(r"^[0-9a-f]{2}/[0-9a-f]{32}\.(dcm|part)$")
+ASIDE = "orphans"
+"""Folder beside the others for finished files that no row names. Nothing here reads or removes what lies in it."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class BlobStore:
     """A folder of files that are written once, ``ab/<32 hexadecimal digits>.dcm``.
 
-    ``.part`` is a file that was not finished: a crash leaves it, and the sweep removes it like any other that
-    no row names.
+    ``.part`` is a file that was not finished: a crash leaves it, and nobody was told that it was kept.
     """
 
     def __init__(self, root: Path) -> None:
@@ -77,6 +79,18 @@ class BlobStore:
         """Remove a file; one that is gone already is no error."""
         with _translated():
             self.path(key).unlink(missing_ok=True)
+
+    def set_aside(self, key: str) -> None:
+        """Move a finished file under ``orphans``, where people find it; remove one that was never finished."""
+        if key.endswith(".part"):
+            self.remove(key)
+            return
+        aside = self.root / ASIDE / key
+        with _translated():
+            _make_folder(aside.parent)
+            with suppress(FileNotFoundError):  # another clock was faster
+                self.path(key).rename(aside)
+            _sync_folder(aside.parent)
 
     def free_bytes(self) -> int:
         """Bytes that can still be written."""
