@@ -111,18 +111,18 @@ def volume_of(
     positions_mm: Sequence[float] | None = None,
     thickness_mm: float | Sequence[float] = 5.0,
     pixel_spacing_mm: tuple[float, float] = (0.5, 0.5),
+    orientation: tuple[float, float, float, float, float, float] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
 ) -> Volume:
-    """An axial volume of ``hu`` (slice, row, column), 5 mm apart unless positions are given."""
+    """A volume of ``hu`` (slice, row, column), 5 mm apart unless positions are given, axial unless turned."""
     count = len(hu)
     places = [5.0 * i for i in range(count)] if positions_mm is None else list(positions_mm)
     thick = [float(thickness_mm)] * count if isinstance(thickness_mm, (int, float)) else list(thickness_mm)
-    axial = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    frames = [FrameGeometry((-100.0, -100.0, z), axial, t) for z, t in zip(places, thick, strict=True)]
+    frames = [FrameGeometry((-100.0, -100.0, z), orientation, t) for z, t in zip(places, thick, strict=True)]
     return Volume(
         hu=hu,
         stack=stack_frames(frames),
         positions_mm=np.array([f.position_mm for f in frames]),
-        orientation=np.array(axial),
+        orientation=np.array(orientation),
         pixel_spacing_mm=pixel_spacing_mm,
         frame_of_reference_uid="2.25.1",
         sources=tuple(SliceSource(f"2.25.{100 + i}", 1) for i in range(count)),

@@ -11,10 +11,11 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from tests.builders import ct_series, enhanced_ct, part10, rgb_screen, structured_report
 from tests.cases import CASES
 from triage.dicom.header import read_header
-from triage.dicom.slices import SeriesSlices, Turn, read_slice, series_slices
+from triage.dicom.slices import SeriesSlices, read_slice, series_slices
 from triage.dicom.volume import read_volume
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode
+from triage.domain.geometry import Turn
 
 
 def slices_of(contents: list[bytes]) -> SeriesSlices:

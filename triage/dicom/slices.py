@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +15,11 @@ from triage.dicom.pixels import PixelFormat, frame_words
 from triage.dicom.select import usable
 from triage.domain.errors import UnreadableInstance, UnusableSeries
 from triage.domain.finding import ReasonCode
-from triage.domain.geometry import SliceStack, stack_frames
+from triage.domain.geometry import SliceStack, Turn, stack_frames, upright
 from triage.domain.study import InstanceHeader
 from triage.domain.volume import SliceSource
 
 _INFLATED_BYTES = 2**28
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """How a stored slice is turned for display: rows and columns exchanged first, then each reversed."""
-
-    exchange: bool = False
-    reverse_rows: bool = False
-    reverse_columns: bool = False
-
-    def apply(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The image, or a mask on it, as it is shown; a view, shape (row, column)."""
-        turned = image.T if self.exchange else image
-        turned = turned[::-1] if self.reverse_rows else turned
-        return turned[:, ::-1] if self.reverse_columns else turned
-
-    def __bool__(self) -> bool:
-        return self.exchange or self.reverse_rows or self.reverse_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +90,7 @@ def _stacked(headers: Sequence[InstanceHeader]) -> SeriesSlices:
     )
     orientation = np.array(frames[stack.order[0]].orientation, dtype=np.float64)
     row, column = orientation[:3], orientation[3:]
-    turn = _upright(row, column, stack.normal)
+    turn = upright(orientation)
     if turn.exchange:
         row, column = column, row
     row, column = (-row if turn.reverse_columns else row), (-column if turn.reverse_rows else column)
@@ -118,7 +99,7 @@ def _stacked(headers: Sequence[InstanceHeader]) -> SeriesSlices:
         turn=turn,
         sides=(side(row), side(-row), side(column), side(-column)),
         pixel_spacing_mm=_spacing(headers, turn),
-        from_below=bool(stack.normal[2] >= 0),
+        from_below=stack.from_below,
         ordered=True,
     )
 
@@ -138,15 +119,6 @@ def _numbered(headers: Sequence[InstanceHeader]) -> SeriesSlices:
         from_below=True,
         ordered=False,
     )
-
-
-def _upright(row: NDArray[np.float64], column: NDArray[np.float64], normal: NDArray[np.float64]) -> Turn:
-    """What brings an axial slice to the patient's left at the right and the front above."""
-    if int(np.argmax(np.abs(normal))) != 2:
-        return Turn()
-    exchange = bool(abs(row[1]) > abs(row[0]))
-    across, down = (column, row) if exchange else (row, column)
-    return Turn(exchange, reverse_rows=bool(down[1] < 0), reverse_columns=bool(across[0] < 0))
 
 
 def _spacing(headers: Sequence[InstanceHeader], turn: Turn) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,11 @@ class SliceStack:
     thickness_mm: NDArray[np.float64]
 
     @property
+    def from_below(self) -> bool:
+        """Whether the first slice is nearest to the feet; axial slices with rows or columns reversed run down."""
+        return bool(self.normal[2] >= 0)
+
+    @property
     def coverage_mm(self) -> float:
         """From the outer face of the first slice to the outer face of the last."""
         span = float(self.distances_mm[-1] - self.distances_mm[0])
@@ -78,6 +84,45 @@ class SliceStack:
         excess = np.where(steps > GAP_FACTOR * explained, steps, 0.0)
         widest = int(np.argmax(excess))
         return (widest, float(steps[widest])) if excess[widest] > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a stored slice is turned upright: rows and columns exchanged first, then each reversed."""
+
+    exchange: bool = False
+    reverse_rows: bool = False
+    reverse_columns: bool = False
+
+    def apply(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The image, or a mask on it, upright; a view, shape (..., row, column)."""
+        turned = image.swapaxes(-1, -2) if self.exchange else image
+        return self._reversed(turned)
+
+    def undo(self, image: NDArray[Any]) -> NDArray[Any]:
+        """What `apply` made an upright image of, as it was stored."""
+        stored = self._reversed(image)
+        return stored.swapaxes(-1, -2) if self.exchange else stored
+
+    def _reversed(self, image: NDArray[Any]) -> NDArray[Any]:
+        turned = image[..., ::-1, :] if self.reverse_rows else image
+        return turned[..., ::-1] if self.reverse_columns else turned
+
+    def __bool__(self) -> bool:
+        return self.exchange or self.reverse_rows or self.reverse_columns
+
+
+def upright(orientation: NDArray[np.float64]) -> Turn:
+    """What brings an axial slice to the patient's left at the right edge and the front at the upper edge.
+
+    ``orientation`` is Image Orientation (Patient), PS3.3 C.7.6.2.1.1, shape (6,). Other planes are left as they are.
+    """
+    row, column = orientation[:3], orientation[3:]
+    if int(np.argmax(np.abs(np.cross(row, column)))) != 2:
+        return Turn()
+    exchange = bool(abs(row[1]) > abs(row[0]))
+    across, down = (column, row) if exchange else (row, column)
+    return Turn(exchange, reverse_rows=bool(down[1] < 0), reverse_columns=bool(across[0] < 0))
 
 
 def stack_frames(frames: Sequence[FrameGeometry]) -> SliceStack:

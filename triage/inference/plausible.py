@@ -165,7 +165,7 @@ def measure_head(volume: Volume, field_mm: float = 256.0) -> HeadMeasures:
     inner[~closed] = False
     inside = sampled[inner]
     sections = [section(image) for image in sampled]
-    below = from_vertex(sections, extents_mm, top_last=bool(volume.stack.normal[2] >= 0))
+    below = from_vertex(sections, extents_mm, top_last=volume.stack.from_below)
     back_degrees = math.degrees(math.atan2(volume.orientation[4], volume.orientation[1]))
     polar = {i: rays(sampled[i], one) for i, depth in below if depth <= SIDES and (one := sections[i]) is not None}
     rings = {index: ring(one, back_degrees) for index, one in polar.items()}

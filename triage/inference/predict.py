@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage.domain.finding import KINDS, SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
+from triage.domain.geometry import upright
 from triage.domain.volume import Volume
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
 from triage.inference.familiar import check_familiar
@@ -51,9 +52,10 @@ class Gate:
     result : TriageResult
         Provisional.
     slabs : tuple of Slab
-        How the slices were grouped.
+        How the slices were grouped, from the feet up.
     sampled : ndarray of float32, shape (slab, size, size)
-        HU on the net raster, kept so that segmentation need not sample again.
+        HU on the net raster, upright as in training however it was stored; kept so that segmentation need not sample
+        again.
     distances : ndarray of float32, shape (slab,), or None
         How unfamiliar each slab is, about 1 for those that the classifier learned from; None where it cannot tell.
     """
@@ -145,7 +147,9 @@ class Predictor:
         """
         manifest = self.bundle.manifest
         slabs = group_slices(volume.stack, manifest.preprocessing)
-        sampled = sample_slabs(volume, slabs, manifest.preprocessing)
+        sampled = upright(volume.orientation).apply(sample_slabs(volume, slabs, manifest.preprocessing))
+        if not volume.stack.from_below:
+            slabs, sampled = slabs[::-1], sampled[::-1]
         whole = manifest.slice_classifier.reads == "scan"
         batches = [slice(0, len(slabs))] if whole else self._batches(len(slabs))
         logits, distances = self._classified(sampled, batches)
@@ -240,12 +244,12 @@ class Predictor:
         pixel_ml = np.array([slab.extent_mm for slab in slabs]) * spec.pixel_mm**2 / 1000.0
         kept = drop_small_components(lesions.sum(axis=1) >= limit, pixel_ml, thresholds.minimum_component_ml)
         reach = max(1, math.ceil(max(volume.pixel_spacing_mm) / spec.pixel_mm))
-        shape = (volume.hu.shape[1], volume.hu.shape[2])
+        shape, turn = (volume.hu.shape[1], volume.hu.shape[2]), upright(volume.orientation)
         for index in map(int, np.flatnonzero(kept.any(axis=(1, 2)))):
             alone = isolate(lesions[index], kept[index], limit, reach)
             if not manifest.names_subtypes:
                 alone = alone.sum(axis=0, keepdims=True)
-            restored = from_raster(alone, shape, volume.pixel_spacing_mm, spec)
+            restored = from_raster(turn.undo(alone), shape, volume.pixel_spacing_mm, spec)
             blood = restored.sum(axis=0) >= limit
             slab = slabs[index]
             first = KINDS.index(self._kinds[0]) + 1
@@ -336,4 +340,7 @@ def _key_slice(volume: Volume, index: int) -> KeySlice:
 
 def _spread(per_slab: NDArray[np.float64], slabs: Sequence[Slab]) -> NDArray[np.float64]:
     """The row of each slab on every slice of it."""
-    return np.repeat(per_slab, [slab.stop - slab.start for slab in slabs], axis=0)
+    spread = np.empty((max(slab.stop for slab in slabs), *per_slab.shape[1:]), per_slab.dtype)
+    for slab, row in zip(slabs, per_slab, strict=True):
+        spread[slab.start : slab.stop] = row
+    return spread
