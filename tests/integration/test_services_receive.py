@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
-from tests.builders import part10
+from tests.builders import localizer, part10, rgb_screen
+from tests.fakes import FixedPredictor
 from tests.integration.site import Site, head
 from triage.domain.audit import AuditAction
 from triage.domain.errors import OutOfSpace, UnreadableInstance
@@ -118,6 +120,60 @@ def test_a_late_instance_opens_the_next_revision(site: Site) -> None:
     assert (before.state, before.revision) == (SeriesState.STABLE, 1)
     assert (after.state, after.revision) == (SeriesState.RECEIVING, 2)
     assert [j.state.value for j in site.jobs(series[0].StudyInstanceUID)] == ["cancelled"]
+
+
+def beside(series: list[Dataset]) -> list[Dataset]:
+    """What a scanner files late in the series of its slices: a localizer, a dose screen, a derived image."""
+    study, uid = str(series[0].StudyInstanceUID), str(series[0].SeriesInstanceUID)
+    screen = rgb_screen(study)
+    screen.SeriesInstanceUID = uid
+    (derived,) = head(1, StudyInstanceUID=study, SeriesInstanceUID=uid, ImageType=["DERIVED", "SECONDARY", "MPR"])
+    return [localizer(study, SeriesInstanceUID=uid), screen, derived]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_what_is_set_aside_leaves_an_analysed_head_as_it_is(site: Site, which: int) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(series)
+    site.settle()
+    site.analyse()
+    before, row, work = site.series(study), site.row(study), site.jobs(study)
+    site.wait(60)
+    assert site.keep(beside(series)[which], "a2") is Receipt.STORED
+    assert site.settle() == 0
+    assert (site.series(study), site.row(study), site.jobs(study)) == (before, row, work)
+    assert before[0].state is SeriesState.ANALYSED
+    with site.db.read() as tx:
+        filed = instances.of_series(tx, before[0].id, up_to_revision=1)
+    assert len(filed) == len(series) + 1
+
+
+def test_what_is_set_aside_disturbs_neither_what_waits_nor_what_is_being_analysed(site: Site) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(series)
+    site.settle()
+    late = beside(series)
+    site.keep(late[0], "a2")
+    site.predictor = FixedPredictor(at_gate=lambda: site.keep(late[1], "a2"))
+    assert site.analyse()
+    (record,) = site.series(study)
+    assert (record.state, record.revision) == (SeriesState.ANALYSED, 1)
+    assert [job.state.value for job in site.jobs(study)] == ["succeeded"]
+
+
+def test_a_slice_reopens_a_series_that_held_nothing_but_a_localizer(site: Site) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(beside(series)[:1])
+    site.settle()
+    (before,) = site.series(study)
+    assert (before.state, before.candidate) == (SeriesState.UNUSABLE, False)
+    site.send(series, "a2")
+    site.settle()
+    (after,) = site.series(study)
+    assert (after.state, after.revision, after.candidate) == (SeriesState.STABLE, 2, True)
 
 
 def test_an_echo_of_our_own_report_is_ignored(site: Site) -> None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 import structlog
 
 from triage.dicom.header import is_candidate, is_own_object, read_header
+from triage.dicom.select import is_set_aside
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.completeness import Timings
 from triage.domain.errors import OutOfSpace, StaleState, UnreadableInstance
@@ -118,7 +119,14 @@ def _file(
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
         return _again(tx, incoming, header, digest, blob_key, known.digest, now)
-    record = series.receive(tx, header, candidate=is_candidate(header), now=now, timings=door.timings)
+    record = series.receive(
+        tx,
+        header,
+        candidate=is_candidate(header),
+        set_aside=is_set_aside(header),
+        now=now,
+        timings=door.timings,
+    )
     stored = instances.add(
         tx,
         header,

@@ -52,13 +52,15 @@ def receive(
     header: InstanceHeader,
     *,
     candidate: bool,
+    set_aside: bool = False,
     now: datetime,
     timings: Timings,
     actor: str = "listener",
 ) -> SeriesRecord:
     """File a new instance under its series; a late one opens the next revision and cancels what is in work.
 
-    The caller holds the study's lock.
+    ``set_aside``: no analysis of the series looks at it, so it leaves what is not receiving as it stands. The caller
+    holds the study's lock.
     """
     mine = and_(
         series.c.study_instance_uid == header.study_instance_uid,
@@ -69,6 +71,8 @@ def receive(
         return _create(tx, header, candidate, now, timings)
     record = _record(row)
     if record.state is not SeriesState.RECEIVING:
+        if set_aside:
+            return record
         return _reopen(tx, record, candidate, now, timings, actor)
     last = max(now, record.last_received_at)
     arrival = Arrival(record.first_received_at, last, released_at=None)
