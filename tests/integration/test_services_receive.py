@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.services.receive import Receipt
 from triage.store import instances, result_objects
+from triage.store.blobs import BlobStore
 
 
 @pytest.fixture
@@ -25,6 +27,13 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     made = Site(database_url, tmp_path / "blobs")
     yield made
     made.db.dispose()
+
+
+def found(site: Site, ds: Dataset) -> instances.StoredInstance:
+    with site.db.read() as tx:
+        stored = instances.find(tx, ds.SOPInstanceUID)
+    assert stored is not None
+    return stored
 
 
 def actions(site: Site) -> list[AuditAction]:
@@ -55,6 +64,46 @@ def test_the_same_again_is_a_success_and_changes_nothing(site: Site) -> None:
     (record,) = site.series(ds.StudyInstanceUID)
     assert record.last_received_at == record.first_received_at
     assert len(list(site.root.rglob("*.dcm"))) == 1
+
+
+def test_a_file_that_was_lost_is_kept_again_when_it_comes_again(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    lost = found(site, ds)
+    site.blobs.path(lost.blob_key).unlink()
+    assert site.keep(ds, "a2") is Receipt.RESTORED
+    again = found(site, ds)
+    assert again.blob_key != lost.blob_key
+    assert replace(again, blob_key=lost.blob_key) == lost
+    assert site.blobs.read(again.blob_key) == part10(ds)
+    (row,) = [r.event for r in site.audit() if r.event.action is AuditAction.INSTANCE_RESTORED]
+    assert (row.actor, row.sop_instance_uid) == ("SCANNER", ds.SOPInstanceUID)
+    assert row.detail == {"lost_blob": lost.blob_key, "blob": again.blob_key}
+    assert site.keep(ds, "a3") is Receipt.DUPLICATE
+
+
+class Meanwhile(BlobStore):
+    """A file area in which something else happens before a file is written."""
+
+    def __init__(self, root: Path, happens: Callable[[], object]) -> None:
+        super().__init__(root)
+        self.happens = happens
+
+    def put(self, content: bytes) -> str:
+        happens, self.happens = self.happens, lambda: None
+        happens()
+        return super().put(content)
+
+
+def test_of_two_that_bring_a_lost_file_one_is_kept(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    site.blobs.path(found(site, ds).blob_key).unlink()
+    receipts: list[Receipt] = []
+    site.blobs = Meanwhile(site.root, lambda: receipts.append(site.keep(ds, "a2")))
+    receipts.append(site.keep(ds, "a3"))
+    assert receipts == [Receipt.RESTORED, Receipt.DUPLICATE]
+    assert [path.name for path in site.root.rglob("*.dcm")] == [site.blobs.path(found(site, ds).blob_key).name]
 
 
 def test_other_bytes_under_the_same_uid_are_kept_aside(site: Site) -> None:

@@ -96,6 +96,16 @@ def test_new_folders_are_synced_up_to_one_that_was_there(blobs: BlobStore, monke
     assert folders == [blobs.root.parent.parent, blobs.root.parent, blobs.root, blobs.root / key[:2]]
 
 
+def test_a_file_is_held_until_it_is_gone(blobs: BlobStore, tmp_path: Path) -> None:
+    key = blobs.put(b"x")
+    assert blobs.holds(key)
+    blobs.path(key).unlink()
+    assert not blobs.holds(key)
+    assert not BlobStore(tmp_path / "elsewhere").holds(key)
+    with pytest.raises(StoreUnavailable):
+        BlobStore(tmp_path / ("x" * 300)).holds(key)
+
+
 @pytest.mark.parametrize(
     ("number", "expected"), [(errno.ENOSPC, OutOfSpace), (errno.EDQUOT, OutOfSpace), (errno.EIO, StoreUnavailable)]
 )

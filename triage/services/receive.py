@@ -29,6 +29,7 @@ class Receipt(StrEnum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"  # same UID, same bytes: nothing to do
+    RESTORED = "restored"  # same UID, same bytes, but the file of the first copy was lost: this one takes its place
     CONFLICT = "conflict"  # same UID, other bytes: the first copy stays in use, the other is kept aside
     IGNORED = "ignored"  # one of our own results, echoed back by the archive
 
@@ -63,7 +64,7 @@ def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
         known = instances.find(tx, header.sop_instance_uid)
     if own:
         return _ignore(door, incoming, header, now)
-    if known is not None and known.digest == digest:
+    if known is not None and known.digest == digest and door.blobs.holds(known.blob_key):
         return Receipt.DUPLICATE
     blob_key = door.blobs.put(incoming.content)
     # When this fails the file stays: a commit whose answer was lost may have written the row. The clock
@@ -118,7 +119,7 @@ def _file(
     # Looked up again under the study's lock: another association may have brought it meanwhile.
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
-        return _again(tx, incoming, header, digest, blob_key, known.digest, now)
+        return _again(tx, door.blobs, incoming, header, digest, blob_key, known, now)
     record = series.receive(
         tx,
         header,
@@ -146,15 +147,21 @@ def _file(
 
 def _again(
     tx: Transaction,
+    blobs: BlobStore,
     incoming: IncomingInstance,
     header: InstanceHeader,
     digest: str,
     blob_key: str,
-    known_digest: str,
+    known: instances.StoredInstance,
     now: datetime,
 ) -> Receipt:
-    if known_digest == digest:
-        return Receipt.DUPLICATE
+    if known.digest == digest:
+        if blobs.holds(known.blob_key):
+            return Receipt.DUPLICATE
+        instances.replace_blob(tx, known.id, blob_key=blob_key, size_bytes=len(incoming.content))
+        detail = {"lost_blob": known.blob_key, "blob": blob_key}
+        tx.audit(_event(incoming, AuditAction.INSTANCE_RESTORED, now, detail, header=header))
+        return Receipt.RESTORED
     new = instances.add_conflict(
         tx,
         sop_instance_uid=header.sop_instance_uid,
@@ -165,7 +172,7 @@ def _again(
     )
     if not new:
         return Receipt.DUPLICATE
-    detail = {"first_digest": known_digest, "other_digest": digest, "other_blob": blob_key}
+    detail = {"first_digest": known.digest, "other_digest": digest, "other_blob": blob_key}
     tx.audit(_event(incoming, AuditAction.INSTANCE_CONFLICT, now, detail, Outcome.MINOR_FAILURE, header))
     return Receipt.CONFLICT
 

@@ -67,6 +67,17 @@ class BlobStore:
             except FileNotFoundError as exc:
                 raise NotFound(f"The file {key} is gone from the file area; restore it from a backup.") from exc
 
+    def holds(self, key: str) -> bool:
+        """Whether the file of this key is there.
+
+        Raises
+        ------
+        StoreUnavailable
+            It cannot be told.
+        """
+        with _translated():
+            return self.path(key).is_file()
+
     def path(self, key: str) -> Path:
         """Where the file of this key lies, or would lie."""
         if not _KEY.match(key):
