@@ -225,6 +225,23 @@ def test_a_slice_reopens_a_series_that_held_nothing_but_a_localizer(site: Site) 
     assert (after.state, after.revision, after.candidate) == (SeriesState.STABLE, 2, True)
 
 
+def test_a_study_is_pending_as_soon_as_a_series_of_it_could_be_a_head(site: Site) -> None:
+    """Also when the series began with a localizer: a negative must not stand while a head is coming in."""
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.predictor = FixedPredictor(score=0.1)
+    site.send(series)
+    site.settle()
+    site.analyse()
+    assert site.row(study).status is WorklistStatus.NOT_SUSPECTED
+    other = head(StudyInstanceUID=study)
+    site.keep(beside(other)[0], "a2")
+    assert site.row(study).status is WorklistStatus.NOT_SUSPECTED
+    site.wait(0.1)
+    site.keep(other[0], "a2")
+    assert site.row(study).status is WorklistStatus.PENDING
+
+
 def test_an_echo_of_our_own_report_is_ignored(site: Site) -> None:
     series = head()
     site.send(series)

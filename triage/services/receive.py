@@ -120,7 +120,7 @@ def _file(
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
         return _again(tx, door.blobs, incoming, header, digest, blob_key, known, now)
-    record = series.receive(
+    filed = series.receive(
         tx,
         header,
         candidate=is_candidate(header),
@@ -131,7 +131,7 @@ def _file(
     stored = instances.add(
         tx,
         header,
-        series=record,
+        series=filed.series,
         digest=digest,
         blob_key=blob_key,
         size_bytes=len(incoming.content),
@@ -140,7 +140,7 @@ def _file(
     )
     if not stored:
         raise StaleState("The same SOP Instance UID arrived under another study at this very moment.")
-    if record.first_received_at == record.last_received_at:
+    if filed.news:
         worklist.refresh(tx, header.study_instance_uid, now)
     return Receipt.STORED
 

@@ -43,6 +43,14 @@ class SeriesRecord:
     assemble_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A series with its new instance; ``news``: the revision began with it, or the series became a candidate."""
+
+    series: SeriesRecord
+    news: bool
+
+
 REPORT_AFTER = timedelta(minutes=2)
 """So long a study that could not be analysed waits for a better series before it is reported as undetermined."""
 
@@ -56,7 +64,7 @@ def receive(
     now: datetime,
     timings: Timings,
     actor: str = "listener",
-) -> SeriesRecord:
+) -> Filed:
     """File a new instance under its series; a late one opens the next revision and cancels what is in work.
 
     ``set_aside``: no analysis of the series looks at it, so it leaves what is not receiving as it stands. The caller
@@ -68,21 +76,22 @@ def receive(
     )
     row = tx.connection.execute(select(series).where(mine)).one_or_none()
     if row is None:
-        return _create(tx, header, candidate, now, timings)
+        return Filed(_create(tx, header, candidate, now, timings), news=True)
     record = _record(row)
     if record.state is not SeriesState.RECEIVING:
         if set_aside:
-            return record
-        return _reopen(tx, record, candidate, now, timings, actor)
+            return Filed(record, news=False)
+        return Filed(_reopen(tx, record, candidate, now, timings, actor), news=True)
     last = max(now, record.last_received_at)
     arrival = Arrival(record.first_received_at, last, released_at=None)
-    return _changed(
+    changed = _changed(
         tx,
         record,
         candidate=candidate or record.candidate,
         last_received_at=last,
         assemble_at=complete_at(arrival, gap_free=False, timings=timings),
     )
+    return Filed(changed, news=changed.candidate is not record.candidate)
 
 
 def any_due(tx: Transaction, now: datetime) -> bool:
