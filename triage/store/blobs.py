@@ -27,6 +27,8 @@ class BlobStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._named: set[Path] = set()
+        """Folders whose name this process knows to be on the disk."""
 
     def put(self, content: bytes) -> str:
         """Write a new file and return its key, once the disk has it: file, name and folder.
@@ -42,7 +44,7 @@ class BlobStore:
         folder = self.root / name[:2]
         final, unfinished = folder / f"{name}.dcm", folder / f"{name}.part"
         with _translated():
-            _make_folder(folder)
+            self._make_ready(folder)
             try:
                 _write(unfinished, content)
                 unfinished.rename(final)
@@ -92,7 +94,7 @@ class BlobStore:
     def free_bytes(self) -> int:
         """Bytes that can still be written."""
         with _translated():
-            _make_folder(self.root)
+            self._make_ready(self.root)
             return shutil.disk_usage(self.root).free
 
     def keys_older_than(self, instant: datetime) -> Iterator[str]:
@@ -103,6 +105,23 @@ class BlobStore:
             with _translated():
                 keys = [f"{folder.name}/{entry.name}" for entry in os.scandir(folder) if _is_older(entry, instant)]
             yield from sorted(key for key in keys if _KEY.match(key))
+
+    def _make_ready(self, folder: Path) -> None:
+        """Make the root or a folder in it, with its name on the disk.
+
+        One that is there already may be that of a process that was killed before it synced the name.
+        """
+        if folder in self._named and folder.is_dir():
+            return
+        if folder == self.root:
+            _make_folder(folder.parent)
+        else:
+            self._make_ready(self.root)
+        folder.mkdir(mode=0o750, exist_ok=True)
+        # Where we cannot write, nobody of us made it; and there we may not be able to look either.
+        if os.access(folder.parent, os.W_OK):
+            _sync_folder(folder.parent)
+        self._named.add(folder)
 
 
 def _is_older(entry: os.DirEntry[str], instant: datetime) -> bool:
