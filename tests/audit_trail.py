@@ -58,6 +58,7 @@ SAMPLES: dict[AuditAction, dict[str, object]] = {
         "detail": {"code": "unreadable_instance", "why": "no DICOM", "address": "192.0.2.8"},
     },
     AuditAction.INSTANCE_CONFLICT: {"actor": "CT1", "detail": {"first_digest": "a", "other_digest": "b"}, **TRANSFER},
+    AuditAction.INSTANCE_RESTORED: {"actor": "CT1", "detail": {"lost_blob": "00/aa", "blob": "00/ab"}, **TRANSFER},
     AuditAction.INSTANCE_IGNORED: {"actor": "PACS", "detail": {"why": "ours"}, **TRANSFER},
     AuditAction.SERIES_MOVED: {"actor": "clock", "study_instance_uid": STUDY},
     AuditAction.JOB_MOVED: {"actor": "worker", "study_instance_uid": STUDY},

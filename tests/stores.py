@@ -73,7 +73,7 @@ def receive(
     head = header(number, **fields)
     associations.open(tx, association, "listener-1", "SENDER", "ICHTRIAGE", "127.0.0.1", now)
     studies.lock(tx, head.study_instance_uid, accession_number=head.accession_number, now=now)
-    record = series.receive(tx, head, candidate=candidate, now=now, timings=TIMINGS)
+    record = series.receive(tx, head, candidate=candidate, now=now, timings=TIMINGS).series
     assert instances.add(
         tx,
         head,

@@ -7,7 +7,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from tests.integration.site import BOTH, Site, head
+from triage.domain.errors import StoreUnavailable
 from triage.entrypoints import clock
 from triage.entrypoints.app import App
 from triage.settings import NotifierSettings, Settings
@@ -48,6 +51,23 @@ def test_a_clock_escalates_what_nobody_opened(database_url: str, tmp_path: Path)
     assert kinds_for_duty(site, study) == ["EMAIL"]
     app.db.dispose()
     site.db.dispose()
+
+
+def test_a_step_that_fails_in_any_way_says_so_and_comes_again() -> None:
+    faults: list[Exception] = [StoreUnavailable("SYNTHETIC: no answer."), ValueError("SYNTHETIC")]
+
+    def step() -> None:
+        raise faults[0]
+
+    taken = clock.guarded(step, "sweep")
+    with capture_logs() as events:
+        taken()
+        del faults[0]
+        taken()
+    known, unknown = events
+    assert (known["event"], known["step"], known["code"]) == ("step_failed", "sweep", "store_unavailable")
+    assert (unknown["event"], unknown["log_level"], unknown["step"]) == ("step_failed", "error", "sweep")
+    assert isinstance(unknown["exc_info"], ValueError)
 
 
 def kinds_for_duty(site: Site, study: str) -> list[str]:

@@ -59,6 +59,19 @@ def test_a_place_that_cannot_be_written_is_tried_again(tmp_path: Path, head: lis
     assert [f.name for f in tmp_path.iterdir() if f.suffix == ".part"] == []
 
 
+def test_a_share_that_fails_is_tried_again(tmp_path: Path, head: list[OutgoingInstance]) -> None:
+    """Neither there nor not there: a name too long stands for a server that is down, which cannot be had here."""
+    with pytest.raises(DeliveryUnconfirmed, match=r"cannot be reached \(File name too long\)"):
+        send(FolderTarget(tmp_path / ("x" * 300)), head)
+
+
+def test_what_cannot_be_removed_after_a_failure_is_left(tmp_path: Path, head: list[OutgoingInstance]) -> None:
+    (tmp_path / f".{head[0].sop_instance_uid}.part").mkdir()  # neither opened for writing nor unlinked
+    first, second = send(FolderTarget(tmp_path), head[:2])
+    assert isinstance(first.error, DeliveryUnconfirmed)
+    assert second.error is None
+
+
 def test_a_name_that_is_no_uid_is_never_a_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="UID"):
         send(FolderTarget(tmp_path), [in_memory("1.2", "../../etc/passwd", "1.2.840.10008.1.2.1", b"")])

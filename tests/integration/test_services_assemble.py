@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import ColumnElement, select, text, update
 from structlog.testing import capture_logs
 
 from tests.builders import localizer
 from tests.fakes import FixedPredictor
 from tests.integration.site import Site, head
 from triage.domain.audit import AuditAction
-from triage.domain.errors import UnusableSeries
+from triage.domain.errors import StoreUnavailable, UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
+from triage.store.schema import instances
 
 
 @pytest.fixture
@@ -193,6 +196,52 @@ def test_the_next_best_is_taken_up_when_the_chosen_one_fails(site: Site) -> None
     moves = [r.event for r in site.audit() if r.event.action is AuditAction.SERIES_MOVED]
     (taken_up,) = [e for e in moves if e.detail["from"] == SeriesState.PASSED_OVER.value]
     assert taken_up.actor == "worker"  # the one that refused the better series
+
+
+def test_a_series_that_cannot_be_looked_at_is_in_nobody_s_way(site: Site) -> None:
+    bad, good = head(), head()
+    site.send(bad)
+    site.wait(0.1)
+    site.send(good, "a2")
+    spoilt = str(bad[3].SOPInstanceUID)
+    with site.db.read() as tx:
+        kept = tx.connection.execute(select(instances.c.header).where(_is(spoilt))).scalar_one()
+    _set_header(site, spoilt, {})
+    with capture_logs() as events:
+        assert site.settle() == 1
+    assert states(site, str(good[0].StudyInstanceUID)) == [SeriesState.STABLE]
+    (told,) = [event for event in events if event["event"] == "series_not_assembled"]
+    assert (told["log_level"], told["series_instance_uid"]) == ("error", bad[0].SeriesInstanceUID)
+    assert isinstance(told["exc_info"], TypeError)
+    (record,) = site.series(str(bad[0].StudyInstanceUID))
+    assert record.state is SeriesState.RECEIVING
+    assert record.assemble_at == site.now + timedelta(seconds=30)
+    assert site.assemble() == 0
+    _set_header(site, spoilt, kept)
+    site.wait(30)
+    assert site.assemble() == 1
+    assert states(site, str(bad[0].StudyInstanceUID)) == [SeriesState.STABLE]
+
+
+def _is(sop_instance_uid: str) -> ColumnElement[bool]:
+    return instances.c.sop_instance_uid == sop_instance_uid
+
+
+def _set_header(site: Site, sop_instance_uid: str, header: object) -> None:
+    with site.db.transaction() as tx:
+        tx.connection.execute(update(instances).where(_is(sop_instance_uid)).values(header=header))
+
+
+def test_a_database_that_does_not_answer_is_no_fault_of_a_series(site: Site) -> None:
+    site.send(head())
+    site.wait(2)
+    with site.db.transaction() as tx:
+        tx.connection.execute(text("ALTER TABLE worklist RENAME TO elsewhere"))
+    with pytest.raises(StoreUnavailable):
+        site.assemble()
+    with site.db.transaction() as tx:
+        tx.connection.execute(text("ALTER TABLE elsewhere RENAME TO worklist"))
+    assert site.assemble() == 1
 
 
 def test_what_is_no_head_ct_is_not_waited_for(site: Site) -> None:

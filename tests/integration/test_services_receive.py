@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
-from tests.builders import part10
+from tests.builders import localizer, part10, rgb_screen
+from tests.fakes import FixedPredictor
 from tests.integration.site import Site, head
 from triage.domain.audit import AuditAction
 from triage.domain.errors import OutOfSpace, UnreadableInstance
@@ -16,6 +19,7 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.services.receive import Receipt
 from triage.store import instances, result_objects
+from triage.store.blobs import BlobStore
 
 
 @pytest.fixture
@@ -23,6 +27,13 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     made = Site(database_url, tmp_path / "blobs")
     yield made
     made.db.dispose()
+
+
+def found(site: Site, ds: Dataset) -> instances.StoredInstance:
+    with site.db.read() as tx:
+        stored = instances.find(tx, ds.SOPInstanceUID)
+    assert stored is not None
+    return stored
 
 
 def actions(site: Site) -> list[AuditAction]:
@@ -53,6 +64,46 @@ def test_the_same_again_is_a_success_and_changes_nothing(site: Site) -> None:
     (record,) = site.series(ds.StudyInstanceUID)
     assert record.last_received_at == record.first_received_at
     assert len(list(site.root.rglob("*.dcm"))) == 1
+
+
+def test_a_file_that_was_lost_is_kept_again_when_it_comes_again(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    lost = found(site, ds)
+    site.blobs.path(lost.blob_key).unlink()
+    assert site.keep(ds, "a2") is Receipt.RESTORED
+    again = found(site, ds)
+    assert again.blob_key != lost.blob_key
+    assert replace(again, blob_key=lost.blob_key) == lost
+    assert site.blobs.read(again.blob_key) == part10(ds)
+    (row,) = [r.event for r in site.audit() if r.event.action is AuditAction.INSTANCE_RESTORED]
+    assert (row.actor, row.sop_instance_uid) == ("SCANNER", ds.SOPInstanceUID)
+    assert row.detail == {"lost_blob": lost.blob_key, "blob": again.blob_key}
+    assert site.keep(ds, "a3") is Receipt.DUPLICATE
+
+
+class Meanwhile(BlobStore):
+    """A file area in which something else happens before a file is written."""
+
+    def __init__(self, root: Path, happens: Callable[[], object]) -> None:
+        super().__init__(root)
+        self.happens = happens
+
+    def put(self, content: bytes) -> str:
+        happens, self.happens = self.happens, lambda: None
+        happens()
+        return super().put(content)
+
+
+def test_of_two_that_bring_a_lost_file_one_is_kept(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    site.blobs.path(found(site, ds).blob_key).unlink()
+    receipts: list[Receipt] = []
+    site.blobs = Meanwhile(site.root, lambda: receipts.append(site.keep(ds, "a2")))
+    receipts.append(site.keep(ds, "a3"))
+    assert receipts == [Receipt.RESTORED, Receipt.DUPLICATE]
+    assert [path.name for path in site.root.rglob("*.dcm")] == [site.blobs.path(found(site, ds).blob_key).name]
 
 
 def test_other_bytes_under_the_same_uid_are_kept_aside(site: Site) -> None:
@@ -118,6 +169,77 @@ def test_a_late_instance_opens_the_next_revision(site: Site) -> None:
     assert (before.state, before.revision) == (SeriesState.STABLE, 1)
     assert (after.state, after.revision) == (SeriesState.RECEIVING, 2)
     assert [j.state.value for j in site.jobs(series[0].StudyInstanceUID)] == ["cancelled"]
+
+
+def beside(series: list[Dataset]) -> list[Dataset]:
+    """What a scanner files late in the series of its slices: a localizer, a dose screen, a derived image."""
+    study, uid = str(series[0].StudyInstanceUID), str(series[0].SeriesInstanceUID)
+    screen = rgb_screen(study)
+    screen.SeriesInstanceUID = uid
+    (derived,) = head(1, StudyInstanceUID=study, SeriesInstanceUID=uid, ImageType=["DERIVED", "SECONDARY", "MPR"])
+    return [localizer(study, SeriesInstanceUID=uid), screen, derived]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_what_is_set_aside_leaves_an_analysed_head_as_it_is(site: Site, which: int) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(series)
+    site.settle()
+    site.analyse()
+    before, row, work = site.series(study), site.row(study), site.jobs(study)
+    site.wait(60)
+    assert site.keep(beside(series)[which], "a2") is Receipt.STORED
+    assert site.settle() == 0
+    assert (site.series(study), site.row(study), site.jobs(study)) == (before, row, work)
+    assert before[0].state is SeriesState.ANALYSED
+    with site.db.read() as tx:
+        filed = instances.of_series(tx, before[0].id, up_to_revision=1)
+    assert len(filed) == len(series) + 1
+
+
+def test_what_is_set_aside_disturbs_neither_what_waits_nor_what_is_being_analysed(site: Site) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(series)
+    site.settle()
+    late = beside(series)
+    site.keep(late[0], "a2")
+    site.predictor = FixedPredictor(at_gate=lambda: site.keep(late[1], "a2"))
+    assert site.analyse()
+    (record,) = site.series(study)
+    assert (record.state, record.revision) == (SeriesState.ANALYSED, 1)
+    assert [job.state.value for job in site.jobs(study)] == ["succeeded"]
+
+
+def test_a_slice_reopens_a_series_that_held_nothing_but_a_localizer(site: Site) -> None:
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(beside(series)[:1])
+    site.settle()
+    (before,) = site.series(study)
+    assert (before.state, before.candidate) == (SeriesState.UNUSABLE, False)
+    site.send(series, "a2")
+    site.settle()
+    (after,) = site.series(study)
+    assert (after.state, after.revision, after.candidate) == (SeriesState.STABLE, 2, True)
+
+
+def test_a_study_is_pending_as_soon_as_a_series_of_it_could_be_a_head(site: Site) -> None:
+    """Also when the series began with a localizer: a negative must not stand while a head is coming in."""
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.predictor = FixedPredictor(score=0.1)
+    site.send(series)
+    site.settle()
+    site.analyse()
+    assert site.row(study).status is WorklistStatus.NOT_SUSPECTED
+    other = head(StudyInstanceUID=study)
+    site.keep(beside(other)[0], "a2")
+    assert site.row(study).status is WorklistStatus.NOT_SUSPECTED
+    site.wait(0.1)
+    site.keep(other[0], "a2")
+    assert site.row(study).status is WorklistStatus.PENDING
 
 
 def test_an_echo_of_our_own_report_is_ignored(site: Site) -> None:

@@ -131,7 +131,7 @@ def test_one_uid_under_two_studies_is_stored_once(database: Database) -> None:
             head = header(1, study=f"1.{number}", series_uid=f"1.{number}.1", sop_instance_uid=sop_instance_uid)
             associations.open(tx, f"a{number}", "listener-1", "SENDER", "ICHTRIAGE", "127.0.0.1", NOW)
             studies.lock(tx, head.study_instance_uid, now=NOW)
-            record = series.receive(tx, head, candidate=True, now=NOW, timings=TIMINGS)
+            record = series.receive(tx, head, candidate=True, now=NOW, timings=TIMINGS).series
             filed = {"digest": "d", "blob_key": f"00/{number}", "size_bytes": 1, "association_id": f"a{number}"}
             if not instances.add(tx, head, series=record, now=NOW, **filed):
                 raise StaleState("the other was first")

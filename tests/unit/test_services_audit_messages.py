@@ -95,6 +95,7 @@ def test_the_schema_refuses_what_the_standard_does() -> None:
         (AuditAction.BUNDLE_CHOSEN, ("110113", "110131", "E", "0")),
         (AuditAction.ASSOCIATION_REFUSED, ("110113", "110126", "E", "0")),
         (AuditAction.INSTANCE_CONFLICT, ("110113", "110132", "E", "0")),
+        (AuditAction.INSTANCE_RESTORED, ("110104", "C", "0")),
         (AuditAction.INSTANCE_IGNORED, ("110104", "R", "0")),
         (AuditAction.RESULT_RECORDED, ("110103", "R", "0")),
         (AuditAction.AUDIT_READ, ("110101", "R", "0")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_file_name_and_folder_are_synced_before_the_key_is_given(
     monkeypatch.setattr(Path, "rename", traced_rename)
     blobs.root.mkdir(parents=True)
     key = blobs.put(b"x")
-    assert done == ["sync blobs", "sync .part", "rename", f"sync {key[:2]}"]
+    assert done == ["sync new", "sync blobs", "sync .part", "rename", f"sync {key[:2]}"]
 
 
 def test_new_folders_are_synced_up_to_one_that_was_there(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,21 +97,60 @@ def test_new_folders_are_synced_up_to_one_that_was_there(blobs: BlobStore, monke
     assert folders == [blobs.root.parent.parent, blobs.root.parent, blobs.root, blobs.root / key[:2]]
 
 
+def test_the_name_of_a_folder_that_another_process_made_is_synced_once(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one may have been killed before it synced it."""
+    for name in range(256):
+        (blobs.root / f"{name:02x}").mkdir(parents=True, exist_ok=True)
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def traced(descriptor: int) -> None:
+        synced.append(_opened(descriptor))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", traced)
+    keys = [blobs.put(b"x") for _ in range(100)]
+    assert synced.count(blobs.root.parent) == 1
+    assert synced.count(blobs.root) == len({key[:2] for key in keys}) < len(keys)
+
+
+def test_folders_that_were_removed_meanwhile_are_made_again(blobs: BlobStore) -> None:
+    for _ in range(2):
+        for _ in range(100):
+            assert blobs.read(blobs.put(b"x")) == b"x"
+        shutil.rmtree(blobs.root)
+
+
+def test_a_file_is_held_until_it_is_gone(blobs: BlobStore, tmp_path: Path) -> None:
+    key = blobs.put(b"x")
+    assert blobs.holds(key)
+    blobs.path(key).unlink()
+    assert not blobs.holds(key)
+    assert not BlobStore(tmp_path / "elsewhere").holds(key)
+    with pytest.raises(StoreUnavailable):
+        BlobStore(tmp_path / ("x" * 300)).holds(key)
+
+
 @pytest.mark.parametrize(
     ("number", "expected"), [(errno.ENOSPC, OutOfSpace), (errno.EDQUOT, OutOfSpace), (errno.EIO, StoreUnavailable)]
 )
 def test_a_disk_that_fails_leaves_nothing_behind(
     blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
 ) -> None:
-    def fail(descriptor: int) -> None:
-        raise OSError(number, os.strerror(number))
+    sync = os.fsync
 
-    for name in range(256):
-        (blobs.root / f"{name:02x}").mkdir(parents=True)
+    def fail(descriptor: int) -> None:
+        if _opened(descriptor).suffix == ".part":
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(expected):
         blobs.put(b"x")
     monkeypatch.undo()
+    assert list(blobs.root.iterdir())
     assert not list(blobs.root.rglob("*.part"))
 
 

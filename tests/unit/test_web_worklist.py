@@ -265,7 +265,7 @@ def receive_named(desk: Desk, name: str) -> None:
         now = desk.clock()
         studies.lock(tx, STUDY, now=now)
         associations.open(tx, "a1", "l", "S", "ICHTRIAGE", "127.0.0.1", now)
-        record = series.receive(tx, head, candidate=True, now=now, timings=TIMINGS)
+        record = series.receive(tx, head, candidate=True, now=now, timings=TIMINGS).series
         instances.add(
             tx,
             head,

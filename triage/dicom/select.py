@@ -33,12 +33,13 @@ def usable(headers: Sequence[InstanceHeader]) -> list[InstanceHeader]:
 
     In the order given, and empty when every instance is of that kind.
     """
-    kept = []
-    for header in headers:
-        found = instance_exclusion(header)
-        if found is None or found.reason not in _SET_ASIDE:
-            kept.append(header)
-    return kept
+    return [header for header in headers if not is_set_aside(header)]
+
+
+def is_set_aside(header: InstanceHeader) -> bool:
+    """Whether `usable` leaves this instance out, whatever else its series holds."""
+    found = instance_exclusion(header)
+    return found is not None and found.reason in _SET_ASIDE
 
 
 def exclusion(headers: Sequence[InstanceHeader]) -> Exclusion | None:

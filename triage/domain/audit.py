@@ -26,6 +26,7 @@ class AuditAction(StrEnum):
     INSTANCES_RECEIVED = "instances_received"
     INSTANCE_REFUSED = "instance_refused"
     INSTANCE_CONFLICT = "instance_conflict"
+    INSTANCE_RESTORED = "instance_restored"
     INSTANCE_IGNORED = "instance_ignored"
     SERIES_MOVED = "series_moved"
     JOB_MOVED = "job_moved"

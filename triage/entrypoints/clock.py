@@ -33,14 +33,14 @@ def tick(app: App, stop: threading.Event) -> None:
     timings = app.settings.series.timings()
 
     def every(seconds: float, step: Callable[[], object], name: str) -> None:
-        def guarded() -> None:
-            try:
-                step()
-            except TriageError as exc:
-                log.error("step_failed", step=name, code=exc.code, why=str(exc))
-
         scheduler.add_job(
-            guarded, "interval", seconds=seconds, id=name, max_instances=1, coalesce=True, misfire_grace_time=None
+            guarded(step, name),
+            "interval",
+            seconds=seconds,
+            id=name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
         )
 
     every(ASSEMBLE_EVERY_SECONDS, lambda: assemble_due(app.db, timings, app.clock()), "assemble")
@@ -56,3 +56,17 @@ def tick(app: App, stop: threading.Event) -> None:
     with alive(Heart(app.db, owner("clock"), "clock", app.clock)):
         stop.wait()
         scheduler.shutdown(wait=True)
+
+
+def guarded(step: Callable[[], object], name: str) -> Callable[[], None]:
+    """The step as the scheduler takes it: whatever it raises is told in our log, and its next turn comes."""
+
+    def taken() -> None:
+        try:
+            step()
+        except TriageError as exc:
+            log.error("step_failed", step=name, code=exc.code, why=str(exc))
+        except Exception as exc:  # the scheduler would only tell its own log, which is off
+            log.error("step_failed", step=name, exc_info=exc)
+
+    return taken

@@ -26,9 +26,11 @@ ATTEMPTS_TO_END = 5
 def serve(app: App, stop: threading.Event) -> None:
     """Listen until ``stop`` is set, then let running associations finish."""
     door = app.door()
-    lost = end_lost_associations(app.db, door.name, app.clock())
     scp = storage_scp(app, door)
-    scp.start()
+    # With the port ours no other listener of this name runs: what is open is lost.
+    scp.bind()
+    lost = end_lost_associations(app.db, door.name, app.clock())
+    scp.serve()
     options = app.listener_options()
     log.info("listening", ae_title=options.ae_title, host=options.host, port=scp.port, lost_associations=lost)
     detail = {"port": scp.port, "min_free_bytes": door.min_free_bytes}

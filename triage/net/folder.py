@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +31,15 @@ def send(target: FolderTarget, instances: Sequence[OutgoingInstance]) -> list[Se
     Raises
     ------
     DeliveryUnconfirmed
-        The folder is not there.
+        The folder is not there, or its share does not answer.
     """
-    if not target.path.is_dir():
+    try:
+        there = target.path.is_dir()
+    except OSError as exc:
+        raise DeliveryUnconfirmed(
+            f"{target} cannot be reached ({exc.strerror}): look after its share, and the rights on the way to it."
+        ) from exc
+    if not there:
         raise DeliveryUnconfirmed(f"There is no {target}: make it, mount it, or correct folder of this destination.")
     return [_write(target, item) for item in instances]
 
@@ -51,7 +58,8 @@ def _write(target: FolderTarget, item: OutgoingInstance) -> SendOutcome:
         unfinished.replace(final)
         _sync(target.path)
     except OSError as exc:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a share that failed once may fail again; the next attempt writes it anew
+            unfinished.unlink(missing_ok=True)
         why = DeliveryUnconfirmed(f"{target} cannot be written ({exc.strerror}): check its rights and free space.")
         return SendOutcome(item.sop_instance_uid, why, None)
     except TriageError as exc:

@@ -84,18 +84,24 @@ class StorageScp:
         self._on_ended = on_ended
         self._on_refused = on_refused
         self._server: ListeningServer | None = None
+        self._thread: threading.Thread | None = None
         self._visits: dict[_Visit, Association] = {}
         self._changed = threading.Condition()
 
     @property
     def port(self) -> int:
-        """The port in use; only while listening."""
+        """The port in use; only while bound."""
         if self._server is None:
             raise RuntimeError("the listener has not been started")
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Bind and listen, in threads of its own.
+        """Bind, and serve in threads of its own; raises what `bind` raises."""
+        self.bind()
+        self.serve()
+
+    def bind(self) -> None:
+        """Take the port. Who connects is kept waiting until `serve`.
 
         Raises
         ------
@@ -124,7 +130,15 @@ class StorageScp:
                 "listener.port, or listener.host is not an address of this machine."
             ) from exc
         self._server = server
-        threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="listener", daemon=True).start()
+
+    def serve(self) -> None:
+        """Attend to those who connect, in threads of its own; after `bind`, and once."""
+        if self._server is None:
+            raise RuntimeError("the listener has no port yet")
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="listener", daemon=True
+        )
+        self._thread.start()
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Accept no more, give running associations time to finish, then abort them.
@@ -134,6 +148,10 @@ class StorageScp:
         if self._server is None:
             return
         server, self._server = self._server, None
+        if self._thread is None:
+            server.server_close()
+            return
+        self._thread = None
         server.stop_listening()
         for visit, assoc in self._running():
             if visit.peer is None:

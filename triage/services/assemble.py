@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from triage.dicom.select import exclusion, preference, usable
 from triage.domain.completeness import Timings, complete_at, is_gap_free
+from triage.domain.errors import StoreUnavailable
 from triage.domain.lifecycle import SeriesState
 from triage.services import choose
-from triage.store import instances, series, worklist
+from triage.store import instances, series, studies, worklist
 from triage.store.db import Database, Transaction
 from triage.store.series import SeriesRecord
 
 log = structlog.get_logger()
 
 ACTOR = "clock"
+LOOK_AGAIN_AFTER = timedelta(seconds=30)
+"""So long a series that could not be looked at is left alone, so that others have their turn."""
 
 
 def assemble_due(db: Database, timings: Timings, now: datetime) -> int:
-    """Look at every series that is due, one transaction each; return how many reached a new state."""
+    """Look at every series that is due, one transaction each; return how many reached a new state.
+
+    One that cannot be looked at is told in the log, and put off.
+
+    Raises
+    ------
+    StoreUnavailable
+    """
     ended = 0
     while True:
         with db.read() as tx:
             if not series.any_due(tx, now):
                 return ended
-        with db.transaction() as tx:
-            record = series.claim_due(tx, now)
+        record = None
+        try:
+            with db.transaction() as tx:
+                record = series.claim_due(tx, now)
+                if record is None:
+                    return ended
+                moved = _look(tx, record, timings, now)
+            ended += moved
+        except StoreUnavailable:
+            raise
+        except Exception as exc:
             if record is None:
-                return ended
-            ended += _look(tx, record, timings, now)
+                raise
+            _put_off(db, record, exc, now)
+
+
+def _put_off(db: Database, record: SeriesRecord, exc: Exception, now: datetime) -> None:
+    log.error(
+        "series_not_assembled",
+        series_instance_uid=record.series_instance_uid,
+        revision=record.revision,
+        exc_info=exc,
+    )
+    with db.transaction() as tx:
+        studies.lock_known(tx, [record.study_instance_uid])
+        series.look_again(tx, record.id, now + LOOK_AGAIN_AFTER)
 
 
 def _look(tx: Transaction, record: SeriesRecord, timings: Timings, now: datetime) -> bool:

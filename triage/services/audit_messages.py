@@ -245,11 +245,11 @@ def _received(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ..
     return brought, replace(message, description=why, objects=_study(record))
 
 
-def _came_back(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
-    """An instance that is held already: one of our own results."""
-    message = _message(
-        record, reporter, INSTANCES_TRANSFERRED, "R", _caller(record, _SOURCE), _us(reporter, _DESTINATION)
-    )
+def _came_again(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
+    """An instance that is held already, one of our own results; or one whose file was lost."""
+    held = record.event.action is AuditAction.INSTANCE_IGNORED
+    who = (_caller(record, _SOURCE), _us(reporter, _DESTINATION))
+    message = _message(record, reporter, INSTANCES_TRANSFERRED, "R" if held else "C", *who)
     return (replace(message, objects=_study(record)),)
 
 
@@ -310,7 +310,8 @@ _TOLD: Mapping[str, Callable[[AuditRecord, Reporter], tuple[AuditMessage, ...]]]
         AuditAction.INSTANCES_RECEIVED: _received,
         AuditAction.INSTANCE_REFUSED: _instance_refused,
         AuditAction.INSTANCE_CONFLICT: _conflict,
-        AuditAction.INSTANCE_IGNORED: _came_back,
+        AuditAction.INSTANCE_RESTORED: _came_again,
+        AuditAction.INSTANCE_IGNORED: _came_again,
         AuditAction.RESULT_RECORDED: _accessed,
         AuditAction.DELIVERY_MOVED: _delivery,
         AuditAction.AUDIT_READ: _log_used,

@@ -11,6 +11,7 @@ from enum import StrEnum
 import structlog
 
 from triage.dicom.header import is_candidate, is_own_object, read_header
+from triage.dicom.select import is_set_aside
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.completeness import Timings
 from triage.domain.errors import OutOfSpace, StaleState, UnreadableInstance
@@ -28,6 +29,7 @@ class Receipt(StrEnum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"  # same UID, same bytes: nothing to do
+    RESTORED = "restored"  # same UID, same bytes, but the file of the first copy was lost: this one takes its place
     CONFLICT = "conflict"  # same UID, other bytes: the first copy stays in use, the other is kept aside
     IGNORED = "ignored"  # one of our own results, echoed back by the archive
 
@@ -62,7 +64,7 @@ def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
         known = instances.find(tx, header.sop_instance_uid)
     if own:
         return _ignore(door, incoming, header, now)
-    if known is not None and known.digest == digest:
+    if known is not None and known.digest == digest and door.blobs.holds(known.blob_key):
         return Receipt.DUPLICATE
     blob_key = door.blobs.put(incoming.content)
     # When this fails the file stays: a commit whose answer was lost may have written the row. The clock
@@ -117,12 +119,19 @@ def _file(
     # Looked up again under the study's lock: another association may have brought it meanwhile.
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
-        return _again(tx, incoming, header, digest, blob_key, known.digest, now)
-    record = series.receive(tx, header, candidate=is_candidate(header), now=now, timings=door.timings)
+        return _again(tx, door.blobs, incoming, header, digest, blob_key, known, now)
+    filed = series.receive(
+        tx,
+        header,
+        candidate=is_candidate(header),
+        set_aside=is_set_aside(header),
+        now=now,
+        timings=door.timings,
+    )
     stored = instances.add(
         tx,
         header,
-        series=record,
+        series=filed.series,
         digest=digest,
         blob_key=blob_key,
         size_bytes=len(incoming.content),
@@ -131,22 +140,28 @@ def _file(
     )
     if not stored:
         raise StaleState("The same SOP Instance UID arrived under another study at this very moment.")
-    if record.first_received_at == record.last_received_at:
+    if filed.news:
         worklist.refresh(tx, header.study_instance_uid, now)
     return Receipt.STORED
 
 
 def _again(
     tx: Transaction,
+    blobs: BlobStore,
     incoming: IncomingInstance,
     header: InstanceHeader,
     digest: str,
     blob_key: str,
-    known_digest: str,
+    known: instances.StoredInstance,
     now: datetime,
 ) -> Receipt:
-    if known_digest == digest:
-        return Receipt.DUPLICATE
+    if known.digest == digest:
+        if blobs.holds(known.blob_key):
+            return Receipt.DUPLICATE
+        instances.replace_blob(tx, known.id, blob_key=blob_key, size_bytes=len(incoming.content))
+        detail = {"lost_blob": known.blob_key, "blob": blob_key}
+        tx.audit(_event(incoming, AuditAction.INSTANCE_RESTORED, now, detail, header=header))
+        return Receipt.RESTORED
     new = instances.add_conflict(
         tx,
         sop_instance_uid=header.sop_instance_uid,
@@ -157,7 +172,7 @@ def _again(
     )
     if not new:
         return Receipt.DUPLICATE
-    detail = {"first_digest": known_digest, "other_digest": digest, "other_blob": blob_key}
+    detail = {"first_digest": known.digest, "other_digest": digest, "other_blob": blob_key}
     tx.audit(_event(incoming, AuditAction.INSTANCE_CONFLICT, now, detail, Outcome.MINOR_FAILURE, header))
     return Receipt.CONFLICT
 

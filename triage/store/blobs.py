@@ -29,6 +29,8 @@ class BlobStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._named: set[Path] = set()
+        """Folders whose name this process knows to be on the disk."""
 
     def put(self, content: bytes) -> str:
         """Write a new file and return its key, once the disk has it: file, name and folder.
@@ -44,7 +46,7 @@ class BlobStore:
         folder = self.root / name[:2]
         final, unfinished = folder / f"{name}.dcm", folder / f"{name}.part"
         with _translated():
-            _make_folder(folder)
+            self._make_ready(folder)
             try:
                 _write(unfinished, content)
                 unfinished.rename(final)
@@ -68,6 +70,17 @@ class BlobStore:
                 return self.path(key).read_bytes()
             except FileNotFoundError as exc:
                 raise NotFound(f"The file {key} is gone from the file area; restore it from a backup.") from exc
+
+    def holds(self, key: str) -> bool:
+        """Whether the file of this key is there.
+
+        Raises
+        ------
+        StoreUnavailable
+            It cannot be told.
+        """
+        with _translated():
+            return self.path(key).is_file()
 
     def path(self, key: str) -> Path:
         """Where the file of this key lies, or would lie."""
@@ -95,7 +108,7 @@ class BlobStore:
     def free_bytes(self) -> int:
         """Bytes that can still be written."""
         with _translated():
-            _make_folder(self.root)
+            self._make_ready(self.root)
             return shutil.disk_usage(self.root).free
 
     def keys_older_than(self, instant: datetime) -> Iterator[str]:
@@ -106,6 +119,23 @@ class BlobStore:
             with _translated():
                 keys = [f"{folder.name}/{entry.name}" for entry in os.scandir(folder) if _is_older(entry, instant)]
             yield from sorted(key for key in keys if _KEY.match(key))
+
+    def _make_ready(self, folder: Path) -> None:
+        """Make the root or a folder in it, with its name on the disk.
+
+        One that is there already may be that of a process that was killed before it synced the name.
+        """
+        if folder in self._named and folder.is_dir():
+            return
+        if folder == self.root:
+            _make_folder(folder.parent)
+        else:
+            self._make_ready(self.root)
+        folder.mkdir(mode=0o750, exist_ok=True)
+        # Where we cannot write, nobody of us made it; and there we may not be able to look either.
+        if os.access(folder.parent, os.W_OK):
+            _sync_folder(folder.parent)
+        self._named.add(folder)
 
 
 def _is_older(entry: os.DirEntry[str], instant: datetime) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, func, select, union
+from sqlalchemy import Row, Select, func, select, union, update
 
 from triage.domain.study import InstanceHeader
 from triage.store.codec import header_json, header_of
@@ -69,6 +69,12 @@ def add(
         received_at=now,
     )
     return added is not None
+
+
+def replace_blob(tx: Transaction, instance_id: int, *, blob_key: str, size_bytes: int) -> None:
+    """The same content lies in another file from now on. The caller holds the study's lock."""
+    mine = update(instances).where(instances.c.id == instance_id)
+    tx.connection.execute(mine.values(blob_key=blob_key, size_bytes=size_bytes))
 
 
 def of_series(tx: Transaction, series_id: int, *, up_to_revision: int | None = None) -> list[StoredInstance]:

@@ -43,6 +43,14 @@ class SeriesRecord:
     assemble_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A series with its new instance; ``news``: the revision began with it, or the series became a candidate."""
+
+    series: SeriesRecord
+    news: bool
+
+
 REPORT_AFTER = timedelta(minutes=2)
 """So long a study that could not be analysed waits for a better series before it is reported as undetermined."""
 
@@ -52,13 +60,15 @@ def receive(
     header: InstanceHeader,
     *,
     candidate: bool,
+    set_aside: bool = False,
     now: datetime,
     timings: Timings,
     actor: str = "listener",
-) -> SeriesRecord:
+) -> Filed:
     """File a new instance under its series; a late one opens the next revision and cancels what is in work.
 
-    The caller holds the study's lock.
+    ``set_aside``: no analysis of the series looks at it, so it leaves what is not receiving as it stands. The caller
+    holds the study's lock.
     """
     mine = and_(
         series.c.study_instance_uid == header.study_instance_uid,
@@ -66,19 +76,22 @@ def receive(
     )
     row = tx.connection.execute(select(series).where(mine)).one_or_none()
     if row is None:
-        return _create(tx, header, candidate, now, timings)
+        return Filed(_create(tx, header, candidate, now, timings), news=True)
     record = _record(row)
     if record.state is not SeriesState.RECEIVING:
-        return _reopen(tx, record, candidate, now, timings, actor)
+        if set_aside:
+            return Filed(record, news=False)
+        return Filed(_reopen(tx, record, candidate, now, timings, actor), news=True)
     last = max(now, record.last_received_at)
     arrival = Arrival(record.first_received_at, last, released_at=None)
-    return _changed(
+    changed = _changed(
         tx,
         record,
         candidate=candidate or record.candidate,
         last_received_at=last,
         assemble_at=complete_at(arrival, gap_free=False, timings=timings),
     )
+    return Filed(changed, news=changed.candidate is not record.candidate)
 
 
 def any_due(tx: Transaction, now: datetime) -> bool:

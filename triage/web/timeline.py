@@ -129,6 +129,7 @@ def _judged(detail: Mapping[str, Detail]) -> str:
 _SAID: Final[Mapping[str, Callable[[Mapping[str, Detail]], str]]] = {
     AuditAction.INSTANCES_RECEIVED: _received,
     AuditAction.INSTANCE_CONFLICT: lambda _: "An image came a second time with other content; the first one counts",
+    AuditAction.INSTANCE_RESTORED: lambda _: "An image whose file was lost came again and was kept",
     AuditAction.INSTANCE_IGNORED: lambda _: "One of our own results came back and was ignored",
     AuditAction.SERIES_MOVED: _series,
     AuditAction.JOB_MOVED: _job,
