@@ -44,9 +44,9 @@ pins: $(VENV)/.everything
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable \
 	    | sed -e 's/+[a-z0-9.]*$$//' -e 's/^onnxruntime==\(.*\)/onnxruntime==\1\nonnxruntime-gpu==\1/' > constraints.txt
 
-# PREFIX=/opt/ich-triage  DESTDIR=folder, to look at  CUDA=1, for an NVIDIA GPU
+# PREFIX=/opt/ich-triage  DESTDIR=folder, to look at  CUDA=1, for an NVIDIA GPU; without it, what was there before
 install:
-	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' CUDA='$(CUDA)' deploy/install
+	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' $(if $(filter-out undefined,$(origin CUDA)),CUDA='$(CUDA)') deploy/install
 
 # Leaves settings, database and files where they are.
 uninstall:

@@ -138,7 +138,7 @@ def wait_for(answer, log: Path) -> None:
 
 def test_the_image_says_what_the_containerfile_says(config: dict[str, Any]) -> None:
     assert config["User"] == "10001:10001"
-    assert config["Entrypoint"] == ["triage", "--config", "/etc/ich-triage/triage.toml"]
+    assert config["Entrypoint"] == ["triage"]
     assert config["Cmd"] == ["run"]
     assert set(config["ExposedPorts"]) == {"11112/tcp", "8080/tcp"}
     assert "/var/lib/ich-triage" in config["Volumes"]
@@ -151,6 +151,11 @@ def test_it_runs_as_nobody_who_matters(container: Container) -> None:
     assert container.run("touch", "/opt/ich-triage/here").returncode != 0
     assert container.run("touch", "/var/lib/ich-triage/here").returncode == 0
     assert "is whole" in container.run("triage", "bundle", "verify").stdout
+
+
+def test_a_command_in_a_container_reads_its_settings(container: Container) -> None:
+    shown = json.loads(container.run("triage", "config").stdout)
+    assert shown["listener"]["allowed_callers"] == ["PACS@192.0.2.10"]
 
 
 def test_the_pages_are_served_behind_the_proxy(

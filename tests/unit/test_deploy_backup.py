@@ -42,8 +42,11 @@ class Server:
             (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
             (self.folder / "bin" / name).chmod(0o755)
 
-    def do(self, heading: str) -> str:
-        """Run the commands below a heading of the guide, one after the other, and return what they print."""
+    def do(self, heading: str, typed: str = "") -> str:
+        """Run the commands below a heading of the guide, one after the other, and return what they print.
+
+        ``typed`` is what they ask a person for.
+        """
         script = "\n".join(["set -e", *documented(heading)])
         for theirs, ours in (
             ("/var/lib/ich-triage", self.folder),
@@ -59,6 +62,8 @@ class Server:
                 **self.postgres,
             },
             cwd=self.folder,
+            input=typed,
+            start_new_session=True,  # without a terminal, which a password would be asked at
             capture_output=True,
             text=True,
             timeout=120,
@@ -87,7 +92,7 @@ def postgres_server(postgres: PostgresCluster, tmp_path: Path) -> Iterator[Serve
     host = str(url.query["host"])
     account = {"PGHOST": host, "PGUSER": str(url.username)}
     server = Server(tmp_path / "server", f"postgresql://triage@/triage?host={host}", account)
-    server.do("PostgreSQL and several machines")
+    server.do("PostgreSQL and several machines", typed="a secret\na secret\n")
     yield server
     postgres.drop("triage")
     subprocess.run(["dropuser", "triage"], env={"PATH": SEARCH_PATH, **account}, check=True)

@@ -159,10 +159,30 @@ def test_nothing_runs_as_root(file: Path) -> None:
 def test_the_image_starts_the_program_and_says_how_it_is() -> None:
     found = dict(instructions(CONTAINERFILES[0]))
     start = [*json.loads(found["ENTRYPOINT"]), *json.loads(found["CMD"])]
-    assert start == ["triage", "--config", "/etc/ich-triage/triage.toml", "run"]
+    assert start == ["triage", "run"]
     assert why_not_a_command(start) is None
     assert "/healthz" in found["HEALTHCHECK"]
     assert str(read_settings(FOLDER / "triage.toml").web.port) in found["HEALTHCHECK"]
+
+
+def test_a_command_in_a_container_has_the_settings_of_the_image(tmp_path: Path) -> None:
+    """``exec web triage ...`` passes the ENTRYPOINT by: what is found first in PATH has to name the settings."""
+    found = [pair for file in CONTAINERFILES for pair in instructions(file)]
+    (path,) = (words for name, value in found if name == "ENV" for words in re.findall(r"(?:^| )PATH=(\S+)", value))
+    copied = {place: source for name, value in found if name == "COPY" for source, place in [value.split()[-2:]]}
+    first = path.split(":")[0]
+    command = (ROOT / copied[f"{first}/triage"]).read_text()
+    assert (ROOT / copied[f"{first}/triage"]).stat().st_mode & 0o111
+
+    program = tmp_path / "bin" / "triage"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    assert "/opt/ich-triage/bin/triage" in command
+    (tmp_path / "triage").write_text(command.replace("/opt/ich-triage/bin", str(program.parent)))
+    ran = subprocess.run(["sh", tmp_path / "triage", "user", "add", "a b"], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["--config", "/etc/ich-triage/triage.toml", "user", "add", "a b"]
+    assert copied["/etc/ich-triage/triage.toml"] == "deploy/container/triage.toml"
 
 
 def test_the_daemon_gets_the_versions_that_are_tested() -> None:

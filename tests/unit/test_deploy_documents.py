@@ -108,5 +108,5 @@ def test_scripts_can_be_read_by_a_shell(script: Path) -> None:
 
 
 def test_programs_are_executable() -> None:
-    for name in ("install", "uninstall", "container/make-secrets"):
+    for name in ("install", "uninstall", "container/make-secrets", "container/triage.sh"):
         assert (DEPLOY / name).stat().st_mode & 0o111, name

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import DEPLOY, PROGRAM, SYSTEMD, program, stage_units, why_not_a_command
+from tests.deploy import DEPLOY, PROGRAM, ROOT, SYSTEMD, program, stage_units, why_not_a_command
 from triage.entrypoints.supervisor import EXIT_CONFIGURATION, ROLES, STOP_SECONDS
 
 UNITS = sorted(SYSTEMD.glob("*.service"))
@@ -57,6 +57,39 @@ def test_systemd_accepts_the_units(staged: Path) -> None:
     ours = [line for line in (ran.stdout + ran.stderr).splitlines() if "ich-triage" in line]
     assert ran.returncode == 0, ran.stderr
     assert ours == []
+
+
+@pytest.mark.parametrize(("document", "number"), [("operator.md", 3), ("destinations.md", 1)])
+def test_systemd_accepts_the_documented_drop_ins(staged: Path, document: str, number: int) -> None:
+    blocks = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / document).read_text(), re.DOTALL)
+    assert len(blocks) == number
+    for block in blocks:
+        drop_in = staged / "etc" / "systemd" / "system" / "ich-triage-.service.d" / "20-ours.conf"
+        drop_in.write_text(block)
+        ran = run(program("systemd-analyze", "systemd"), "verify", f"--root={staged}", "--man=no", UNITS[0].name)
+        drop_in.unlink()
+        assert (ran.returncode, "ich-triage" in ran.stdout + ran.stderr) == (0, False), ran.stderr
+
+
+def test_folders_that_systemd_opens_files_in_are_there_before_a_role_starts() -> None:
+    """It opens what StandardError=append: names before it makes a LogsDirectory=: without the folder no role starts."""
+    guide = (ROOT / "docs" / "operator.md").read_text()
+    opened = {str(Path(file).parent) for file in re.findall(r"^StandardError=append:(\S+)$", guide, re.MULTILINE)}
+    made = re.findall(r"^d (\S+)", (SYSTEMD / "ich-triage.tmpfiles").read_text(), re.MULTILINE)
+    assert opened == {"/var/log/ich-triage"}
+    assert opened < set(made)
+    assert "LogsDirectory=" not in guide
+
+
+def test_a_file_area_elsewhere_may_be_written_and_is_there() -> None:
+    """ProtectSystem=strict closes everything but the state; TMPDIR lies on the file system of the file area."""
+    guide = (ROOT / "docs" / "operator.md").read_text()
+    (block,) = (b for b in re.findall(r"```ini\n(.*?)```", guide, re.DOTALL) if "ReadWritePaths" in b)
+    keys = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    place = Path(keys["ReadWritePaths"])
+    assert keys["RequiresMountsFor"] == str(place)
+    assert keys["Environment"] == f"TMPDIR={place}"
+    assert f'`storage.root = "{place}/blobs"`' in guide
 
 
 def test_systemd_would_find_a_fault(staged: Path) -> None:
@@ -112,6 +145,9 @@ def test_account_and_folders_are_made(tmp_path: Path) -> None:
     assert (state.stat().st_uid, oct(state.stat().st_mode)) == (uid, "0o40750")
     assert (settings.stat().st_uid, oct(settings.stat().st_mode)) == (0, "0o40750")
     assert settings.stat().st_gid == state.stat().st_gid
+    # Root's: systemd opens the files there before it gives up root's rights, and would follow a link of the daemon's.
+    logs = tmp_path / "var" / "log" / "ich-triage"
+    assert (logs.stat().st_uid, logs.stat().st_gid, oct(logs.stat().st_mode)) == (0, state.stat().st_gid, "0o40750")
 
 
 def test_the_worker_on_a_gpu_names_the_libraries_where_they_lie() -> None:
@@ -130,7 +166,7 @@ def test_logrotate_accepts_its_file(tmp_path: Path) -> None:
     rules.write_text((DEPLOY / "logrotate").read_text().replace("/var/log/ich-triage", str(tmp_path / "log")))
     rules.chmod(0o644)
     log = tmp_path / "log" / "ich-triage-work.log"
-    log.parent.mkdir(mode=0o755)
+    log.parent.mkdir(mode=0o750)  # as ich-triage.tmpfiles makes it
     log.write_text('{"event": "working"}\n')
     ran = run(program("logrotate", "logrotate"), "--force", "--state", tmp_path / "state", rules)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -62,6 +62,32 @@ def test_the_environment_goes_before_the_file(elsewhere: Path, monkeypatch: pyte
     assert (settings.listener.port, settings.listener.ae_title) == (105, "FILE")
 
 
+@pytest.mark.parametrize("value", ["PACS@192.0.2.10", "['PACS']", "[", '["PACS"'])
+def test_a_list_in_the_environment_that_is_no_json_is_one_sentence(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_LISTENER__ALLOWED_CALLERS", value)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    said = str(caught.value)
+    assert said.startswith("The settings cannot work: TRIAGE_LISTENER__ALLOWED_CALLERS in the environment is no JSON")
+    assert """'["PACS@192.0.2.10"]'""" in said
+
+
+@pytest.mark.parametrize("name", ["TRIAGE_DESTINATIONS", "TRIAGE_NOTIFY", "TRIAGE_LISTENER", "TRIAGE_WEB__OIDC_ROLES"])
+def test_the_variable_that_is_no_json_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_LISTENER__ALLOWED_CALLERS", '["PACS"]')
+    monkeypatch.setenv(name, "pacs:104")
+    with pytest.raises(ConfigurationError, match=f"{name} in the environment is no JSON"):
+        read_settings()
+
+
+def test_lists_and_destinations_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_LISTENER__ALLOWED_CALLERS", '["PACS@192.0.2.10"]')
+    monkeypatch.setenv("TRIAGE_DESTINATIONS", '[{"name": "p", "ae_title": "P", "host": "h", "port": 1}]')
+    settings = read_settings()
+    assert settings.listener.allowed_callers == ("PACS@192.0.2.10",)
+    assert [destination.name for destination in settings.destinations] == ["p"]
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -122,11 +148,49 @@ def test_off_loopback_with_named_callers_is_allowed(elsewhere: Path) -> None:
         ("postgresql+psycopg://ich:secret@db.local/triage", "postgresql+psycopg://ich:***@db.local/triage"),
         ("postgresql+psycopg://ich@db.local/triage", "postgresql+psycopg://ich@db.local/triage"),
         ("sqlite:///var/triage.db", "sqlite:///var/triage.db"),
+        ("postgresql://ich:se/c?r#et@db/triage", "postgresql://ich:***@db/triage"),
+        ("postgresql://ich:sec@ret@db/triage", "postgresql://ich:***@db/triage"),
+        (
+            "postgresql://ich@db/triage?password=secret&sslmode=require",
+            "postgresql://ich@db/triage?password=***&sslmode=require",
+        ),
+        ("postgresql://ich:secret@db/triage?sslpassword=secret", "postgresql://ich:***@db/triage?sslpassword=***"),
+        ("postgresql://ich@db/triage?Password=secret", "postgresql://ich@db/triage?Password=***"),
     ],
 )
 def test_the_password_is_hidden_on_record(elsewhere: Path, url: str, shown: str) -> None:
     settings = read_settings(written(elsewhere, f"[database]\nurl = '{url}'\n"))
     assert settings_of_record(settings)["database"]["url"] == shown
+
+
+@pytest.mark.parametrize("url", ["postgresql://ich:secret@db:port/triage", "postgresql://ich@a:1,b:2/triage"])
+def test_a_database_that_cannot_be_named_is_not_put_on_record(elsewhere: Path, url: str) -> None:
+    settings = read_settings(written(elsewhere, f"[database]\nurl = '{url}'\n"))
+    with pytest.raises(ConfigurationError, match=r"database\.url cannot be read") as caught:
+        settings_of_record(settings)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example.org/services/T0/secret?token=secret#secret", "https://hooks.example.org/***"),
+        ("https://me:secret@hooks.example.org:8443/secret", "https://hooks.example.org:8443/***"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/***"),
+        ("https://[secret", "***"),
+    ],
+)
+def test_of_a_webhook_the_host_alone_is_on_record(elsewhere: Path, url: str, shown: str) -> None:
+    text = f"[[notify]]\nname='w'\nkind='webhook'\nurl='{url}'\nsecret_file='s'\n{PACS}"
+    (webhook,) = settings_of_record(read_settings(written(elsewhere, text)))["notify"]
+    assert (webhook["url"], webhook["secret_file"]) == (shown, "s")
+
+
+def test_where_an_archive_is_stays_on_record(elsewhere: Path) -> None:
+    text = f"{STOW}url='https://archive.example.org/dicom-web'\n[[notify]]\nname='r'\nkind='hl7'\nhost='h'\nport=1\n"
+    plain = settings_of_record(read_settings(written(elsewhere, text)))
+    assert plain["destinations"][0]["url"] == "https://archive.example.org/dicom-web"
+    assert plain["notify"][0]["url"] == ""
 
 
 def test_the_example_is_the_default(elsewhere: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from triage.domain.errors import ConfigurationError
 from triage.settings.audit import AuditSettings
@@ -21,8 +23,24 @@ from triage.settings.groups import (
 )
 from triage.settings.ways_out import DestinationSettings, NotifierSettings
 from triage.settings.web import WebSettings
+from triage.store.db import without_secrets
 
 DEFAULT_FILE = Path("triage.toml")
+
+
+class _Environment(EnvSettingsSource):
+    """The variables of the environment; one that cannot be read is named."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Read a list or a whole group, which are written as JSON."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError as exc:
+            named = next(n for n, v in self.env_vars.items() if v == value and n.endswith(field_name))
+            raise ConfigurationError(
+                f"The settings cannot work: {named.upper()} in the environment is no JSON; "
+                """a list is written like '["PACS@192.0.2.10"]'."""
+            ) from exc
 
 
 class Settings(BaseSettings):
@@ -61,7 +79,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment goes before the file, whose content is given to the constructor."""
-        return (env_settings, init_settings)
+        return (_Environment(settings_cls), init_settings)
 
 
 def read_settings(file: Path | None = None) -> Settings:
@@ -70,8 +88,8 @@ def read_settings(file: Path | None = None) -> Settings:
     Raises
     ------
     ConfigurationError
-        The file is missing, cannot be read or is no TOML, a key is unknown, or a value cannot work; the message names
-        it.
+        The file is missing, cannot be read or is no TOML, a list in the environment is no JSON, a key is unknown, or a
+        value cannot work; the message names it.
     """
     try:
         return Settings(**_content(file))
@@ -102,10 +120,24 @@ def _said(error: ErrorDetails) -> str:
 
 
 def settings_of_record(settings: Settings) -> dict[str, Any]:
-    """The effective settings as plain JSON values, the password in the database URL hidden."""
+    """The effective settings as plain JSON values, with ``***`` for what is secret in the URLs.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL of the database cannot be read.
+    """
     plain = settings.model_dump(mode="json")
-    scheme, _, rest = plain["database"]["url"].partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if at and ":" in credentials:
-        plain["database"]["url"] = f"{scheme}://{credentials.partition(':')[0]}:***@{place}"
+    plain["database"]["url"] = without_secrets(plain["database"]["url"])
+    for notifier in plain["notify"]:
+        notifier["url"] = _host_alone(notifier["url"])
     return plain
+
+
+def _host_alone(url: str) -> str:
+    """Where a webhook is: its path and its query often are secrets of their own."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "***"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***" if url else ""

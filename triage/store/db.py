@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -38,7 +39,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from triage.domain.errors import ConfigurationError, StoreUnavailable
 from triage.store.transaction import Transaction
 
-__all__ = ["Database", "Transaction", "current", "migrations_path", "require_current", "upgrade"]
+__all__ = ["Database", "Transaction", "current", "migrations_path", "require_current", "upgrade", "without_secrets"]
 
 WAIT_SECONDS = 30
 """How long a transaction waits for a lock, or for a connection of the pool."""
@@ -48,6 +49,9 @@ CONNECTIONS = 32
 
 _OUR_MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 """What a driver raises about a statement; everything else it raises is about the database."""
+
+_SECRETS = {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+"""The parameters of libpq that are secrets themselves."""
 
 _UPGRADE_LOCK = 0x1C4
 """Key of the PostgreSQL advisory lock under which one machine at a time migrates."""
@@ -114,13 +118,33 @@ class Database:
             self._writer.release()
 
 
-def _parse(text: str) -> URL:
+def without_secrets(text: str) -> str:
+    """The URL of a database with ``***`` for every password in it, those among its parameters too.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read.
+    """
+    url = _read(text)
+    hidden = {name: "***" for name in url.query if name.lower() in _SECRETS}
+    # The rest of a password with an @ in it is taken for the beginning of the host.
+    host = url.host and url.host.rpartition("@")[2]
+    shown = url.set(host=host, query={**url.query, **hidden}).render_as_string(hide_password=True)
+    return shown.replace(quote("***"), "***")
+
+
+def _read(text: str) -> URL:
     try:
-        url = make_url(text)
-    except ArgumentError as exc:
+        return make_url(text)
+    except (ArgumentError, ValueError) as exc:  # the latter of a port that is no number
         raise ConfigurationError(
             "database.url cannot be read; write sqlite:///path/to/file or postgresql://user:password@host/name."
         ) from exc
+
+
+def _parse(text: str) -> URL:
+    url = _read(text)
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         return url.set(drivername="sqlite+pysqlite")
     if url.get_backend_name() in ("postgresql", "postgres"):
