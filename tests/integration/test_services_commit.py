@@ -223,6 +223,17 @@ def test_an_archive_that_is_down_is_asked_later(site: Site, archive: Archive, st
     assert states(site, study) == {DeliveryState.COMMITTED}
 
 
+def test_an_answer_that_breaks_us_is_asked_for_later(site: Site, archive: Archive, study: str) -> None:
+    def broken(_study: str, _wanted: Collection[str]) -> set[str]:
+        raise AssertionError("SYNTHETIC: an answer that nobody foresaw.")
+
+    assert confirm_next(replace(witness(site, archive), request=None, look_up=broken))
+    assert states(site, study) == {DeliveryState.DELIVERED}
+    site.wait(10)
+    assert confirm_next(replace(witness(site, archive), request=None))
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
 def test_without_commitment_delivered_is_the_end(site: Site, archive: Archive) -> None:
     site.send(head())
     site.settle()

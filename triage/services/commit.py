@@ -10,7 +10,7 @@ import structlog
 
 from triage.domain.errors import DeliveryRefused, StaleState, TriageError
 from triage.domain.work import RetryPolicy
-from triage.services.deliver import RETRY
+from triage.services.deliver import RETRY, fault
 from triage.store import commitments
 from triage.store.commitments import CommitmentDue
 from triage.store.db import Database, Transaction
@@ -73,6 +73,9 @@ def confirm_next(witness: Witness) -> bool:
                 _look_up(witness, due)
         except TriageError as exc:
             _ask_again(witness, due, exc)
+        except Exception as exc:  # as in deliver_next
+            log.exception("commitment_failed")
+            _ask_again(witness, due, fault(exc))
     return True
 
 

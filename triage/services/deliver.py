@@ -104,11 +104,23 @@ def _send(courier: Courier, batch: ClaimedBatch) -> dict[str, SendOutcome]:
     try:
         answers = {outcome.sop_instance_uid: outcome for outcome in courier.send(outgoing)}
     except TriageError as exc:
-        return {o.sop_instance_uid: SendOutcome(o.sop_instance_uid, exc, None) for o in batch.objects}
+        return _all_failed(batch, exc)
+    except Exception as exc:  # as the worker loop: a peer found a fault of ours, and the sender goes on
+        log.exception("sending_failed")
+        return _all_failed(batch, fault(exc))
     silence = DeliveryUnconfirmed("The destination gave no answer for this object.")
     return {
         uid: answers.get(uid) or SendOutcome(uid, silence, None) for uid in (o.sop_instance_uid for o in batch.objects)
     }
+
+
+def _all_failed(batch: ClaimedBatch, error: TriageError) -> dict[str, SendOutcome]:
+    return {o.sop_instance_uid: SendOutcome(o.sop_instance_uid, error, None) for o in batch.objects}
+
+
+def fault(exc: Exception) -> DeliveryUnconfirmed:
+    """What is kept of an exception that nobody foresaw; its own text may quote what was sent or answered."""
+    return DeliveryUnconfirmed(f"{type(exc).__name__} in the sender; its log tells more.")
 
 
 def _settle(courier: Courier, batch: ClaimedBatch, outcomes: dict[str, SendOutcome]) -> None:
