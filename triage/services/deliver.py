@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
-from triage.domain.errors import DeliveryUnconfirmed, StaleState, TriageError
+from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, StaleState, TriageError
 from triage.domain.work import ClaimedBatch, OutboundObject, RetryPolicy
 from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.circuit import Circuit
@@ -103,6 +103,9 @@ def _send(courier: Courier, batch: ClaimedBatch) -> dict[str, SendOutcome]:
     ]
     try:
         answers = {outcome.sop_instance_uid: outcome for outcome in courier.send(outgoing)}
+    except ConfigurationError as exc:
+        # Certificates and secrets are read for each sending: these may be in the middle of being renewed.
+        return _all_failed(batch, DeliveryUnconfirmed(str(exc)))
     except TriageError as exc:
         return _all_failed(batch, exc)
     except Exception as exc:  # as the worker loop: a peer found a fault of ours, and the sender goes on
