@@ -100,12 +100,26 @@ def test_messages_go_over_one_connection_in_order_and_a_refusal_is_that_message_
         (lambda text: framed("what?"), "no acknowledgement"),
         (lambda text: framed(""), "no acknowledgement"),
         (lambda text: framed("MSH|^~\\&|RIS\rMSA|AA\r"), "no acknowledgement"),
+        (lambda text: framed(f"MSH\rMSA|AA|{control_id(text.encode())}\r"), "no acknowledgement"),
+        (lambda text: framed(f"MSH|^~\\^|RIS^A\rMSA|AA|{control_id(text.encode())}\r"), "no acknowledgement"),
         (lambda text: framed(acknowledgement("ANOTHER")), "another message"),
         (lambda text: framed(acknowledgement(control_id(text.encode()), "OK")), "does not know"),
         (lambda text: b"\x0b" + b"x" * 100_000, "no MLLP frame"),
         (lambda text: taken(text)[:20], "in 0.5 s"),
     ],
-    ids=["closed", "http", "words", "empty", "short", "other id", "other code", "endless", "half"],
+    ids=[
+        "closed",
+        "http",
+        "words",
+        "empty",
+        "short",
+        "no separators",
+        "one separator twice",
+        "other id",
+        "other code",
+        "endless",
+        "half",
+    ],
 )
 def test_what_is_no_answer_leaves_every_message_unconfirmed(answer, words):
     with scripted(answer) as receiver:
@@ -198,7 +212,10 @@ def test_a_second_library_takes_both_messages_over_one_connection():
     assert heard == [control_id(ORU), control_id(SECOND)]
 
 
-@given(st.binary(max_size=200).filter(lambda noise: b"\x1c\r" not in noise))
+HEADERS = st.text("MSHA|^~\\&\r", max_size=40).map(lambda noise: f"MSH{noise}".encode())
+
+
+@given(st.binary(max_size=200).filter(lambda noise: b"\x1c\r" not in noise) | HEADERS)
 def test_no_answer_is_bad_enough_to_raise(noise):
     with scripted(lambda text: b"\x0b" + noise + b"\x1c\r") as receiver:
         (outcome,) = send(receiver, [message(ORU)])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.site import BOTH, Site, head
-from triage.domain.audit import AuditAction
+from triage.domain.audit import AuditAction, Outcome
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, TriageError
 from triage.domain.lifecycle import DeliveryState
 from triage.domain.work import RetryPolicy
@@ -220,6 +220,60 @@ def test_an_archive_that_is_down_is_asked_later(site: Site, archive: Archive, st
     assert waits == [10, 20, 40]
     archive.query_trouble = None
     assert confirm_next(witness(site, archive))
+    assert states(site, study) == {DeliveryState.COMMITTED}
+
+
+def given_up(site: Site) -> list[tuple[str | None, object, Outcome]]:
+    rows = [record.event for record in site.audit() if record.event.action is AuditAction.COMMITMENT_GIVEN_UP]
+    return [(event.sop_instance_uid, event.detail["attempt"], event.outcome) for event in rows]
+
+
+def test_an_archive_that_can_be_asked_in_no_way_is_asked_once(site: Site, archive: Archive, study: str) -> None:
+    archive.trouble = DeliveryRefused("SYNTHETIC: no such SOP class.")
+    archive.query_trouble = DeliveryRefused("SYNTHETIC: C-FIND is not offered.")
+    assert confirm_next(witness(site, archive))
+    site.wait(3600)
+    assert not confirm_next(witness(site, archive))
+    assert (len(archive.requests), len(archive.queries)) == (1, 1)
+    assert {(d.state, d.error) for d in sent(site, study)} == {
+        (DeliveryState.DELIVERED, "Never confirmed, and not asked again: SYNTHETIC: C-FIND is not offered.")
+    }
+    assert sorted(given_up(site)) == sorted((uid, 1, Outcome.MINOR_FAILURE) for uid in archive.has)
+
+
+def test_an_archive_that_never_answers_is_not_asked_for_ever(site: Site, archive: Archive, study: str) -> None:
+    archive.query_trouble = DeliveryUnconfirmed("SYNTHETIC: connection refused.")
+    patient = replace(witness(site, archive), asking=RetryPolicy(10.0, 600.0, max_attempts=3))
+    for _ in range(3):
+        assert not given_up(site)
+        assert confirm_next(patient)
+        site.wait(600)
+    assert not confirm_next(patient)
+    assert {(d.state, d.error) for d in sent(site, study)} == {
+        (DeliveryState.DELIVERED, "Never confirmed, and not asked again: SYNTHETIC: connection refused.")
+    }
+    assert sorted(given_up(site)) == sorted((uid, 3, Outcome.MINOR_FAILURE) for uid in archive.has)
+
+
+def test_a_report_that_comes_while_asking_ends_counts(site: Site, archive: Archive, study: str) -> None:
+    def request(transaction_uid: str, references: Sequence[Reference]) -> None:
+        assert take_report(site.db, transaction_uid, [uid for _, uid in references], {}, now=site.now)
+        raise DeliveryRefused("SYNTHETIC: no such SOP class.")
+
+    archive.query_trouble = DeliveryRefused("SYNTHETIC: C-FIND is not offered.")
+    assert confirm_next(replace(witness(site, archive), request=request))
+    assert states(site, study) == {DeliveryState.COMMITTED}
+    assert not given_up(site)
+
+
+def test_an_answer_that_breaks_us_is_asked_for_later(site: Site, archive: Archive, study: str) -> None:
+    def broken(_study: str, _wanted: Collection[str]) -> set[str]:
+        raise AssertionError("SYNTHETIC: an answer that nobody foresaw.")
+
+    assert confirm_next(replace(witness(site, archive), request=None, look_up=broken))
+    assert states(site, study) == {DeliveryState.DELIVERED}
+    site.wait(10)
+    assert confirm_next(replace(witness(site, archive), request=None))
     assert states(site, study) == {DeliveryState.COMMITTED}
 
 

@@ -15,8 +15,10 @@ from triage.domain.work import RetryPolicy
 from triage.net.scu import OutgoingInstance, SendOutcome
 from triage.services.deliver import Courier, deliver_next
 from triage.services.recover import requeue_lapsed, retry_study
-from triage.store import deliveries
+from triage.store import deliveries, links
 from triage.store.deliveries import DeliveryRecord
+
+SECRET = "HARA^TARO"
 
 Answer = Callable[[OutgoingInstance], SendOutcome]
 
@@ -173,6 +175,22 @@ def test_a_refusal_waits_for_a_person(site: Site, study: str) -> None:
     assert retry_study(site.db, study, actor="person", now=site.now) == (0, 2)
     assert deliver_next(courier(site, Archive()))
     assert {d.state for d in sent(site, study).values()} == {DeliveryState.DELIVERED}
+
+
+def test_a_way_out_that_breaks_in_itself_is_a_destination_that_is_down(site: Site, study: str) -> None:
+    def broken(instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
+        raise AssertionError(f"SYNTHETIC: {SECRET}")
+
+    mine = replace(courier(site, Archive()), send=broken)
+    for _ in range(3):
+        assert deliver_next(mine)
+        site.wait(60)
+    waiting = sent(site, study)
+    assert {d.state for d in waiting.values()} == {DeliveryState.PENDING}
+    assert {d.error for d in waiting.values()} == {"AssertionError in the sender; its log tells more."}
+    with site.db.read() as tx:
+        assert links.is_down(tx, "archive")
+    assert SECRET not in str([record.event for record in site.audit()])
 
 
 def test_trying_ends_and_is_shown(site: Site, study: str) -> None:

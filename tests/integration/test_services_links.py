@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests.integration.site import BOTH, Site, head
 from tests.integration.test_services_deliver import Archive, courier
 from triage.domain.audit import AuditAction
 from triage.domain.downtime import Link
+from triage.domain.errors import ConfigurationError
+from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.circuit import TRIES
 from triage.services.deliver import deliver_next
 from triage.store import audit, links
@@ -57,6 +60,25 @@ def test_a_link_goes_down_with_its_circuit_and_up_with_the_first_answer(site: Si
     assert up.up
     assert up.since > down.since
     assert turns(site) == [AuditAction.DESTINATION_DOWN, AuditAction.DESTINATION_UP]
+
+
+def test_a_certificate_that_cannot_be_read_for_a_while_takes_the_link_down_and_loses_nothing(site: Site) -> None:
+    archive = Archive()
+    renewing = True
+
+    def send(instances: Sequence[OutgoingInstance]) -> list[SendOutcome]:
+        if renewing:
+            raise ConfigurationError("tls_certificate and tls_key are not a readable pair.")
+        return archive.send(instances)
+
+    sender = replace(courier(site, archive), send=send)
+    fail(site, sender)
+    (down,) = known(site)
+    assert (down.up, down.error) == (False, "tls_certificate and tls_key are not a readable pair.")
+    renewing = False
+    assert deliver_next(sender)
+    assert known(site)[0].up
+    assert len(archive.calls[0]) == 2
 
 
 def test_a_new_sender_that_is_answered_takes_the_alarm_back(site: Site) -> None:

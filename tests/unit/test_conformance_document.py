@@ -26,6 +26,7 @@ from triage.net import commitment, contexts, incoming, scp, status, ups_scp
 from triage.net.hl7 import STUDY, Hl7Names, encode_oru
 from triage.net.status import Verdict, classify
 from triage.services import circuit
+from triage.services.commit import ASK
 from triage.settings import DestinationSettings, ListenerSettings, NotifierSettings
 from triage.settings.audit import AuditSettings
 
@@ -158,10 +159,16 @@ def test_what_a_status_leads_to_is_what_the_code_does(place: int, behaviour: Map
 
 def test_what_a_status_of_a_query_leads_to_is_what_the_code_does() -> None:
     (found,) = status_tables("query")
-    final = {Verdict.LATER: "asked again later", Verdict.REFUSED: "failed", Verdict.ACCEPTED: "end of the answers"}
+    final = {
+        Verdict.LATER: "asked again later",
+        Verdict.REFUSED: "not asked again",
+        Verdict.ACCEPTED: "end of the answers",
+    }
     assert {"read on"} == {said for number, _, said in found if number in ("`0xFF00`", "`0xFF01`")}
     for number, _, said in found[2:-1]:
         assert said == final[classify(int(number.strip("`"), 16))], number
+    assert f"or {ASK.max_attempts} attempts without an answer, ends the asking" in TEXT
+    assert f"or {ASK.max_attempts} attempts had no answer" in TEXT
 
 
 def test_the_fields_of_the_message_are_those_it_has() -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from triage.domain.errors import ProviderUnavailable, StoreUnavailable
 from triage.entrypoints.steps import repeat
@@ -32,12 +33,13 @@ def test_it_goes_on_while_there_is_work_and_stops_when_told() -> None:
     assert stop.is_set()
 
 
-def test_a_store_that_does_not_answer_is_waited_for() -> None:
+@pytest.mark.parametrize("trouble", [StoreUnavailable("SYNTHETIC"), AssertionError("SYNTHETIC")])
+def test_whatever_a_step_runs_into_is_logged_and_the_next_one_follows(trouble: Exception) -> None:
     stop = threading.Event()
-    loop = threading.Thread(target=repeat, args=(steps(StoreUnavailable("SYNTHETIC"), True, stop=stop), stop))
-    loop.start()
-    loop.join(30)
-    assert not loop.is_alive()
+    with capture_logs() as said:
+        repeat(steps(trouble, True, stop=stop), stop)
+    assert stop.is_set()
+    assert [(entry["event"], entry["log_level"]) for entry in said] == [("step_failed", "error")]
 
 
 def test_it_takes_no_step_after_the_stop() -> None:

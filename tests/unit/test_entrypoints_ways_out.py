@@ -75,8 +75,14 @@ def test_what_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
     token = DestinationSettings(name="web", kind="stow", url="https://a.example/dicom-web", token_file=gone)
     with pytest.raises(ConfigurationError, match="token_file of web cannot be read"):
         ways_out.send_to(token, Settings())
-    with pytest.raises(ConfigurationError, match="tls_ca"):
-        ways_out.tell(notifier("hl7", tls=True, tls_ca=gone), Settings())
+    for kind in ("hl7", "ups", "ian", "email"):
+        more = {} if kind == "email" else {"tls": True}
+        with pytest.raises(ConfigurationError, match="tls_ca"):
+            ways_out.tell(notifier(kind, tls_ca=gone, **more), Settings())
+    web = DestinationSettings(name="web", kind="stow", url="https://a.example/dicom-web", tls_ca=gone)
+    for destination in (PACS.model_copy(update={"tls": True, "tls_ca": gone}), web):
+        with pytest.raises(ConfigurationError, match="tls_ca"):
+            ways_out.send_to(destination, Settings())
 
 
 def test_a_secret_is_read_anew_for_each_sending(secret: Path) -> None:

@@ -283,7 +283,9 @@ def until(met: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("trouble", [DeliveryUnconfirmed("down"), ConfigurationError("tls_ca is gone")])
+@pytest.mark.parametrize(
+    "trouble", [DeliveryUnconfirmed("down"), ConfigurationError("tls_ca is gone"), AssertionError("our own fault")]
+)
 def test_the_thread_goes_on_until_it_is_stopped(database: Database, trouble: Exception) -> None:
     repository = Repository(breaks=[1, 1], trouble=trouble)
     forwarder = Forwarder(route(database, repository))

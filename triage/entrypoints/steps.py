@@ -16,7 +16,10 @@ TROUBLE_SECONDS = 2.0
 
 
 def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
-    """Take steps until ``stop`` is set; a store that does not answer is waited for.
+    """Take steps until ``stop`` is set; what a step runs into is logged, and after a pause the next one follows.
+
+    So it is with a store that does not answer, and with a fault of ours: one destination, or one row, that trips over
+    it must not end what serves all the others.
 
     Raises
     ------
@@ -30,6 +33,9 @@ def repeat(step: Callable[[], bool], stop: threading.Event) -> None:
             raise
         except TriageError as exc:
             log.error("step_failed", code=exc.code, why=str(exc))
+            stop.wait(TROUBLE_SECONDS)
+        except Exception:  # in a thread it would end the loop, while the process and its heartbeat went on
+            log.exception("step_failed")
             stop.wait(TROUBLE_SECONDS)
         else:
             if not busy:

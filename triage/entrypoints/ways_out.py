@@ -33,17 +33,24 @@ from triage.settings import DestinationSettings, NotifierSettings, Settings
 from triage.settings.ways_out import WayOut
 
 Target = TypeVar("Target")
+Called = TypeVar("Called", RemoteAe, DicomWebTarget)
 Outcomes = list[SendOutcome]
 
 
 def send_to(destination: DestinationSettings, settings: Settings) -> Send:
-    """The way to an archive."""
+    """The way to an archive.
+
+    Raises
+    ------
+    ConfigurationError
+        A certificate, a key or a token cannot be read. So for `tell`; while we run, that is tried again.
+    """
     match destination.kind:
         case "dicom":
-            remote = remote_ae(destination, settings)
+            remote = _readable(remote_ae(destination, settings))
             return partial(scu.send, remote, timeout_seconds=destination.timeout_seconds)
         case "stow":
-            return partial(stow.send, dicomweb(destination))
+            return partial(stow.send, _readable(dicomweb(destination)))
         case "folder":
             return partial(folder.send, FolderTarget(destination.folder or Path()))
     assert_never(destination.kind)
@@ -56,7 +63,7 @@ def tell(notifier: NotifierSettings, settings: Settings) -> Send:
         case "hl7":
             return _made_anew(partial(_hl7_receiver, notifier), partial(mllp.send, timeout_seconds=patience))
         case "ups" | "ian":
-            return partial(create.send, remote_ae(notifier, settings), timeout_seconds=patience)
+            return partial(create.send, _readable(remote_ae(notifier, settings)), timeout_seconds=patience)
         case "webhook":
             return _made_anew(partial(_webhook, notifier), partial(webhook.send, timeout_seconds=patience))
         case "email":
@@ -64,6 +71,13 @@ def tell(notifier: NotifierSettings, settings: Settings) -> Send:
         case "pull":
             raise ValueError(f"{notifier.name} asks for itself")
     assert_never(notifier.kind)
+
+
+def _readable(target: Called) -> Called:
+    """What is called with certificates that are read anew each time: what is wrong with them is said at start."""
+    if target.tls is not None:
+        target.tls.client_context()
+    return target
 
 
 def _made_anew(make: Callable[[], Target], send: Callable[[Target, Sequence[OutgoingInstance]], Outcomes]) -> Send:

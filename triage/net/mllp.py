@@ -145,7 +145,8 @@ def _verdict(receiver: Hl7Receiver, content: bytes, answer: bytes) -> int:
     try:
         message = hl7.parse(answer.decode("utf-8", "replace"))
         code, acknowledged = str(message.segment("MSA")[1]), str(message.segment("MSA")[2])
-    except (hl7.HL7Exception, LookupError, ValueError) as exc:
+    except (hl7.HL7Exception, AssertionError, LookupError, ValueError) as exc:
+        # The parser asserts that a header names separators, and names none of them twice.
         raise _OutOfStepError(f"{receiver} answered with something that is no acknowledgement.") from exc
     if acknowledged != control_id(content):
         raise _OutOfStepError(f"{receiver} acknowledged another message than the one sent.")

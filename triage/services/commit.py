@@ -10,7 +10,7 @@ import structlog
 
 from triage.domain.errors import DeliveryRefused, StaleState, TriageError
 from triage.domain.work import RetryPolicy
-from triage.services.deliver import RETRY
+from triage.services.deliver import RETRY, fault
 from triage.store import commitments
 from triage.store.commitments import CommitmentDue
 from triage.store.db import Database, Transaction
@@ -20,8 +20,11 @@ log = structlog.get_logger()
 WAIT_SECONDS = 60.0
 """So long the archive may take to report; then it is asked what it has."""
 
-ASK = RetryPolicy(base_seconds=10.0, cap_seconds=600.0, max_attempts=50)
+ASK = RetryPolicy(base_seconds=10.0, cap_seconds=600.0, max_attempts=100)
+"""Some sixteen hours of asking, as long as delivering is tried; then it stays delivered, and not confirmed."""
+
 FOUND = "Found by query; the archive gave no commitment report."
+NEVER = "Never confirmed, and not asked again"
 
 Reference = tuple[str, str]
 """SOP Class UID and SOP Instance UID."""
@@ -36,7 +39,8 @@ class Witness:
 
     ``request`` sends the N-ACTION for a transaction, whose report comes to the listener; None where the protocol
     has no such thing. ``look_up`` says which SOP Instance UIDs of a study the archive has. Both raise
-    ``DeliveryUnconfirmed`` or ``DeliveryRefused``.
+    ``DeliveryUnconfirmed`` or ``DeliveryRefused``. ``policy`` says how often what was lost is sent again, ``asking``
+    how often a question without an answer is put.
     """
 
     db: Database
@@ -46,13 +50,14 @@ class Witness:
     clock: Callable[[], datetime]
     wait_seconds: float = WAIT_SECONDS
     policy: RetryPolicy = RETRY
+    asking: RetryPolicy = ASK
 
 
 def confirm_next(witness: Witness) -> bool:
     """Ask about one delivered result; False when none is due.
 
     The first time commitment is requested. When that is refused, or no report came in time, the archive is asked
-    which objects it has.
+    which objects it has. When it refuses that too, or was asked often enough without an answer, asking ends.
     """
     now = witness.clock()
     with witness.db.read() as tx:
@@ -73,6 +78,9 @@ def confirm_next(witness: Witness) -> bool:
                 _look_up(witness, due)
         except TriageError as exc:
             _ask_again(witness, due, exc)
+        except Exception as exc:  # as in deliver_next
+            log.exception("commitment_failed")
+            _ask_again(witness, due, fault(exc))
     return True
 
 
@@ -151,7 +159,22 @@ def _settle(
 
 
 def _ask_again(witness: Witness, due: CommitmentDue, exc: TriageError) -> None:
-    wait = ASK.delay_seconds(due.attempt, 1.0)
+    if isinstance(exc, DeliveryRefused) or due.attempt >= witness.asking.max_attempts:
+        _give_up(witness, due, exc)
+        return
+    wait = witness.asking.delay_seconds(due.attempt, 1.0)
     log.warning("commitment_unanswered", code=exc.code, why=str(exc), again_in_seconds=wait)
     with witness.db.transaction() as tx:
         commitments.ask_again(tx, due, witness.clock() + timedelta(seconds=wait))
+
+
+def _give_up(witness: Witness, due: CommitmentDue, exc: TriageError) -> None:
+    now = witness.clock()
+    try:
+        with witness.db.transaction() as tx:
+            for item in due.objects:
+                commitments.given_up(tx, due, item.delivery_id, why=f"{NEVER}: {exc}", now=now)
+    except StaleState:
+        log.info("commitment_reported_meanwhile")
+        return
+    log.error("commitment_given_up", code=exc.code, why=str(exc))

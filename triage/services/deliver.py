@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
-from triage.domain.errors import DeliveryUnconfirmed, StaleState, TriageError
+from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, StaleState, TriageError
 from triage.domain.work import ClaimedBatch, OutboundObject, RetryPolicy
 from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.circuit import Circuit
@@ -103,12 +103,27 @@ def _send(courier: Courier, batch: ClaimedBatch) -> dict[str, SendOutcome]:
     ]
     try:
         answers = {outcome.sop_instance_uid: outcome for outcome in courier.send(outgoing)}
+    except ConfigurationError as exc:
+        # Certificates and secrets are read for each sending: these may be in the middle of being renewed.
+        return _all_failed(batch, DeliveryUnconfirmed(str(exc)))
     except TriageError as exc:
-        return {o.sop_instance_uid: SendOutcome(o.sop_instance_uid, exc, None) for o in batch.objects}
+        return _all_failed(batch, exc)
+    except Exception as exc:  # as the worker loop: a peer found a fault of ours, and the sender goes on
+        log.exception("sending_failed")
+        return _all_failed(batch, fault(exc))
     silence = DeliveryUnconfirmed("The destination gave no answer for this object.")
     return {
         uid: answers.get(uid) or SendOutcome(uid, silence, None) for uid in (o.sop_instance_uid for o in batch.objects)
     }
+
+
+def _all_failed(batch: ClaimedBatch, error: TriageError) -> dict[str, SendOutcome]:
+    return {o.sop_instance_uid: SendOutcome(o.sop_instance_uid, error, None) for o in batch.objects}
+
+
+def fault(exc: Exception) -> DeliveryUnconfirmed:
+    """What is kept of an exception that nobody foresaw; its own text may quote what was sent or answered."""
+    return DeliveryUnconfirmed(f"{type(exc).__name__} in the sender; its log tells more.")
 
 
 def _settle(courier: Courier, batch: ClaimedBatch, outcomes: dict[str, SendOutcome]) -> None:

@@ -20,6 +20,7 @@ from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, StaleS
 from triage.domain.work import RetryPolicy
 from triage.net.syslog import SyslogLink, syslog_message
 from triage.services.audit_messages import TOLD, Reporter, audit_messages
+from triage.services.deliver import fault
 from triage.store import audit, audit_forward
 from triage.store.audit import UnreadableRow
 from triage.store.db import Database
@@ -80,6 +81,9 @@ class Forwarder:
             except StoreUnavailable as exc:
                 log.error("step_failed", code=exc.code, why=str(exc))
                 wait = TROUBLE_SECONDS
+            except Exception as exc:  # a fault of ours must not end this thread while the role lives on
+                log.exception("step_failed")
+                wait = self._trouble(fault(exc))
             stop.wait(wait)
         self.hang_up()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, select, update
 
+from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.errors import StaleState
 from triage.domain.lifecycle import DeliveryState
 from triage.store.deliveries import joined, lock_result_set, move
@@ -103,6 +104,32 @@ def ask_again(tx: Transaction, due: CommitmentDue, at: datetime) -> None:
     ids = [item.delivery_id for item in due.objects]
     statement = update(deliveries).where(deliveries.c.id.in_(ids), *_of(due), *_WAITING)
     tx.connection.execute(statement.values(commit_at=at))
+
+
+def given_up(tx: Transaction, due: CommitmentDue, delivery_id: int, *, why: str, now: datetime) -> None:
+    """Whether the archive keeps this object cannot be learned: it stays delivered, with ``why`` beside it.
+
+    Raises
+    ------
+    StaleState
+        An answer came first.
+    """
+    row = _row(tx, due, delivery_id)
+    statement = update(deliveries).where(deliveries.c.id == row.id, *_of(due), *_WAITING)
+    tx.connection.execute(statement.values(error=why, updated_at=now, **_ENDED))
+    detail = {"destination": due.destination, "kind": row.kind.value, "attempt": due.attempt, "reason": why}
+    tx.audit(
+        AuditEvent(
+            at=now,
+            actor=ACTOR,
+            action=AuditAction.COMMITMENT_GIVEN_UP,
+            outcome=Outcome.MINOR_FAILURE,
+            study_instance_uid=row.study_instance_uid,
+            series_instance_uid=row.series_instance_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            detail=detail,
+        )
+    )
 
 
 _ENDED = {"commit_at": None, "commit_transaction_uid": None, "commit_attempt": 0}

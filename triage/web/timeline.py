@@ -118,6 +118,10 @@ def _delivery(detail: Mapping[str, Detail]) -> str:
     }.get(str(detail.get("to")), "")
 
 
+def _given_up(detail: Mapping[str, Detail]) -> str:
+    return f"Whether {detail.get('destination')} keeps {detail.get('kind')} is not known. {detail.get('reason')}"
+
+
 def _opened(detail: Mapping[str, Detail]) -> str:
     return "Opened for the first time by a radiologist" if detail.get("first") else "Opened"
 
@@ -136,6 +140,7 @@ _SAID: Final[Mapping[str, Callable[[Mapping[str, Detail]], str]]] = {
     AuditAction.STUDY_FLAGGED: _flagged,
     AuditAction.RESULT_RECORDED: _result,
     AuditAction.DELIVERY_MOVED: _delivery,
+    AuditAction.COMMITMENT_GIVEN_UP: _given_up,
     AuditAction.STUDY_OPENED: _opened,
     AuditAction.STUDY_JUDGED: _judged,
     AuditAction.STUDY_ESCALATED: lambda _: "Told again: flagged, and nobody had opened it",
