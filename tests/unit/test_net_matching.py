@@ -1,5 +1,7 @@
 """Matching of C-FIND keys, one kind at a time."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +120,19 @@ def test_a_value_without_wildcards_matches_itself_and_nothing_else(value):
 
     assert matches(ds(ProcedureStepLabel=stripped), ds(ProcedureStepLabel=stripped))
     assert matches(ds(ProcedureStepLabel=stripped), other) is (stripped == "")
+
+
+@pytest.mark.parametrize("stars", [60, 1000])
+@pytest.mark.parametrize("text", ["a" * 64, "a" * 63 + "b"], ids=["differs", "ends alike"])
+def test_a_key_of_many_stars_is_answered_at_once(stars, text):
+    key = ds(ImageComments="*a" * stars + "*b")
+
+    assert matches(key, ds(ImageComments=text)) is (stars < len(text) and text.endswith("b"))
+
+
+@given(st.text(alphabet="ab?*", max_size=8), st.text(alphabet="ab\n?", min_size=1, max_size=8))
+def test_wildcards_mean_what_the_same_regular_expression_means(wanted, value):
+    means = "".join({"*": ".*", "?": "."}.get(character, character) for character in wanted)
+    expected = wanted == "" or re.fullmatch(means, value, re.DOTALL) is not None
+
+    assert matches(ds(WorklistLabel=wanted), ds(WorklistLabel=value)) is expected

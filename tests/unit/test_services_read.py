@@ -17,8 +17,9 @@ from triage.domain.reading import Verdict
 from triage.domain.worklist import ListedStudy
 from triage.services import read, view
 from triage.services.tell import study_json
-from triage.store import audit, deliveries, readings, schema, series, worklist
+from triage.store import audit, deliveries, escalations, reading_list, readings, schema, series, worklist
 from triage.store.db import Database
+from triage.store.reading_list import ToRead, Wanted
 
 RADIOLOGIST, ADMINISTRATOR = Person("r.adler", Role.RADIOLOGIST), Person("boss", Role.ADMINISTRATOR)
 
@@ -50,6 +51,29 @@ def test_an_administrators_look_does_not_end_the_wait(database: Database) -> Non
     read.open_study(database, STUDY, ADMINISTRATOR, at(30))
     assert listed(database).opened_at is None
     assert last(database, AuditAction.STUDY_OPENED).actor == "boss"
+
+
+@pytest.mark.parametrize("score", [0.9, 0.1])
+def test_a_radiologist_who_judges_has_opened_the_study(database: Database, score: float) -> None:
+    analysed(database, score=score)
+    read.judge(database, STUDY, Verdict.AGREE, "", ADMINISTRATOR, at(20))
+    assert listed(database).opened_at is None
+    read.judge(database, STUDY, Verdict.AGREE, "", RADIOLOGIST, at(30))
+    read.judge(database, STUDY, Verdict.PARTLY, "", Person("r.berg", Role.RADIOLOGIST), at(40))
+    assert (listed(database).opened_by, listed(database).opened_at) == ("r.adler", at(30))
+
+
+def test_an_administrators_judgement_takes_no_study_off_the_list(database: Database) -> None:
+    analysed(database)
+    read.judge(database, STUDY, Verdict.DISAGREE, "", ADMINISTRATOR, at(30))
+    wanted = Wanted(to_read=ToRead(received_since=at(60), opened_since=at(60)))
+    with database.read() as tx:
+        assert [study.row.study_instance_uid for study in reading_list.every(tx, at(60), wanted=wanted)] == [STUDY]
+        assert escalations.still_unopened(tx, STUDY)
+    read.judge(database, STUDY, Verdict.DISAGREE, "", RADIOLOGIST, at(40))
+    with database.read() as tx:
+        assert list(reading_list.every(tx, at(60), wanted=wanted)) == []
+        assert not escalations.still_unopened(tx, STUDY)
 
 
 def test_what_is_not_there_cannot_be_opened_judged_or_tried_again(database: Database) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import copy_sqlite
-from tests.signed_logs import proof, run, signed_log, write
+from tests.signed_logs import proof, run, sign, signed_log, write
 from tests.stores import NOW, at, logged
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.errors import AuditBroken
 from triage.services.checkpoint import Signer, make_key
 from triage.services.verify_audit import Proof, Verifier, verify_and_record, verify_log
+from triage.store.audit import PROGRESS_ROWS
 from triage.store.db import Database
 
 
@@ -73,6 +74,17 @@ def test_a_verification_in_the_background_that_comes_to_no_end_says_why(database
     assert "last checkpoint" in verifier.progress.problem
     with database.read() as tx:
         assert verifier.last(tx) is None
+
+
+def test_a_checkpoint_that_is_signed_meanwhile_is_not_missed(database: Database, signer: Signer) -> None:
+    """SQLite shows one moment to the whole verification, and what is remembered must not be newer."""
+    write(database, 10)
+    sign(database, signer, 0)
+    write(database, PROGRESS_ROWS, 10)
+    signed = []
+    found = verify_log(database, proof(signer), at(420), lambda _: signed.append(sign(database, signer, 6)))
+    assert [checkpoint is not None for checkpoint in signed] == [True]
+    assert (found.rows, found.covered) == (PROGRESS_ROWS + 11, 10)
 
 
 @pytest.mark.slow

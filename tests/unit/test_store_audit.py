@@ -182,6 +182,13 @@ ONLY_SQLITE = {
     "a flipped bit in a digest": "UPDATE audit SET digest = CAST(X'E163' AS TEXT) WHERE sequence = 2",
     "a time that is none": "UPDATE audit SET at = 'teatime' WHERE sequence = 2",
     "a time with a zone": "UPDATE audit SET at = at || '+05:00' WHERE sequence = 2",
+    "a time written otherwise": "UPDATE audit SET at = replace(at, ' ', 'T') WHERE sequence = 2",
+    "a time with fewer digits": "UPDATE audit SET at = substr(at, 1, 23) WHERE sequence = 2",
+    "a broken byte where one stood already": "UPDATE audit SET actor = CAST(X'FF' AS TEXT) WHERE sequence = 2",
+    **{
+        f"{column} that equals no text": f"UPDATE audit SET {column} = CAST({column} AS BLOB) WHERE sequence = 2"
+        for column in ("actor", "action", "outcome", "study_instance_uid", "detail", "at", "previous", "digest")
+    },
 }
 ONLY_POSTGRESQL = {
     "the end of time": "UPDATE audit SET at = 'infinity' WHERE sequence = 2",
@@ -207,7 +214,12 @@ def test_a_detail_deeper_than_can_be_read_is_found(database: Database) -> None:
 
 
 def _found_at_row_2_and_shown(db: Database, statement: str, row: int = 2) -> None:
-    _write(db, 3)
+    _write(db, 1)
+    with db.transaction() as tx:
+        moment = NOW.replace(microsecond=123000)
+        tx.audit(AuditEvent(at=moment, actor="\ufffd", action=AuditAction.SERIES_MOVED, study_instance_uid=STUDY))
+    _write(db, 1)
+    assert _verify(db) == 3
     _run(db, statement)
     with pytest.raises(AuditBroken, match=f"row {row}:"):
         _verify(db)

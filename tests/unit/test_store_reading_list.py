@@ -104,7 +104,7 @@ def expected(db: Database, wanted: Wanted, now: datetime) -> list[str]:
 
 def _is_wanted(study: ListedStudy, wanted: Wanted) -> bool:
     row = study.row
-    waits = study.opened_at is None and study.verdict is None
+    waits = study.opened_at is None
     if wanted.to_read is not None and study.opened_at is not None:
         waits = waits or study.opened_at >= wanted.to_read.opened_since
     texts = (row.accession_number, row.study_instance_uid)
@@ -208,16 +208,16 @@ def test_a_suspicion_that_nobody_opened_stays_in_sight(database: Database) -> No
     old, opened = NOW - timedelta(days=400), NOW - timedelta(hours=2)
     put(database, study_instance_uid="2.25.1", urgency=Urgency.URGENT, received_at=old)
     put(database, study_instance_uid="2.25.2", urgency=Urgency.URGENT, received_at=old, opened_at=opened)
-    put(database, study_instance_uid="2.25.3", urgency=Urgency.URGENT, received_at=old, verdict=Verdict.AGREE)
+    put(database, study_instance_uid="2.25.3", urgency=Urgency.URGENT, received_at=at(-9), verdict=Verdict.AGREE)
     put(database, study_instance_uid="2.25.4", status=NOT_SUSPECTED, received_at=old)
     put(database, study_instance_uid="2.25.5", status=PENDING, received_at=old, opened_at=opened)
     put(database, study_instance_uid="2.25.6", status=NOT_SUSPECTED)
     put(database, study_instance_uid="2.25.7", status=NOT_SUSPECTED, opened_at=opened)
     put(database, study_instance_uid="2.25.8", urgency=Urgency.URGENT, received_at=old, opened_at=at(-60))
     wanted = Wanted(to_read=ToRead(NOW - timedelta(days=1), opened_since=NOW - timedelta(hours=1)))
-    assert uids(every(database, wanted)) == ["2.25.5", "2.25.1", "2.25.8", "2.25.6"]
+    assert uids(every(database, wanted)) == ["2.25.5", "2.25.1", "2.25.8", "2.25.3", "2.25.6"]
     with database.read() as tx:
-        assert reading_list.counts(tx, wanted, NOW) == {SUSPECTED: 2, NOT_SUSPECTED: 1, NOT_ANALYSED: 0, PENDING: 1}
+        assert reading_list.counts(tx, wanted, NOW) == {SUSPECTED: 3, NOT_SUSPECTED: 1, NOT_ANALYSED: 0, PENDING: 1}
 
 
 @pytest.mark.parametrize("name", WANTED)

@@ -106,7 +106,8 @@ def test_a_suspected_study_says_what_was_found_and_stands_first(radiologist: Bro
 def test_only_the_first_suspected_study_that_nobody_opened_is_the_next(radiologist: Browser, desk: Desk) -> None:
     opened = {"opened_at": desk.clock() - timedelta(minutes=3), "opened_by": "s.brandt", "verdict": Verdict.PARTLY}
     listed(desk, 20, study_instance_uid="2.25.1", **EMERGENT, **opened)
-    listed(desk, 15, study_instance_uid="2.25.2", **EMERGENT)
+    # An administrator has judged this one, which ends no wait for a radiologist.
+    listed(desk, 15, study_instance_uid="2.25.2", verdict=Verdict.DISAGREE, **EMERGENT)
     listed(desk, 10, study_instance_uid="2.25.3", **EMERGENT)
     lines = study_lines(page(radiologist))
     assert [len(line.xpath(".//*[@class='next-mark']")) for line in lines] == [0, 1, 0]

@@ -65,8 +65,26 @@ def _value_matches(vr: str, wanted: str, value: str, zone: str) -> bool:
 
 
 def _text_matches(wanted: str, value: str) -> bool:
-    pattern = "".join({"*": ".*", "?": "."}.get(character) or re.escape(character) for character in wanted)
-    return re.fullmatch(pattern, value, re.DOTALL) is not None
+    """Wildcard matching without going back: a regular expression would take for ever over a key of many stars."""
+    first, *rest = wanted.split("*")
+    if not rest:
+        return len(first) == len(value) and _stands_at(first, value, 0)
+    *middle, last = rest
+    end = len(value) - len(last)
+    if end < len(first) or not (_stands_at(first, value, 0) and _stands_at(last, value, end)):
+        return False
+    place = len(first)
+    for part in middle:
+        found = next((at for at in range(place, end - len(part) + 1) if _stands_at(part, value, at)), None)
+        if found is None:
+            return False
+        place = found + len(part)
+    return True
+
+
+def _stands_at(part: str, value: str, place: int) -> bool:
+    """Whether a part without a star stands at a place of a value that is long enough for it."""
+    return all(one in ("?", other) for one, other in zip(part, value[place : place + len(part)], strict=True))
 
 
 def _range_matches(wanted: str, value: str) -> bool:

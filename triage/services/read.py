@@ -51,6 +51,8 @@ def judge(
 ) -> Reading:
     """Keep what a person says of a study; what was said before stays in its history.
 
+    A radiologist who judges has looked: that ends the wait for one, as opening the page does.
+
     ``seen`` is what the person was shown: `view.Found.state`, or the status alone. To disagree with a suspicion must
     not become to disagree that there is none, because another result came in while the page was open.
     The note stays out of the audit log, where nothing may name a patient.
@@ -72,6 +74,8 @@ def judge(
         if seen and seen not in (status.value, view.find(tx, study_instance_uid).state):
             raise NotPossibleNow("Your judgement was not kept: there is something new on this study. Look at it again.")
         readings.add(tx, reading)
+        if person.role is Role.RADIOLOGIST:
+            readings.mark_opened(tx, study_instance_uid, reader=person.name, now=now)
         tx.audit(
             AuditEvent(
                 at=now,

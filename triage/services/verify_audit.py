@@ -64,8 +64,12 @@ def verify_log(db: Database, proof: Proof, now: datetime, progress: Callable[[in
     ------
     AuditBroken
         Names the first row that cannot be trusted.
+    ConfigurationError
+        What was signed last on this machine cannot be read.
     """
     keys = proof.all_keys()
+    # Before the database: a checkpoint that is signed meanwhile is in the memory, and not in the moment that is read.
+    memory = remembered(proof.signer) if proof.signer is not None else None
     with db.read() as tx:
         signed = list(checkpoints.every(tx))
         rows = audit.verify(tx, progress=progress)
@@ -74,7 +78,7 @@ def verify_log(db: Database, proof: Proof, now: datetime, progress: Callable[[in
             note = "No key for its checkpoints was given: a tail that somebody computed anew cannot be found."
             return Verified(rows, 0, 0, (note,))
         _require_signatures(signed, keys)
-        if proof.signer is not None and (memory := remembered(proof.signer)) is not None:
+        if memory is not None:
             require_remembered(tx, memory)
     covered = signed[-1].sequence if signed else 0
     return Verified(rows, len(signed), covered, tuple(_notes(rows, signed, proof, now)))

@@ -19,15 +19,29 @@ from sqlalchemy.types import TypeDecorator
 from triage.store.types import UtcDateTime
 
 
+class Spoilt(str):
+    """What can be shown of a value that no release writes: broken bytes, or on SQLite another type than text.
+
+    It may read like the text that was written, and no filter finds it: a row that holds one is not proved.
+    """
+
+    __slots__ = ()
+
+
 class _StoredText(TypeDecorator[str]):
-    """Text whose broken bytes come back as U+FFFD, so that it differs from what was written."""
+    """Text as it stands; what is none comes back as ``Spoilt``."""
 
     impl = Text
     cache_ok = True
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """Decode what SQLite gives as bytes."""
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        """Decode what SQLite gives: bytes for text, and hexadecimal digits for what is no text."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        try:
+            return str(value, "utf-8") if isinstance(value, bytes) else Spoilt(bytes.fromhex(value), "utf-8", "replace")
+        except UnicodeDecodeError:
+            return Spoilt(value, "utf-8", "replace")
 
 
 class _AsText(FunctionElement[str]):
@@ -52,7 +66,8 @@ def _formatted(element: _InstantAsText, compiler: SQLCompiler, **options: Any) -
 @compiles(_AsText, "sqlite")
 @compiles(_InstantAsText, "sqlite")
 def _bytes(element: _AsText, compiler: SQLCompiler, **options: Any) -> str:
-    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
+    value = compiler.process(element.clauses, **options)
+    return f"CASE typeof({value}) WHEN 'text' THEN CAST({value} AS BLOB) WHEN 'null' THEN NULL ELSE hex({value}) END"
 
 
 def stored(columns: Iterable[Column[Any]]) -> list[ColumnElement[Any]]:
@@ -67,8 +82,12 @@ def stored_text(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def instant(text: str) -> datetime:
-    """The instant that a stored text says; ValueError when it says none."""
-    at = datetime.fromisoformat(text.removesuffix(" AD"))
-    if at.tzinfo is not None:
-        raise ValueError("a stored instant has no zone: it is in UTC")
+    """The instant that a stored text says; ValueError when it says none, or says it in another form than ours.
+
+    Filters compare what SQLite keeps as text: the same instant written otherwise would move out of their range.
+    """
+    told = text.removesuffix(" AD")
+    at = datetime.fromisoformat(told)
+    if at.isoformat(" ", "microseconds") != told or at.tzinfo is not None:
+        raise ValueError("a stored instant is in UTC, to the microsecond and without a zone")
     return at.replace(tzinfo=UTC)

@@ -31,10 +31,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class ToRead:
-    """What still waits to be read: a study that came in since ``received_since`` and that nobody has opened or judged.
+    """What still waits to be read: a study that came in since ``received_since`` and that no radiologist has opened.
 
-    A suspected study that nobody has opened or judged stays however old it is, and so does a pending one. What
-    was opened since ``opened_since`` stays too: whoever opened it may want to go back.
+    A suspected study that none has opened stays however old it is and whatever an administrator says of it, and so
+    does a pending one. What was opened since ``opened_since`` stays too: whoever opened it may want to go back.
     """
 
     received_since: datetime
@@ -319,8 +319,7 @@ def _to_read(wanted: Wanted, status: WorklistStatus | None = None) -> ColumnElem
     if wanted.to_read is None or status is WorklistStatus.PENDING:
         return true()
     lately = worklist.c.received_at >= wanted.to_read.received_since
-    nobody_looked = and_(worklist.c.opened_at.is_(None), worklist.c.verdict.is_(None))
-    waits = or_(nobody_looked, worklist.c.opened_at >= wanted.to_read.opened_since)
+    waits = or_(worklist.c.opened_at.is_(None), worklist.c.opened_at >= wanted.to_read.opened_since)
     if status is WorklistStatus.SUSPECTED:
         return waits
     if status is not None:

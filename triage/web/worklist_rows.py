@@ -89,18 +89,14 @@ class Line:
 
 
 def lines(studies: Sequence[ListedStudy], patients: Mapping[str, ListedPatient], now: datetime) -> list[Line]:
-    """The studies as lines. The first suspected one that nobody has looked at is marked as the next to open."""
+    """The studies as lines. The first suspected one that no radiologist has opened is marked as the next to open."""
     made = []
     marked = False
     for study in studies:
-        first = not marked and study.row.status is WorklistStatus.SUSPECTED and not _looked_at(study)
+        first = not marked and study.row.status is WorklistStatus.SUSPECTED and study.opened_at is None
         marked = marked or first
         made.append(_line(study, patients.get(study.row.study_instance_uid), now, is_next=first))
     return made
-
-
-def _looked_at(study: ListedStudy) -> bool:
-    return study.opened_at is not None or study.verdict is not None
 
 
 def _line(study: ListedStudy, patient: ListedPatient | None, now: datetime, *, is_next: bool) -> Line:
