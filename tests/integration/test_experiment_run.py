@@ -12,7 +12,7 @@ import torch
 from tests.caches import Made, written_cache
 from tests.small_protocols import SMALL_CLASSIFIER, SMALL_MUNET, SMALL_UNET, small_protocol
 from trainer.datasets.cache import Cache
-from trainer.experiment.checkpoint import load_tensors, read_history
+from trainer.experiment.checkpoint import load_tensors, read_history, write_history
 from trainer.experiment.fold_training import Machine, load_net
 from trainer.experiment.job import Saving
 from trainer.experiment.predictions import Predictions
@@ -335,3 +335,14 @@ def test_a_grid_is_searched_once_and_its_best_trains_every_fold(tmp_path: Path, 
     assert [one["values"]["optimiser.learning_rate"] for one in chosen["tried"]] == [1e-4, 1e-2]
     rates = [read_history(run.fold_folder("munet", fold))[0]["rate"] for fold in (0, 1)]
     assert rates == [chosen["chosen"]["optimiser.learning_rate"]] * 2
+    assert chosen["figure"] == "validation_loss"
+
+
+def test_the_best_fold_is_that_of_the_weights_that_were_kept(tmp_path: Path, cache: Cache) -> None:
+    protocol = small_protocol(split=SplitSpec("patient", folds=2), fit=FitSpec(epochs=1, batch=8, steps_per_epoch=1))
+    run = train(tmp_path / "run", protocol, cache)
+    for fold, losses in enumerate([(0.1, 0.9), (0.5, 0.4)]):
+        write_history(run.fold_folder("munet", fold), [{"loss": 1.0, "validation_loss": loss} for loss in losses])
+    assert best_fold(run, "munet") == 0
+    last = replace(run.record, protocol=replace(run.protocol, fit=replace(run.protocol.fit, keep="last")))
+    assert best_fold(replace(run, record=last), "munet") == 1

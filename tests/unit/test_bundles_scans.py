@@ -25,6 +25,7 @@ from trainer.datasets.cache import Cache
 from trainer.datasets.case import NO, UNKNOWN, YES
 from trainer.experiment.balance import scans_of
 from trainer.experiment.truth import slice_truth
+from triage.inference.postprocess import sigmoid
 from triage.inference.predict import Predictor
 from triage.inference.preprocess import PreprocessSpec
 from triage.inference.slabs import group_slices, sample_slabs
@@ -41,6 +42,7 @@ def said(label: int, score: float, **changes: object) -> ScanSaid:
     values: dict[str, object] = {
         "patient": f"p{score}",
         "study": f"s{score}",
+        "logits": np.full((4, 6), np.log(score / (1 - score)), np.float32),
         "probabilities": np.full((4, 6), score),
         "evidence": np.zeros((4, 6)),
         "truth": truth,
@@ -113,6 +115,8 @@ def test_pixels_are_counted_on_drawn_slices_alone(tmp_path: Path) -> None:
     scans, truth = scans_of(cache, cache.usable), slice_truth(cache)
     bleeding, quiet = run_scans(predictor, cache, scans, truth, every_slice=True)
     assert (bleeding.patient, bleeding.study, bleeding.label) == ("000", "study-000-0", YES)
+    temperatures = np.asarray(bundle.manifest.calibration.classifier_temperature)
+    np.testing.assert_array_equal(bleeding.probabilities, sigmoid(bleeding.logits / temperatures))
     assert bleeding.true_px == int((cache.masks[scans[0]] > 0).sum())
     assert bleeding.overlap_px > 0.8 * bleeding.true_px
     assert quiet.true_px == quiet.overlap_px == 0

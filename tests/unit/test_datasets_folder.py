@@ -55,6 +55,27 @@ def test_labels_are_of_slices_and_studies_and_may_be_missing(tmp_path: Path) -> 
     assert all(case.labels == NOTHING_KNOWN for case in cases)
 
 
+@pytest.mark.parametrize("file", ["c0", "a1", "d3"], ids=["lowest", "inside", "highest"])
+def test_numbers_of_slices_mean_nothing_where_one_may_be_missing(tmp_path: Path, file: str) -> None:
+    """A file that cannot be read would shift the labels of every slice above it."""
+    volume, _ = scan_and_mask([0, 1, 1, 0])
+    study = tmp_path / "images" / "p" / "s"
+    save_dicom(study, volume)
+    save_dicom(study.with_name("whole"), volume)
+    numbered = [["p", name, 1 + at, at % 2, "", "", "", "", ""] for name in ("s", "whole") for at in range(4)]
+    write_rows(tmp_path / "labels.csv", LABEL_HEADER, [["p", "s", "", 1, "", "", "", "", ""], *numbered])
+    (study / file).write_bytes((study / file).read_bytes()[:-100])
+    (cut, whole), unusable = found(FOLDER, tmp_path, tmp_path)
+    assert [one.labels for one in cut.slices] == [NOTHING_KNOWN] * 3
+    assert cut.labels == (1, -1, -1, -1, -1, -1)
+    assert [one.labels[0] for one in whole.slices] == [0, 1, 0, 1]
+    assert said_of(unusable) == {
+        file: "its pixel data are cut short",
+        "labels.csv": "a file of p/s could not be read, so that nobody knows which slices its numbers mean: its labels "
+        "of single slices are left out",
+    }
+
+
 def test_pictures_and_mri_become_grey(tmp_path: Path) -> None:
     cases, unusable = found(FOLDER_PICTURES, picture_tree(tmp_path / "own"), tmp_path)
     assert unusable == []

@@ -24,6 +24,7 @@ def record(seed: int, bleeding: bool, suspected: bool, template: bool = True) ->
         provisional_score=0.5,
         suspected=suspected,
         slices_segmented=4,
+        logits=np.zeros((12, 6), np.float32),
         probabilities=np.clip(rng.normal(0.3, 0.1, (12, 6)) + 0.4 * (true > 0), 0.01, 0.99),
         evidence=np.zeros((12, 6)),
         true_mm2=true,

@@ -23,13 +23,13 @@ PLAN = DecisionPlan(
 SLICES = 20
 
 
-def exam(seed: int, bleeding: bool, strength: float = 2.5, ml: float = 12.0) -> ExamRecord:
-    """An exam whose slices with blood answer ``strength`` higher in logit than those without."""
+def exam(seed: int, bleeding: bool, strength: float = 2.5, ml: float = 12.0, sharp: float = 1.0) -> ExamRecord:
+    """An exam whose slices with blood answer ``strength`` higher in logit; ``sharp`` makes the classifier too sure."""
     rng = np.random.default_rng(seed)
     true = np.zeros((SLICES, 6))
     if bleeding:
         true[8:14, [0, 2]] = 300.0
-    probabilities = sigmoid(rng.normal(-2.5, 0.7, (SLICES, 6)) + strength * (true > 0))
+    logits = (sharp * (rng.normal(-2.5, 0.7, (SLICES, 6)) + strength * (true > 0))).astype(np.float32)
     evidence = sigmoid(rng.normal(-4.0, 0.8, (SLICES, 6)) + 2.5 * strength * (true > 0))
     volumes = np.where(true.any(axis=0), ml, 0.0)
     return ExamRecord(
@@ -40,7 +40,8 @@ def exam(seed: int, bleeding: bool, strength: float = 2.5, ml: float = 12.0) -> 
         provisional_score=0.0,
         suspected=False,
         slices_segmented=SLICES,
-        probabilities=probabilities,
+        logits=logits,
+        probabilities=sigmoid(logits),
         evidence=evidence,
         true_mm2=true,
         true_ml=volumes,
@@ -59,13 +60,24 @@ def test_separable_exams_are_separated_by_the_limit(records: list[ExamRecord]) -
     decision = decide(records, PLAN, Scoring())
     scoring, calibration = Scoring(), decision.calibration
     for record in records:
-        gated = sigmoid(logit(record.probabilities) / np.array(calibration.classifier_temperature))
+        gated = sigmoid(record.logits / np.array(calibration.classifier_temperature))
         score = final_probability(
             exam_evidence(record.evidence, scoring),
             exam_evidence(gated, scoring),
             calibration.final,
         )[0]
         assert bool(score >= decision.thresholds.suspected) is record.bleeding
+
+
+def test_a_classifier_that_is_too_sure_is_decided_on_as_it_is_served(records: list[ExamRecord]) -> None:
+    """Its logits lie beyond 9.21, where `logit` cuts off: divided by their temperature they are those of the others."""
+    modest = decide(records, PLAN, Scoring())
+    sure = decide([exam(seed, seed % 2 == 0, sharp=8.0) for seed in range(40)], PLAN, Scoring())
+    taught = [0, 2]
+    ratios = np.divide(sure.calibration.classifier_temperature, modest.calibration.classifier_temperature)
+    np.testing.assert_allclose(ratios[taught], 8.0, rtol=1e-3)
+    assert sure.thresholds.gate == pytest.approx(modest.thresholds.gate, rel=1e-3)
+    assert sure.calibration.final.bias == pytest.approx(modest.calibration.final.bias, rel=1e-3)
 
 
 def test_the_mask_carries_the_final_score(records: list[ExamRecord]) -> None:
@@ -97,7 +109,7 @@ def test_the_final_score_is_fitted_on_what_the_served_gate_has_segmented(records
 def test_the_gate_lights_the_wanted_share_of_bloody_slices_within_its_range(records: list[ExamRecord]) -> None:
     decision = decide(records, PLAN, Scoring())
     temperature = decision.calibration.classifier_temperature[0]
-    any_blood = np.concatenate([sigmoid(logit(r.probabilities[8:14, 0]) / temperature) for r in records if r.bleeding])
+    any_blood = np.concatenate([sigmoid(r.logits[8:14, 0] / temperature) for r in records if r.bleeding])
     assert (any_blood >= decision.thresholds.gate).mean() >= 0.94
     floor = decide(records, replace(PLAN, gate_sensitivity=1.0, gate_range=(0.3, 0.4)), Scoring())
     assert floor.thresholds.gate <= 0.4

@@ -30,6 +30,7 @@ def record(
         provisional_score=score,
         suspected=score >= 0.5,
         slices_segmented=3,
+        logits=np.zeros((3, 6), np.float32),
         probabilities=np.zeros((3, 6)),
         evidence=np.zeros((3, 6)),
         true_mm2=np.zeros((3, 6)),

@@ -7,22 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.bundles.exam_fit import fit_exam, harmless_gate
+from trainer.bundles.exam_fit import (
+    fit_exam,
+    gate_evidence,
+    gated_by,
+    harmless_gate,
+    mask_evidence,
+    slice_limit,
+    temperatures_of,
+)
 from trainer.bundles.scans import ScanSaid
 from trainer.datasets.case import NO, UNKNOWN, YES
-from trainer.measures.calibration import temperature_of, threshold_for
+from trainer.measures.calibration import threshold_for
 from trainer.measures.interval import Flags, Numbers
 from trainer.measures.labels import label_measures
 from trainer.measures.measure import Measure
 from triage.inference.manifest import OUTPUTS, Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
-from triage.inference.postprocess import (
-    exam_evidence,
-    final_probability,
-    lit_slices,
-    logit,
-    provisional_probability,
-    sigmoid,
-)
+from triage.inference.postprocess import final_probability, lit_slices, logit, provisional_probability
 
 GATE_SENSITIVITY = 0.98
 """Share of the validation slices with blood that the gate must light up; a slice that stays dark is never outlined."""
@@ -79,7 +80,7 @@ def limits_of(
     Parameters
     ----------
     said : sequence of ScanSaid
-        Run with temperatures of 1; scans of which nothing is known are left out.
+        Every slice segmented; scans of which nothing is known are left out.
     wanted : float
         Sensitivity of the suspected limit on scans with blood.
     outlines, gate_speaks : bool
@@ -95,18 +96,18 @@ def limits_of(
     check_labels([one.label for one in said])
     known = [one for one in said if one.label != UNKNOWN]
     bleeding = np.array([one.label == YES for one in known], dtype=np.bool_)
-    temperatures = _temperatures(known, len(OUTPUTS) if names_subtypes else 1)
-    gated = [sigmoid(logit(one.probabilities) / np.array(temperatures)) for one in known]
-    from_gate = np.array([exam_evidence(g, scoring)[0] for g in gated])
+    temperatures = temperatures_of(known, [one.truth for one in known], len(OUTPUTS) if names_subtypes else 1)
+    gated = gated_by(known, temperatures)
+    from_gate = gate_evidence(gated, scoring)
     weight, bias = fit_exam(logit(from_gate), bleeding)
     provisional = GateCalibration(weight, bias)
     patients = np.array([one.patient for one in known], dtype=np.str_)
     studies = np.array([one.study for one in known], dtype=np.str_)
-    gate = _gate(known, gated)
+    gate = slice_limit(gated, [one.truth[:, 0] == YES for one in known], GATE_SENSITIVITY, GATE_RANGE)
     calibration = Calibration(temperatures, 1.0, provisional, ExamCalibration(0.0, weight, bias))
     share = GATE_SHARE if gate_speaks else 0.0
     if outlines:
-        early = _from_mask(known, gated, scoring, gate)
+        early = mask_evidence(known, gated, scoring, gate)
         weight, bias = fit_exam(logit(early) + share * logit(from_gate), bleeding)
         final = ExamCalibration(mask_weight=weight, gate_weight=share * weight, bias=bias)
         calibration = Calibration(temperatures, 1.0, provisional, final)
@@ -147,42 +148,11 @@ def check_labels(labels: Sequence[int]) -> None:
         )
 
 
-def _temperatures(said: Sequence[ScanSaid], taught: int) -> tuple[float, ...]:
-    """One per output; 1 beyond those taught, and where labels do not show both that it is there and that it is not."""
-    logits = logit(np.concatenate([one.probabilities for one in said]))
-    truth = np.concatenate([one.truth for one in said])
-    found: list[float] = []
-    for column in range(logits.shape[1]):
-        known = truth[:, column] != UNKNOWN
-        positive = truth[known, column] == YES
-        told = column < taught and bool(positive.any()) and not bool(positive.all())
-        found.append(temperature_of(logits[known, column], positive) if told else 1.0)
-    return tuple(found)
-
-
-def _gate(said: Sequence[ScanSaid], gated: Sequence[Numbers]) -> float:
-    """The slice limit that lights up the wanted share of the slices with blood."""
-    shown = np.concatenate([one.truth[:, 0] == YES for one in said])
-    values = np.concatenate([g[:, 0] for g in gated])[shown]
-    wanted = float(np.quantile(values, 1.0 - GATE_SENSITIVITY)) if values.size else GATE_RANGE[0]
-    return float(np.clip(wanted, *GATE_RANGE))
-
-
-def _from_mask(said: Sequence[ScanSaid], gated: Sequence[Numbers], scoring: Scoring, gate: float) -> Numbers:
-    """Mask evidence of each scan, as it is where dark slices are not segmented."""
-    return np.array(
-        [
-            exam_evidence(one.evidence * lit_slices(g[:, 0], gate)[:, None], scoring)[0]
-            for one, g in zip(said, gated, strict=True)
-        ]
-    )
-
-
 def _scores(
     said: Sequence[ScanSaid], gated: Sequence[Numbers], scoring: Scoring, gate: float, calibration: Calibration
 ) -> Numbers:
     """Final scores as `triage.inference.predict` gives them."""
-    from_gate = np.array([exam_evidence(g, scoring)[0] for g in gated])
-    final = final_probability(_from_mask(said, gated, scoring, gate), from_gate, calibration.final)
+    from_gate = gate_evidence(gated, scoring)
+    final = final_probability(mask_evidence(said, gated, scoring, gate), from_gate, calibration.final)
     dark = np.array([not lit_slices(g[:, 0], gate).any() for g in gated])
     return np.where(dark, provisional_probability(from_gate, calibration.provisional), final)

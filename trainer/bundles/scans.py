@@ -28,6 +28,8 @@ class ScanSaid:
     Attributes
     ----------
     patient, study : str
+    logits : ndarray of float32, shape (slice, 6)
+        Of the classifier, before any temperature.
     probabilities, evidence : ndarray of float64, shape (slice, 6)
         Of the classifier, and of the mask where it was asked for.
     truth : ndarray of int8, shape (slice, 6)
@@ -42,6 +44,7 @@ class ScanSaid:
 
     patient: str
     study: str
+    logits: NDArray[np.float32]
     probabilities: Numbers
     evidence: Numbers
     truth: NDArray[np.int8]
@@ -133,6 +136,7 @@ def run_scans(
         yield ScanSaid(
             patient=names.patients[patient] if patient >= 0 else "",
             study=names.studies[int(cache.table["study"][scan[0]])],
+            logits=gate.slice_logits,
             probabilities=gate.slice_probabilities,
             evidence=analysis.evidence,
             truth=truth[scan],

@@ -14,7 +14,8 @@ Licence: whatever holds for the data that its owner put there.
 - Masks and labels may be missing; what is not said stays unknown. Whatever is above 0 in a mask is blood; where the
   labels of the slice name exactly one type, it is of that type.
 - In ``labels.csv`` a slice is counted from 1, from the feet up (pictures: in the order of their names); an empty cell
-  in ``slice`` means the whole study, an empty label nothing.
+  in ``slice`` means the whole study, an empty label nothing. Where a DICOM file of a study cannot be read, nobody knows
+  which slices the numbers mean: of that study only the row of the whole counts.
 - Values of MRI have no unit: each study is spread over 0 to 255 (`trainer.datasets.folder_pixels.LIMITS_PERCENT`).
 """
 
@@ -25,10 +26,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from trainer.datasets.case import NOTHING_KNOWN, UNKNOWN, Case, Dataset, SliceRecord, Unusable, wrong_folder
+from trainer.datasets.case import NOTHING_KNOWN, UNKNOWN, Case, Dataset, Unusable, wrong_folder
 from trainer.datasets.folder_labels import WHOLE_STUDY, FolderLabels, read_folder_labels
 from trainer.datasets.folder_pixels import read_grey, read_hu
-from trainer.datasets.folder_slices import dicom_slices, picture_slices
+from trainer.datasets.folder_slices import Found, Stack, dicom_slices, picture_slices
 from trainer.datasets.labels import labels_of_slices
 from trainer.datasets.picture_files import SUFFIXES
 from trainer.datasets.volumes import stem_of, volume_named, volume_slices
@@ -78,19 +79,27 @@ def _lonely_masks(masks: Path, seen: set[tuple[str, str]]) -> Iterator[Unusable]
 def _study(name: str, root: Path, entry: Path, study: str, said: FolderLabels) -> Iterator[Case | Unusable]:
     patient = entry.parent.name
     masks = root / _MASKS / patient
-    slices: tuple[SliceRecord, ...] = ()
+    stack = Stack()
     try:
         for found in _slices(name, entry, volume_named(masks, study), masks / study):
             if isinstance(found, Unusable):
                 yield found
             else:
-                slices = found
-        if not slices:
+                stack = found
+        if not stack.slices:
             raise ValueError("it holds no slice that could be used")
     except (OSError, ValueError) as exc:
         yield Unusable(str(entry), str(exc))
         return
     labels = {number: one for (who, what, number), one in said.labels.items() if (who, what) == (patient, study)}
+    if not stack.whole and labels.keys() - {WHOLE_STUDY}:
+        yield Unusable(
+            str(root / _TABLE),
+            f"a file of {patient}/{study} could not be read, so that nobody knows which slices its numbers mean: its "
+            "labels of single slices are left out",
+        )
+        labels = {number: one for number, one in labels.items() if number == WHOLE_STUDY}
+    slices = stack.slices
     if beyond := sorted(number for number in labels if number > len(slices)):
         yield Unusable(
             str(root / _TABLE), f"it speaks of slices {beyond} of {patient}/{study}, which has {len(slices)}"
@@ -107,13 +116,13 @@ def _study(name: str, root: Path, entry: Path, study: str, said: FolderLabels) -
     yield Case(name, patient, f"{patient}/{study}", slices, whole if whole != NOTHING_KNOWN else together)
 
 
-def _slices(name: str, entry: Path, mask: Path | None, drawn: Path) -> Iterator[tuple[SliceRecord, ...] | Unusable]:
+def _slices(name: str, entry: Path, mask: Path | None, drawn: Path) -> Found:
     """The slices of a study, once, among what could not be used."""
     if entry.is_file():
         slices, fault = volume_slices(entry, mask)
         if fault is not None:
             yield fault
-        yield slices
+        yield Stack(slices)
     elif any(one.suffix.lower() in SUFFIXES for one in entry.iterdir()):
         if name != PICTURES_NAME:
             raise ValueError(f"pictures hold no HU: prepare them as {PICTURES_NAME}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.datasets.case import SliceRecord, Unusable
@@ -12,7 +13,20 @@ from trainer.datasets.series import Ordered, SliceFile, by_series, ordered, read
 
 _AXIAL = frozenset("HF")
 
-Found = Iterator[tuple[SliceRecord, ...] | Unusable]
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The slices of a study.
+
+    ``whole`` is false where a file beside them could not be read: it may be one of them, and then nobody knows which
+    slice a number means.
+    """
+
+    slices: tuple[SliceRecord, ...] = ()
+    whole: bool = True
+
+
+Found = Iterator[Stack | Unusable]
 
 
 def picture_slices(folder: Path, drawn: Path) -> Found:
@@ -29,7 +43,7 @@ def picture_slices(folder: Path, drawn: Path) -> Found:
         else:
             seen.add(file.stem)
             kept.append(file)
-    yield tuple(SliceRecord(file, float(place), mask=masks.get(file.stem)) for place, file in enumerate(kept))
+    yield Stack(tuple(SliceRecord(file, float(place), mask=masks.get(file.stem)) for place, file in enumerate(kept)))
 
 
 def dicom_slices(folder: Path, mask: Path | None, drawn: Path, *, ct: bool) -> Found:
@@ -64,15 +78,14 @@ def dicom_slices(folder: Path, mask: Path | None, drawn: Path, *, ct: bool) -> F
         except ValueError as exc:
             yield Unusable(str(mask), f"{exc}; the slices go without a mask")
         else:
-            places = zip(stack.files, stack.positions_mm, frames, strict=True)
-            yield tuple(SliceRecord(one.path, mm, mask=mask, mask_frame=frame) for one, mm, frame in places)
+            with_frames = zip(stack.files, stack.positions_mm, frames, strict=True)
+            framed = tuple(SliceRecord(one.path, mm, mask=mask, mask_frame=frame) for one, mm, frame in with_frames)
+            yield Stack(framed, not unusable)
             return
     masks: dict[str, Path] = {}
     yield from _drawn_masks(drawn, {one.path.stem for one in stack.files}, masks)
-    yield tuple(
-        SliceRecord(one.path, mm, mask=masks.get(one.path.stem))
-        for one, mm in zip(stack.files, stack.positions_mm, strict=True)
-    )
+    places = zip(stack.files, stack.positions_mm, strict=True)
+    yield Stack(tuple(SliceRecord(one.path, mm, mask=masks.get(one.path.stem)) for one, mm in places), not unusable)
 
 
 def _frames(stack: Ordered, mask: Path) -> list[int]:

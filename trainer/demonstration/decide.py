@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.bundles.exam_fit import fit_exam, harmless_gate
+from trainer.bundles.exam_fit import (
+    fit_exam,
+    gate_evidence,
+    gated_by,
+    harmless_gate,
+    mask_evidence,
+    slice_limit,
+    temperatures_of,
+)
 from trainer.demonstration.exams import LADDER, ExamRecord
 from trainer.demonstration.familiar import familiar_limit
 from trainer.demonstration.protocol import DecisionPlan
-from trainer.measures.calibration import temperature_of
-from trainer.measures.interval import Flags, Numbers
 from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
-from triage.inference.postprocess import (
-    exam_evidence,
-    final_probability,
-    lit_slices,
-    logit,
-    sigmoid,
-)
+from triage.inference.postprocess import final_probability, logit
 
 HIGHEST_LIMIT = 0.995
 """No limit of a score is set higher: there scores crowd, and a limit could not be told from 1."""
@@ -45,7 +45,7 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
     Parameters
     ----------
     records : sequence of ExamRecord
-        Exams with and without blood, run with temperatures of 1 and every slice segmented.
+        Exams with and without blood, every slice segmented.
 
     Raises
     ------
@@ -55,18 +55,15 @@ def decide(records: Sequence[ExamRecord], plan: DecisionPlan, scoring: Scoring) 
     bleeding = np.array([r.bleeding for r in records])
     if bleeding.all() or not bleeding.any():
         raise ValueError("calibration needs exams with blood and exams without")
-    temperatures = _temperatures(records)
-    gated = [sigmoid(logit(r.probabilities) / np.array(temperatures)) for r in records]
-    from_gate = np.array([exam_evidence(g, scoring)[0] for g in gated])
+    temperatures = temperatures_of(records, [r.shown.astype(np.int8) for r in records])
+    gated = gated_by(records, temperatures)
+    from_gate = gate_evidence(gated, scoring)
     weight, bias = fit_exam(logit(from_gate), bleeding)
     provisional = GateCalibration(gate_weight=weight, bias=bias)
-    gate = harmless_gate(_gate(records, gated, plan), provisional, plan.suspected)
-    from_mask = np.array(
-        [
-            exam_evidence(r.evidence * lit_slices(g[:, 0], gate)[:, None], scoring)[0]
-            for r, g in zip(records, gated, strict=True)
-        ]
-    )
+    fair = [r.true_mm2[:, 0] >= plan.gate_area_mm2 for r in records]
+    asked = slice_limit(gated, fair, plan.gate_sensitivity, plan.gate_range)
+    gate = harmless_gate(asked, provisional, plan.suspected)
+    from_mask = mask_evidence(records, gated, scoring, gate)
     weight, bias = fit_exam(logit(from_mask) + plan.gate_share * logit(from_gate), bleeding)
     final = ExamCalibration(mask_weight=weight, gate_weight=plan.gate_share * weight, bias=bias)
     scores = final_probability(from_mask, from_gate, final)
@@ -95,22 +92,3 @@ def mask_limit(records: Sequence[ExamRecord], plan: DecisionPlan) -> float:
     if not ratios:
         return plan.mask_probability
     return LADDER[int(np.abs(np.median(ratios, axis=0) - 1.0).argmin())]
-
-
-def _temperatures(records: Sequence[ExamRecord]) -> tuple[float, ...]:
-    logits = np.concatenate([logit(r.probabilities) for r in records])
-    shown = np.concatenate([r.shown for r in records])
-    return tuple(_temperature(logits[:, i], shown[:, i]) for i in range(logits.shape[1]))
-
-
-def _temperature(logits: Numbers, shown: Flags) -> float:
-    """1, which changes nothing, for a class that no calibration exam shows, or that every slice of them shows."""
-    return temperature_of(logits, shown) if shown.any() and not shown.all() else 1.0
-
-
-def _gate(records: Sequence[ExamRecord], gated: Sequence[Numbers], plan: DecisionPlan) -> float:
-    """The slice limit that lights the asked-for share of the slices with a fair area of blood."""
-    fair = np.concatenate([r.true_mm2[:, 0] >= plan.gate_area_mm2 for r in records])
-    values = np.concatenate([g[:, 0] for g in gated])[fair]
-    wanted = float(np.quantile(values, 1.0 - plan.gate_sensitivity)) if values.size else plan.gate_range[0]
-    return float(np.clip(wanted, *plan.gate_range))

@@ -49,6 +49,8 @@ class ExamRecord:
     ----------
     score, provisional_score : float
         Final exam score, and the score before any slice was segmented.
+    logits : ndarray of float32, shape (slice, 6)
+        Of the classifier, before any temperature.
     probabilities, evidence : ndarray of float64, shape (slice, 6)
         Of the classifier and of the mask.
     true_mm2 : ndarray of float64, shape (slice, 6)
@@ -72,6 +74,7 @@ class ExamRecord:
     provisional_score: float
     suspected: bool
     slices_segmented: int
+    logits: NDArray[np.float32]
     probabilities: Numbers
     evidence: Numbers
     true_mm2: Numbers
@@ -163,6 +166,7 @@ def run_exam(task: ExamOrder) -> ExamRecord:
         provisional_score=gate.result.score,
         suspected=analysis.result.status is WorklistStatus.SUSPECTED,
         slices_segmented=analysis.slices_segmented,
+        logits=gate.slice_logits,
         probabilities=gate.slice_probabilities,
         evidence=analysis.evidence,
         true_mm2=np.array([[float(m.sum()) for m in _maps(one)] for one in made.labels]) * pixel_mm2,

@@ -19,6 +19,7 @@ from trainer.experiment.predict import Asking, predict
 from trainer.experiment.predictions import save_predictions
 from trainer.experiment.protocol import ExperimentProtocol, NetSpec
 from trainer.experiment.ranks import Ranks
+from trainer.experiment.reached import Reached, reached
 from trainer.experiment.run_folder import PREDICTIONS
 from trainer.experiment.seeds import START, seed_of
 from trainer.experiment.smote_head import refit_head
@@ -72,15 +73,10 @@ class FoldTraining:
             )
         self.machine.ranks.wait()
 
-    def tried(self, folder: Path) -> float:
-        """Train to the end and give the best figure of the validation part; infinitely bad if there is none."""
+    def tried(self, folder: Path) -> Reached:
+        """Train to the end and say what the weights reached."""
         self._trained(folder, judged=False)
-        key = f"validation_{self.protocol.fit.monitor}" if len(self.fold.validation) else "loss"
-        falling = key.endswith("loss")
-        seen = [entry[key] for entry in read_history(folder) if entry[key] is not None]
-        if not seen:
-            return float("inf") if falling else float("-inf")
-        return float(min(seen) if falling else max(seen))
+        return reached(read_history(folder), self.protocol.fit)
 
     def _trained(self, folder: Path, *, judged: bool) -> Answering:
         torch.manual_seed(seed_of(self.seed, START))

@@ -1,4 +1,4 @@
-"""A grid search on the validation part of the first fold; the values that win train every fold."""
+"""A grid search on the first fold, judged by its validation part if it has one; what wins trains every fold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from trainer.experiment.files import write_atomically
 from trainer.experiment.protocol import ExperimentProtocol
+from trainer.experiment.ranks import Ranks
+from trainer.experiment.reached import Reached
 from trainer.experiment.run_folder import GRID
 from trainer.tell import Tell
 
-Try = Callable[[ExperimentProtocol, Path], float]
-"""Trains a protocol's net in a folder and gives the best figure that its validation part saw, never nan."""
+Try = Callable[[ExperimentProtocol, Path], Reached]
+"""Trains a protocol's net in a folder and says what it reached; every rank hears the same."""
 
 _ADAPTER: TypeAdapter[ExperimentProtocol] = TypeAdapter(ExperimentProtocol)
 
@@ -53,18 +55,17 @@ def combinations(protocol: ExperimentProtocol) -> Iterator[tuple[dict[str, float
         yield chosen, plan
 
 
-def search(protocol: ExperimentProtocol, folder: Path, attempt: Try, tell: Tell) -> ExperimentProtocol:
+def search(protocol: ExperimentProtocol, folder: Path, attempt: Try, tell: Tell, ranks: Ranks) -> ExperimentProtocol:
     """Try every combination and give the protocol of the best; what was tried stands in ``grid.json``."""
-    tried: list[dict[str, Any]] = []
-    plans: list[ExperimentProtocol] = []
+    tried: list[tuple[dict[str, float], ExperimentProtocol, Reached]] = []
     for number, (values, plan) in enumerate(combinations(protocol)):
-        figure = attempt(plan, folder / "grid" / str(number))
-        tried.append({"values": values, "figure": figure})
-        plans.append(plan)
-        tell(f"grid: {', '.join(f'{key} {value:g}' for key, value in values.items())}: {figure:.4f}")
-    sign = 1.0 if protocol.fit.monitor == "loss" else -1.0
-    best = min(range(len(tried)), key=lambda number: sign * float(tried[number]["figure"]))
-    content = {"monitor": protocol.fit.monitor, "tried": tried, "chosen": tried[best]["values"]}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / GRID, (json.dumps(content, indent=1) + "\n").encode())
-    return plans[best]
+        one = attempt(plan, folder / "grid" / str(number))
+        tried.append((values, plan, one))
+        tell(f"grid: {', '.join(f'{key} {value:g}' for key, value in values.items())}: {one.value:.4f}")
+    chosen, best, judged = min(tried, key=lambda one: one[2].cost)
+    if ranks.first:
+        figures = [{"values": values, "figure": one.value} for values, _, one in tried]
+        content = {"figure": judged.figure, "tried": figures, "chosen": chosen}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / GRID, (json.dumps(content, indent=1) + "\n").encode())
+    return best

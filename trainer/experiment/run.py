@@ -125,6 +125,7 @@ def _train_net(
             run.folder / name,
             lambda plan, folder: _training(plan, name, net, cache, truth, split, 0, options, tell).tried(folder),
             tell,
+            options.machine.ranks,
         )
     for fold in missing:
         _training(protocol, name, net, cache, truth, split, fold, options, tell).finish(run.fold_folder(name, fold))

@@ -14,6 +14,7 @@ from trainer.experiment.inputs import check_fits, input_channels
 from trainer.experiment.predict import TEST_FOLD, Asking, predict_together
 from trainer.experiment.predictions import Predictions, save_predictions
 from trainer.experiment.protocol import SplitSpec
+from trainer.experiment.reached import reached
 from trainer.experiment.run_folder import TEST, Run
 from trainer.experiment.split import selected_rows
 from trainer.experiment.truth import slice_truth
@@ -122,13 +123,9 @@ def predict_rows(
 
 
 def best_fold(run: Run, net: str) -> int:
-    """The fold whose net did best on its own validation part."""
-    monitor = run.protocol.fit.monitor
-    sign = 1.0 if monitor == "loss" else -1.0
+    """The fold whose net, with the weights that were kept, did best on its own validation part."""
 
-    def worst_last(fold: int) -> float:
-        history = read_history(run.fold_folder(net, fold))
-        seen = [entry.get(f"validation_{monitor}") for entry in history]
-        return min((sign * value for value in seen if value is not None), default=float("inf"))
+    def cost(fold: int) -> float:
+        return reached(read_history(run.fold_folder(net, fold)), run.protocol.fit).cost
 
-    return min(run.finished_folds(net), key=worst_last)
+    return min(run.finished_folds(net), key=cost)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ from triage.inference.slabs import Slab, group_slices, sample_slabs
 LOGITS, DISTANCE = "logits", "distance"
 """Outputs of the classifier; the second is optional."""
 
+_Number = TypeVar("_Number", np.float32, np.float64)
+
 _CLASSES = len(SUBTYPES) + 1
 _BATCH_ON_GPU = 8
 """On the CPU a batch brings nothing, and one slice at a time makes its result independent of the others."""
@@ -49,6 +52,8 @@ class Gate:
     ----------
     slice_probabilities : ndarray of float64, shape (slice, 6)
         Temperature-scaled, in the order of ``OUTPUTS``; slices of one slab share a row.
+    slice_logits : ndarray of float32, shape (slice, 6)
+        What the net gave, before any temperature: of one that is too sure, probabilities alone do not tell it.
     result : TriageResult
         Provisional.
     slabs : tuple of Slab
@@ -61,6 +66,7 @@ class Gate:
     """
 
     slice_probabilities: NDArray[np.float64]
+    slice_logits: NDArray[np.float32]
     result: TriageResult
     slabs: tuple[Slab, ...]
     sampled: NDArray[np.float32]
@@ -168,7 +174,7 @@ class Predictor:
             key_slice=_key_slice(volume, brightest) if suspect else None,
             provisional=True,
         )
-        return Gate(_spread(probabilities, slabs), result, slabs, sampled, distances)
+        return Gate(_spread(probabilities, slabs), _spread(logits, slabs), result, slabs, sampled, distances)
 
     def segment(
         self, volume: Volume, gate: Gate, every_slice: bool = False, *, probabilities: bool = False
@@ -338,7 +344,7 @@ def _key_slice(volume: Volume, index: int) -> KeySlice:
     return KeySlice(source.sop_instance_uid, source.frame_number, index)
 
 
-def _spread(per_slab: NDArray[np.float64], slabs: Sequence[Slab]) -> NDArray[np.float64]:
+def _spread(per_slab: NDArray[_Number], slabs: Sequence[Slab]) -> NDArray[_Number]:
     """The row of each slab on every slice of it."""
     spread = np.empty((max(slab.stop for slab in slabs), *per_slab.shape[1:]), per_slab.dtype)
     for slab, row in zip(slabs, per_slab, strict=True):
