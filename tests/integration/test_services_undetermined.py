@@ -172,7 +172,9 @@ def test_a_damaged_header_ends_in_no_report_and_no_loop(site: Site, how: str) ->
 class Full(BlobStore):
     """Writes nothing, and says why."""
 
-    why: Exception
+    def __init__(self, root: Path, why: Exception) -> None:
+        super().__init__(root)
+        self.why = why
 
     def put(self, content: bytes) -> str:
         raise self.why
@@ -182,8 +184,7 @@ class Full(BlobStore):
 def test_only_a_store_is_waited_for(site: Site, why: Exception, waits: bool) -> None:
     study = refused(site, too_few())
     site.wait(WAIT_SECONDS)
-    full = Full(site.root)
-    full.why = why
+    full = Full(site.root, why)
     with pytest.raises(OutOfSpace) if waits else nullcontext():
         assert report_next(replace(site.analyst, blobs=full))
     assert report_next(site.analyst) is waits
