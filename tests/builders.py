@@ -18,6 +18,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     BasicTextSRStorage,
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -37,7 +38,7 @@ NAMES = {
 """Character set and name bytes for `part10_named`; in ``ir87`` escapes are needed, ``broken`` is no set at all."""
 
 Pixels = Callable[[int], NDArray[Any]] | NDArray[Any]
-_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, "1.2.840.10008.1.2.1.99")
+_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 
 
 def ellipse_head(rows: int, columns: int, spacing_mm: float = 4.0, height: float = 0.0) -> NDArray[np.float64]:
@@ -140,6 +141,23 @@ def part10_named(ds: Dataset, kind: str) -> bytes:
     declared = character_set.ljust(len(character_set) + len(character_set) % 2)
     old = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
     return content.replace(old, b"\x08\x00\x05\x00CS" + len(declared).to_bytes(2, "little") + declared)
+
+
+def part10_damaged(ds: Dataset, how: str) -> bytes:
+    """A file that the door files and pydicom cannot read, for it ends in the middle of the header.
+
+    ``sequence``: inside a sequence of undefined length, whose item has no end; ``deflated``: inside the stream.
+    """
+    headless = copy.deepcopy(ds)
+    del headless.PixelData
+    if how == "deflated":
+        headless.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        return part10(headless)[:-8]
+    return part10(headless) + bytes.fromhex("40007502 53510000 ffffffff feff00e0 ffffffff 08000401 4c4f")
+
+
+LOOSE_SEQUENCE = bytes.fromhex("feff00e01800000008000401ffffffff08000401000000003cd910b4")
+"""The value of a sequence in implicit VR that no reader gets through."""
 
 
 def enhanced_ct(series: Sequence[Dataset]) -> Dataset:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -140,6 +141,29 @@ def ball(
     y = (np.arange(shape[1])[None, :, None] + 0.5 - shape[1] / 2) * spacing_mm[1] - centre_mm[1]
     x = (np.arange(shape[2])[None, None, :] + 0.5 - shape[2] / 2) * spacing_mm[2] - centre_mm[2]
     return np.asarray(z**2 + y**2 + x**2 <= radius_mm**2)
+
+
+class LostGpu:
+    """Stands for a net whose GPU fell off the bus: it opened, and no run comes back."""
+
+    class Input:
+        name = "image"
+
+    def __init__(self, outputs: Sequence[str] = (), raised: type[Exception] = RuntimeError) -> None:
+        self._outputs = outputs
+        self._raised = raised
+
+    def get_inputs(self) -> list[Input]:
+        return [self.Input()]
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in self._outputs]
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def run(self, outputs: list[str], feed: dict[str, object]) -> list[object]:
+        raise self._raised("CUDA failure 719: unspecified launch failure\nat line 123")
 
 
 def _blood_nodes() -> list[onnx.NodeProto]:

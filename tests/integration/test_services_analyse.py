@@ -15,11 +15,20 @@ from sqlalchemy import select
 from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, REPORT, Site, head
 from triage.domain.audit import AuditAction
-from triage.domain.errors import BundleError, NotFound, ProviderUnavailable, TriageError, UnusableSeries
+from triage.domain.errors import (
+    BundleError,
+    NotFound,
+    OutOfSpace,
+    ProviderUnavailable,
+    StoreUnavailable,
+    TriageError,
+    UnusableSeries,
+)
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, requeue_lapsed, retry_study, set_orphans_aside
 from triage.store import deliveries, jobs, result_objects, results, schema
+from triage.store.blobs import BlobStore
 from triage.store.db import Database, upgrade
 
 
@@ -144,6 +153,51 @@ def test_a_job_whose_gpu_is_lost_is_queued_again(site: Site, study: str) -> None
     site.predictor = FixedPredictor()
     assert site.analyse()
     assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+class Ailing(BlobStore):
+    """A file area that cannot be read, or not be written, for the reasons in ``ails``."""
+
+    def __init__(self, root: Path, **ails: TriageError) -> None:
+        super().__init__(root)
+        self.ails = ails
+
+    def read(self, key: str) -> bytes:
+        if "read" in self.ails:
+            raise self.ails["read"]
+        return super().read(key)
+
+    def put(self, content: bytes) -> str:
+        if "put" in self.ails:
+            raise self.ails["put"]
+        return super().put(content)
+
+
+@pytest.mark.parametrize(("act", "why"), [("read", StoreUnavailable("SYNTHETIC: mount")), ("put", OutOfSpace("full"))])
+def test_a_job_stays_queued_while_the_file_area_does_not_answer(
+    site: Site, study: str, act: str, why: TriageError
+) -> None:
+    site.blobs = Ailing(site.root, **{act: why})
+    for _ in range(5):
+        with pytest.raises(type(why)):
+            site.analyse()
+        (job,) = site.jobs(study)
+        assert (job.state, job.attempt, job.error) == (JobState.QUEUED, 0, str(why))
+        assert not site.analyse(), "the other jobs have their turn first"
+        site.wait(60)
+    assert site.row(study).status is not WorklistStatus.NOT_ANALYSED
+    site.blobs = BlobStore(site.root)
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+def test_a_file_that_is_gone_is_not_waited_for(site: Site, study: str) -> None:
+    for file in site.root.rglob("*.dcm"):
+        file.unlink()
+    for _ in range(3):
+        assert site.analyse()
+        site.wait(60)
+    assert site.row(study).reason is ReasonCode.FAILED
 
 
 @pytest.mark.parametrize("lost", [BundleError, ProviderUnavailable])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from tests.builders import ct_series
+from tests.builders import ct_series, part10_damaged
 from tests.integration.site import REPORT, Site, head
 from triage.domain.encoded import ObjectKind
+from triage.domain.errors import OutOfSpace
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.profile import Profile
 from triage.domain.work import ClaimedBatch
@@ -150,6 +152,43 @@ def test_files_that_are_gone_end_in_no_report_and_no_loop(site: Site) -> None:
     assert objects(site, study) == []
     assert not report_next(site.analyst)
     assert site.row(study).status is WorklistStatus.NOT_ANALYSED
+
+
+@pytest.mark.parametrize("how", ["sequence", "deflated"])
+def test_a_damaged_header_ends_in_no_report_and_no_loop(site: Site, how: str) -> None:
+    series = too_few()
+    for ds in series:
+        site.keep(ds, content=part10_damaged(ds, how))
+    site.wait(10)
+    site.assemble()
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    study = str(series[0].StudyInstanceUID)
+    assert objects(site, study) == []
+    assert not report_next(site.analyst)
+    assert site.row(study).status is WorklistStatus.NOT_ANALYSED
+
+
+class Full(BlobStore):
+    """Writes nothing, and says why."""
+
+    def __init__(self, root: Path, why: Exception) -> None:
+        super().__init__(root)
+        self.why = why
+
+    def put(self, content: bytes) -> str:
+        raise self.why
+
+
+@pytest.mark.parametrize(("why", "waits"), [(OutOfSpace("SYNTHETIC"), True), (RuntimeError("SYNTHETIC"), False)])
+def test_only_a_store_is_waited_for(site: Site, why: Exception, waits: bool) -> None:
+    study = refused(site, too_few())
+    site.wait(WAIT_SECONDS)
+    full = Full(site.root, why)
+    with pytest.raises(OutOfSpace) if waits else nullcontext():
+        assert report_next(replace(site.analyst, blobs=full))
+    assert report_next(site.analyst) is waits
+    assert bool(objects(site, study)) is waits
 
 
 def test_a_late_slice_while_the_report_is_written_wins(site: Site) -> None:

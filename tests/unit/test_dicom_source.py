@@ -18,10 +18,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from tests.builders import NAMES, ct_series, part10, part10_named
-from triage.dicom.source import Source, read_source
+from tests.builders import LOOSE_SEQUENCE, NAMES, ct_series, part10, part10_damaged, part10_named
+from triage.dicom.demographics import read_demographics
+from triage.dicom.header import read_header
+from triage.dicom.source import Source, read_dataset, read_source
 from triage.dicom.verbatim import carry, text_of
 from triage.dicom.volume import read_volume
+from triage.domain.errors import UnreadableInstance
 
 AT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -200,3 +203,25 @@ def test_carry_takes_only_what_is_there() -> None:
     carried = carry(read, [Tag(0x00100010), Tag(0x00104000)])
     assert [text_of(element) for element in carried.values()] == ["SYNTHETIC^HEAD"]
     assert text_of(None) == ""
+
+
+@pytest.mark.parametrize("how", ["sequence", "deflated"])
+def test_a_header_that_ends_in_the_middle_is_unreadable_for_everybody(how: str) -> None:
+    content = part10_damaged(ct_series(1)[0], how)
+    assert read_header(content).modality == "CT"
+    for read in (read_dataset, read_demographics, lambda one: read_source([one], None)):
+        with pytest.raises(UnreadableInstance, match="header of the instance is damaged"):
+            read(content)
+
+
+def test_a_sequence_that_cannot_be_converted_is_left_out_and_the_head_is_read() -> None:
+    item = code_item("N" * 8)
+    series = ct_series(3, transfer_syntax=ImplicitVRLittleEndian, ProcedureCodeSequence=DicomSequence([item]))
+    contents = []
+    for content in map(part10, series):
+        start = content.index(bytes.fromhex("08003210")) + 4
+        end = start + 4 + int.from_bytes(content[start : start + 4], "little")
+        contents.append(content[:start] + len(LOOSE_SEQUENCE).to_bytes(4, "little") + LOOSE_SEQUENCE + content[end:])
+    source = read_source(contents, read_volume(contents))
+    assert value(source, 0x00081032) is None
+    assert value(source, 0x00100010) == b"SYNTHETIC^HEAD"

@@ -9,13 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
-from tests.onnx_models import BLOOD_HU, BRAIN_HU, ball, classifier_model, tiny_bundle, tiny_manifest, volume_of
-from triage.domain.errors import BundleError
+from tests.onnx_models import (
+    BLOOD_HU,
+    BRAIN_HU,
+    LostGpu,
+    ball,
+    classifier_model,
+    tiny_bundle,
+    tiny_manifest,
+    volume_of,
+)
+from triage.domain.errors import BundleError, ProviderUnavailable
 from triage.domain.finding import SUBTYPES, KeySlice, Subtype, Urgency, WorklistStatus
 from triage.domain.volume import Volume
+from triage.inference.bundle import CLASSIFIER, SEGMENTER
 from triage.inference.manifest import Calibration, ExamCalibration, GateCalibration, Scoring, Thresholds
-from triage.inference.predict import Analysis, Predictor
+from triage.inference.predict import Analysis, OpenNet, Predictor
+from triage.inference.session import CPU, Device, Session, open_session
 
 SIZE = 128
 SHAPE = (12, 160, 160)
@@ -280,3 +292,46 @@ def test_nets_that_break_the_contract_do_not_load(tmp_path: Path) -> None:
     tiny_bundle(tmp_path, MANIFEST, files={"munet.onnx": classifier_model(SIZE)})
     with pytest.raises(BundleError, match=r"munet\.onnx must take"):
         Predictor.load(tmp_path, "cpu")
+
+
+def lost_at_first_run(path: Path, device: Device, threads: int) -> Session:
+    """On anything but the CPU the nets open, and the segmenter's first run fails."""
+    if device == "cpu" or path.name == CLASSIFIER:
+        return open_session(path, "cpu", threads)
+    return Session(LostGpu(["seg_logits", "cls_logits"]), path.name)
+
+
+def lost_at_opening(path: Path, device: Device, threads: int) -> Session:
+    if device == "cpu":
+        return open_session(path, "cpu", threads)
+    raise ProviderUnavailable("SYNTHETIC: no CUDA-capable device is detected")
+
+
+@pytest.mark.parametrize("open_net", [lost_at_opening, lost_at_first_run])
+def test_a_gpu_that_is_lost_leaves_the_cpu_to_both_nets(open_net: OpenNet, tmp_path: Path) -> None:
+    tiny_bundle(tmp_path, MANIFEST)
+    with capture_logs() as said:
+        loaded = Predictor.load(tmp_path, "auto", threads=1, open_net=open_net)
+    assert loaded.provider == CPU
+    assert analyse(loaded, volume_at(brain())).result.status is WorklistStatus.NOT_SUSPECTED
+    assert [line["event"] for line in said] == ["gpu_given_up"]
+
+
+@pytest.mark.parametrize("open_net", [lost_at_opening, lost_at_first_run])
+def test_a_gpu_that_was_asked_for_is_not_replaced(open_net: OpenNet, tmp_path: Path) -> None:
+    tiny_bundle(tmp_path, MANIFEST)
+    with pytest.raises(ProviderUnavailable):
+        Predictor.load(tmp_path, "cuda", threads=1, open_net=open_net)
+
+
+def test_a_net_that_breaks_the_contract_is_not_opened_twice(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path, MANIFEST, files={"munet.onnx": classifier_model(SIZE)})
+    opened: list[str] = []
+
+    def counting(path: Path, device: Device, threads: int) -> Session:
+        opened.append(path.name)
+        return open_session(path, "cpu", threads)
+
+    with pytest.raises(BundleError):
+        Predictor.load(tmp_path, "auto", threads=1, open_net=counting)
+    assert opened == [CLASSIFIER, SEGMENTER]

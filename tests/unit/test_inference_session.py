@@ -8,8 +8,9 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from tests.onnx_models import classifier_model, segmenter_model
+from tests.onnx_models import LostGpu, classifier_model, segmenter_model
 from triage.domain.errors import BundleError, ProviderUnavailable
 from triage.inference.session import CPU, CUDA, Session, open_session
 
@@ -109,24 +110,8 @@ def test_another_input_type_is_found_at_load(tmp_path: Path) -> None:
         open_session(path, "cpu").verify(CLASSES, 32)
 
 
-class LostGpu:
-    """Stands for a net whose GPU fell off the bus."""
-
-    def get_inputs(self) -> list[LostGpu]:
-        return [self]
-
-    name = "image"
-
-    def get_providers(self) -> list[str]:
-        return [CUDA, CPU]
-
-    def run(self, outputs: list[str], feed: dict[str, object]) -> list[object]:
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail
-
-        raise Fail("CUDA failure 719: unspecified launch failure\nat line 123")
-
-
-def test_a_lost_gpu_is_told_apart_from_a_bad_net() -> None:
-    session = Session(LostGpu(), "munet.onnx")
+@pytest.mark.parametrize("raised", [Fail, RuntimeError])
+def test_a_lost_gpu_is_told_apart_from_a_bad_net(raised: type[Exception]) -> None:
+    session = Session(LostGpu(raised=raised), "munet.onnx")
     with pytest.raises(ProviderUnavailable, match=r"munet\.onnx failed while running on CUDA.*launch failure$"):
         session.run(np.zeros((1, 3, 32, 32), np.float32), "seg_logits")

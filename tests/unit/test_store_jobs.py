@@ -116,6 +116,21 @@ def test_a_job_given_back_waits_and_counts_its_attempts(database: Database) -> N
     assert outcomes == [Outcome.SUCCESS, Outcome.MINOR_FAILURE, Outcome.SUCCESS, Outcome.SERIOUS_FAILURE]
 
 
+@pytest.mark.parametrize(("waited", "pause"), [(3, 1), (200, 20), (9000, 60)])
+def test_a_job_put_back_has_lost_no_attempt_and_is_due_again_the_later_the_longer_it_waited(
+    database: Database, waited: float, pause: float
+) -> None:
+    queued(database)
+    job = claim(database, now=at(waited))
+    with database.transaction() as tx:
+        jobs.put_back(tx, job, why="The file area did not answer.", now=at(waited))
+    record = _state(database)
+    assert (record.state, record.attempt, record.lease_until) == (JobState.QUEUED, 0, None)
+    assert (record.error, record.not_before) == ("The file area did not answer.", at(waited + pause))
+    with pytest.raises(StaleState, match="lease"), database.transaction() as tx:
+        jobs.put_back(tx, job, why="", now=at(waited))
+
+
 def test_a_lapsed_lease_goes_to_the_next_worker_and_the_first_one_finds_out(database: Database) -> None:
     job = running(database)
     with database.transaction() as tx:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from lxml import html
 
-from tests.builders import ct_series, part10
+from tests.builders import ct_series, part10, part10_damaged
 from tests.many_studies import insert as insert_many
 from tests.stores import DIGEST, STUDY, TIMINGS
 from tests.unit.test_store_reading_list import put
@@ -260,7 +260,11 @@ def receive_named(desk: Desk, name: str) -> None:
     (ds,) = ct_series(
         1, 16, 16, PatientName=name, PatientID=name[:60], AccessionNumber="<b>A1</b>", StudyInstanceUID=STUDY
     )
-    content = part10(ds)
+    receive(desk, part10(ds))
+
+
+def receive(desk: Desk, content: bytes) -> None:
+    """A suspected study of one instance."""
     head = read_header(content)
     with desk.db.transaction() as tx:
         now = desk.clock()
@@ -316,6 +320,14 @@ def test_who_the_patient_is_comes_from_the_images_and_goes_with_them(radiologist
     for file in desk.blobs.root.glob("*/*.dcm"):
         file.unlink()
     assert "patient cannot be shown: the images cannot be read" in words(study_lines(page(radiologist))[0])
+
+
+@pytest.mark.parametrize("how", ["sequence", "deflated"])
+def test_a_damaged_header_costs_a_name_and_not_the_page(radiologist: Browser, desk: Desk, how: str) -> None:
+    (ds,) = ct_series(1, 16, 16, StudyInstanceUID=STUDY)
+    receive(desk, part10_damaged(ds, how))
+    assert "patient cannot be shown: the images cannot be read" in words(study_lines(page(radiologist))[0])
+    page(radiologist, f"/study/{STUDY}")
 
 
 def test_the_api_serves_the_contract(service: Browser, desk: Desk) -> None:

@@ -18,7 +18,8 @@ from triage.dicom.pixels import PixelFormat, frame_words
 from triage.dicom.source import read_dataset
 from triage.dicom.syntaxes import UNCOMPRESSED
 from triage.dicom.values import floats, integer, unsigned, word
-from triage.domain.errors import TriageError
+from triage.dicom.verbatim import DAMAGED
+from triage.domain.errors import TriageError, UnreadableInstance
 
 LOWEST_HU, HIGHEST_HU = -1024, 32767
 HEAD_BYTES = 16 * 1024
@@ -121,7 +122,7 @@ def _patient(content: bytes) -> str:
         warnings.simplefilter("ignore")
         try:
             said = read_dataset(content, ["PatientID"]).get("PatientID")
-        except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+        except (UnreadableInstance, *DAMAGED):
             said = None
     return str(said).strip() if said is not None else ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -10,6 +9,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from triage.dicom.source import read_dataset
+from triage.dicom.verbatim import DAMAGED
 from triage.domain.notice import Demographics, PersonName
 
 _REQUEST = "RequestAttributesSequence"
@@ -29,6 +29,11 @@ def read_demographics(content: bytes) -> Demographics:
     Text is decoded with the Specific Character Set of the instance (PS3.3 C.12.1.1.2); what that cannot decode
     becomes replacement characters, what cannot be shown is dropped, and nothing stops the message: a suspected
     haemorrhage must not go unsaid because a name is misspelt.
+
+    Raises
+    ------
+    UnreadableInstance
+        The header is damaged.
     """
     ds = read_dataset(content, ["SpecificCharacterSet", *_VALUES, _REQUEST])
     # The orders are those of the image, or of its first request.
@@ -97,14 +102,17 @@ def _raw(ds: Dataset, keyword: str) -> bytes:
 
 
 def _plain(ds: Dataset, keyword: str) -> str:
-    """A value that pydicom has read already, as it stood in the file."""
-    value = ds.get(keyword)
+    """A value that pydicom has read already, as it stood in the file; empty when it cannot be converted."""
+    try:
+        value = ds.get(keyword)
+    except DAMAGED:
+        return ""
     return value if isinstance(value, str) else "\\".join(map(str, value or ()))
 
 
 def _items(ds: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none when its encoding is broken."""
     try:
-        return list(ds.get(keyword) or ())
-    except (EOFError, OSError, ValueError, struct.error):
+        return [one for one in ds.get(keyword) or () if isinstance(one, Dataset)]
+    except DAMAGED:
         return []

@@ -18,7 +18,8 @@ from pydicom.tag import BaseTag, Tag
 from triage.dicom.explicit import raw
 from triage.dicom.header import read_header
 from triage.dicom.uids import result_uid
-from triage.dicom.verbatim import carry, text_of
+from triage.dicom.verbatim import DAMAGED, carry, text_of
+from triage.domain.errors import UnreadableInstance
 from triage.domain.provenance import Provenance
 from triage.domain.study import InstanceHeader
 from triage.domain.volume import Volume
@@ -126,7 +127,7 @@ def read_source(contents: Sequence[bytes], volume: Volume | None) -> Source:
     Raises
     ------
     UnreadableInstance
-        When an instance cannot be filed under a study and a series.
+        When an instance cannot be filed under a study and a series, or the header of the first is damaged.
     ValueError
         When there is no instance, or a slice of the volume comes from none of those given.
     """
@@ -167,9 +168,18 @@ def _belongs_to_study(tag: BaseTag) -> bool:
 
 
 def read_dataset(content: bytes, keywords: Sequence[str] | None = None) -> Dataset:
-    """The header of an instance, or only the named elements of it."""
+    """The header of an instance, or only the named elements of it; their values are converted when asked for.
+
+    Raises
+    ------
+    UnreadableInstance
+        When the header is damaged: what the door files need not be whole.
+    """
     # pydicom warns about character sets it does not know; nothing here is decoded with one.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tags = list(keywords) if keywords is not None else None
-        return dcmread(io.BytesIO(content), stop_before_pixels=True, force=True, specific_tags=tags)
+        try:
+            return dcmread(io.BytesIO(content), stop_before_pixels=True, force=True, specific_tags=tags)
+        except DAMAGED as exc:
+            raise UnreadableInstance("The header of the instance is damaged.") from exc

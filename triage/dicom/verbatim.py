@@ -6,12 +6,17 @@ encoding around the value changes, to explicit VR little endian.
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
 
 from triage.dicom.explicit import AnyElement, elements_of, encoded_alone, item, raw, sequence
@@ -19,9 +24,27 @@ from triage.dicom.explicit import AnyElement, elements_of, encoded_alone, item, 
 _WORD_BYTES = {"US": 2, "SS": 2, "OW": 2, "AT": 2, "UL": 4, "SL": 4, "FL": 4, "OF": 4, "OL": 4, "FD": 8, "OD": 8}
 
 
+DAMAGED: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, struct.error, zlib.error, BytesLengthException),
+    *(ValueError, TypeError, AttributeError, LookupError, NotImplementedError, RecursionError),
+)
+"""What pydicom raises over bytes that are no DICOM, when it reads them or when it converts them later."""
+
+
 def carry(ds: Dataset, tags: Iterable[BaseTag]) -> dict[BaseTag, RawDataElement]:
-    """Those of ``tags`` that the source has, each with its value as sent, ready for explicit VR little endian."""
-    return {tag: _explicit(ds.get_item(tag), ds) for tag in tags if tag in ds}
+    """Those of ``tags`` that the source has, each with its value as sent, ready for explicit VR little endian.
+
+    What must be converted for that, a sequence for the most part, and is too damaged for it, is left out.
+    """
+    carried = {}
+    # pydicom warns about sequences that end too early, before it fails over them or makes do with what is there.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for tag in tags:
+            if tag in ds:
+                with suppress(*DAMAGED):
+                    carried[tag] = _explicit(ds.get_item(tag), ds)
+    return carried
 
 
 def text_of(element: RawDataElement | None) -> str:

@@ -12,6 +12,7 @@
     ├── NotPossibleNow          a person asked for what does not go with the state of the study
     ├── BundleError             the model bundle is damaged or does not fit
     ├── ProviderUnavailable     the asked-for ONNX Runtime provider did not load
+    ├── DeviceLost              the GPU failed while it was in use; the role begins anew (retry)
     ├── DeliveryRefused         the archive said no; a person must look
     ├── DeliveryUnconfirmed     no answer, an empty answer, or "try later"     (retry)
     ├── SignInRefused           who is asking could not be established
@@ -91,6 +92,13 @@ class ProviderUnavailable(TriageError):
     """ONNX Runtime did not load the execution provider that the settings ask for."""
 
     code = "provider_unavailable"
+
+
+class DeviceLost(TriageError):
+    """The GPU failed in a worker that had run on it: the settings do work, and a new process may have the CPU."""
+
+    code = "device_lost"
+    retry = True
 
 
 class DeliveryRefused(TriageError):

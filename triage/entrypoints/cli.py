@@ -114,9 +114,11 @@ def main() -> None:
         sys.exit(exc.exit_code)
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
-    except (BundleError, ConfigurationError, ProviderUnavailable) as exc:
-        click.echo(f"triage: {exc}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
     except TriageError as exc:
         click.echo(f"triage: {exc}", err=True)
-        sys.exit(1)
+        sys.exit(exit_status(exc))
+
+
+def exit_status(exc: TriageError) -> int:
+    """78 when starting again cannot help, for a setting must be mended first; else 1."""
+    return EXIT_CONFIGURATION if isinstance(exc, (BundleError, ConfigurationError, ProviderUnavailable)) else 1

@@ -31,6 +31,9 @@ ROLES = {
 }
 """What each role runs, imported in its own process alone: `Callable[[App, threading.Event], None]`."""
 
+EXIT_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h: starting again cannot help."""
+
 STOP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -83,6 +86,11 @@ def supervise(roles: Sequence[str], config: Path | None) -> None:
     log.info("stopped")
 
 
+def cannot_work(code: int, starts: int, ran_seconds: float) -> bool:
+    """Whether a role ended because its settings cannot work: it says so, and it never got going with them."""
+    return code == EXIT_CONFIGURATION and starts == 1 and ran_seconds <= STEADY_SECONDS
+
+
 def stop_on_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
@@ -109,7 +117,7 @@ def _tend(child: _Child, config: Path | None) -> None:
     if child.start_again_at is None:
         ran = now - child.started_at
         child.deaths = 0 if ran > STEADY_SECONDS else child.deaths + 1
-        if code == EXIT_CONFIGURATION and child.starts == 1:
+        if cannot_work(code, child.starts, ran):
             raise ConfigurationError(f"The role {child.role} cannot run with these settings; its own message is above.")
         pause = 0.0 if child.deaths == 0 else min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (child.deaths - 1))
         child.start_again_at = now + pause
@@ -117,10 +125,6 @@ def _tend(child: _Child, config: Path | None) -> None:
     if now >= child.start_again_at:
         child.process, child.started_at, child.start_again_at = _start(child.role, config).process, now, None
         child.starts += 1
-
-
-EXIT_CONFIGURATION = 78
-"""EX_CONFIG of sysexits.h: starting again cannot help."""
 
 
 def _stop(children: Sequence[_Child]) -> None:

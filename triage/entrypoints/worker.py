@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from triage.dicom.warm import warm_up
-from triage.domain.errors import BundleError
+from triage.domain.errors import BundleError, DeviceLost, ProviderUnavailable
 from triage.entrypoints.app import App, owner
 from triage.entrypoints.steps import repeat
 from triage.inference.predict import Predictor
@@ -31,6 +31,13 @@ def work(app: App, stop: threading.Event) -> None:
 
     A bundle that a person has chosen meanwhile is loaded between two jobs. While there is nothing else to do, the
     shadow bundle is run over what was analysed.
+
+    Raises
+    ------
+    BundleError, ProviderUnavailable
+        Nothing could be loaded to begin with: the settings cannot work.
+    DeviceLost
+        The GPU failed on the way.
     """
     rack = app.rack()
     first = _first(rack, stop)
@@ -60,7 +67,10 @@ def work(app: App, stop: threading.Event) -> None:
         return False
 
     with alive(Heart(app.db, owner("work"), "work", app.clock, detail)):
-        repeat(step, stop)
+        try:
+            repeat(step, stop)
+        except ProviderUnavailable as exc:
+            raise DeviceLost(f"{exc} The worker begins anew.") from exc
 
 
 def _first(rack: Rack, stop: threading.Event) -> Predictor | None:

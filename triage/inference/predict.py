@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
+from triage.domain.errors import ProviderUnavailable
 from triage.domain.finding import KINDS, SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
 from triage.domain.geometry import upright
 from triage.domain.volume import Volume
@@ -33,6 +35,11 @@ from triage.inference.postprocess import (
 from triage.inference.preprocess import from_raster, window_slices
 from triage.inference.session import CPU, Device, Session, open_session
 from triage.inference.slabs import Slab, group_slices, sample_slabs
+
+log = structlog.get_logger()
+
+OpenNet = Callable[[Path, Device, int], Session]
+"""Opens the net in a file on a device, with so many threads; raises as `open_session` does."""
 
 LOGITS, DISTANCE = "logits", "distance"
 """Outputs of the classifier; the second is optional."""
@@ -114,8 +121,12 @@ class Predictor:
         self._segmenter = segmenter
 
     @classmethod
-    def load(cls, bundle_path: Path, device: Device = "auto", threads: int = 0) -> Predictor:
+    def load(
+        cls, bundle_path: Path, device: Device = "auto", threads: int = 0, *, open_net: OpenNet = open_session
+    ) -> Predictor:
         """Verify a bundle, open both nets and run each once.
+
+        With ``auto`` both run on the CPU when one of them does not open or run on the GPU.
 
         Raises
         ------
@@ -125,12 +136,13 @@ class Predictor:
             The asked-for device did not load.
         """
         bundle = load_bundle(bundle_path)
-        size = bundle.preprocessing.size
-        classifier = open_session(bundle_path / CLASSIFIER, device, threads)
-        classifier.verify(_outputs(classifier, bundle.manifest), size)
-        segmenter = open_session(bundle_path / SEGMENTER, device, threads)
-        segmenter.verify({"seg_logits": (_CLASSES, size, size), "cls_logits": (len(OUTPUTS),)}, size)
-        return cls(bundle, classifier, segmenter)
+        try:
+            return cls(bundle, *_verified(bundle_path, bundle, device, threads, open_net))
+        except ProviderUnavailable as exc:
+            if device != "auto":
+                raise
+            log.warning("gpu_given_up", why=str(exc), provider=CPU)
+        return cls(bundle, *_verified(bundle_path, bundle, "cpu", threads, open_net))
 
     @property
     def provider(self) -> str:
@@ -318,6 +330,16 @@ class Predictor:
 
     def _run(self, session: Session, hu: NDArray[np.float32], output: str) -> NDArray[np.float32]:
         return session.run(window_slices(hu, self.bundle.preprocessing), output)
+
+
+def _verified(path: Path, bundle: Bundle, device: Device, threads: int, open_net: OpenNet) -> tuple[Session, Session]:
+    """Classifier and segmenter on a device, each run once."""
+    size = bundle.preprocessing.size
+    classifier = open_net(path / CLASSIFIER, device, threads)
+    classifier.verify(_outputs(classifier, bundle.manifest), size)
+    segmenter = open_net(path / SEGMENTER, device, threads)
+    segmenter.verify({"seg_logits": (_CLASSES, size, size), "cls_logits": (len(OUTPUTS),)}, size)
+    return classifier, segmenter
 
 
 def _outputs(classifier: Session, manifest: Manifest) -> dict[str, tuple[int, ...]]:

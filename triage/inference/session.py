@@ -21,18 +21,22 @@ CUDA = "CUDAExecutionProvider"
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 _QUIET = 3  # errors only: what matters is raised
 
-# ONNX Runtime's errors share no base class.
-_ERRORS: tuple[type[Exception], ...] = (
-    runtime.EPFail,
-    runtime.EngineError,
-    runtime.Fail,
-    runtime.InvalidArgument,
+# ONNX Runtime's errors share no base class. What CUDA throws past its statuses arrives as a plain RuntimeError.
+_NO_NET: tuple[type[Exception], ...] = (
     runtime.InvalidGraph,
     runtime.InvalidProtobuf,
     runtime.NoModel,
     runtime.NoSuchFile,
+)
+_ERRORS: tuple[type[Exception], ...] = (
+    *_NO_NET,
+    runtime.EPFail,
+    runtime.EngineError,
+    runtime.Fail,
+    runtime.InvalidArgument,
     runtime.NotImplemented,
     runtime.RuntimeException,
+    RuntimeError,
 )
 
 
@@ -124,7 +128,7 @@ def open_session(path: Path, device: Device = "auto", threads: int = 0) -> Sessi
     Raises
     ------
     ProviderUnavailable
-        ``cuda`` was asked for and did not load.
+        ``cuda`` was asked for and did not load; or the net did not open on the GPU, though it may on the CPU.
     BundleError
         The file is no ONNX net that this release can run.
     """
@@ -145,7 +149,9 @@ def open_session(path: Path, device: Device = "auto", threads: int = 0) -> Sessi
     try:
         net = onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
     except _ERRORS as exc:
-        raise BundleError(f"{path.name} does not load: {_first_line(exc)}") from exc
+        on_gpu = len(providers) > 1 and not isinstance(exc, _NO_NET)
+        failed: type[TriageError] = ProviderUnavailable if on_gpu else BundleError
+        raise failed(f"{path.name} does not load: {_first_line(exc)}") from exc
     net.disable_fallback()
     session = Session(net, path.name)
     if device == "cuda" and session.provider != CUDA:

@@ -14,7 +14,15 @@ from triage.dicom.select import usable
 from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
 from triage.domain.encoded import Addressed, ObjectKind
-from triage.domain.errors import BundleError, ProviderUnavailable, StaleState, TriageError, UnusableSeries
+from triage.domain.errors import (
+    BundleError,
+    OutOfSpace,
+    ProviderUnavailable,
+    StaleState,
+    StoreUnavailable,
+    TriageError,
+    UnusableSeries,
+)
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.notice import Notice
@@ -86,6 +94,8 @@ def analyse_next(analyst: Analyst) -> bool:
     ------
     ProviderUnavailable
         The GPU was lost; the job is queued again, and this process cannot do another one.
+    StoreUnavailable, OutOfSpace
+        The database or the file area did not answer; the job is queued again, and this was no attempt at it.
     """
     job = _claim(analyst)
     if job is None:
@@ -102,6 +112,9 @@ def analyse_next(analyst: Analyst) -> bool:
             except StaleState:
                 # A late slice or a lapsed lease: another job has this series now.
                 log.info("job_superseded")
+            except (StoreUnavailable, OutOfSpace) as exc:
+                _put_back(analyst, job, exc)
+                raise
             except ProviderUnavailable as exc:
                 _give_back(analyst, job, exc)
                 raise
@@ -248,6 +261,15 @@ def _give_back(analyst: Analyst, job: ClaimedJob, exc: Exception) -> None:
             )
             if state is JobState.FAILED:
                 end_unusable(tx, job.series_id, _why(exc), error, actor=ACTOR, now=now)
+    except StaleState:
+        log.info("job_superseded")
+
+
+def _put_back(analyst: Analyst, job: ClaimedJob, exc: TriageError) -> None:
+    log.warning("job_put_back", code=exc.code, why=str(exc))
+    try:
+        with analyst.db.transaction() as tx:
+            jobs.put_back(tx, job, why=str(exc), now=analyst.clock())
     except StaleState:
         log.info("job_superseded")
 

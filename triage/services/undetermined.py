@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -10,7 +11,7 @@ from triage.dicom.demographics import read_demographics
 from triage.dicom.source import read_source
 from triage.dicom.undetermined import encode_undetermined
 from triage.domain.encoded import Addressed
-from triage.domain.errors import NotFound, StaleState, UnreadableInstance
+from triage.domain.errors import NotFound, OutOfSpace, StaleState, StoreUnavailable, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.notice import Notice
 from triage.services.analyse import Analyst
@@ -28,6 +29,12 @@ def report_next(analyst: Analyst) -> bool:
     Only the series that the worklist shows speaks for its study, and only while the study is not analysed: the
     localizer of a study whose head was analysed is no news. Nothing is locked while files are read and written;
     whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
+
+    Raises
+    ------
+    StoreUnavailable, OutOfSpace
+        It is still due then. Whatever else goes wrong, it is tried once: the worklist says why the study was not
+        analysed, and one study must not keep the worker from all others.
     """
     now = analyst.clock()
     with analyst.db.read() as tx:
@@ -39,18 +46,29 @@ def report_next(analyst: Analyst) -> bool:
         WorklistStatus.NOT_ANALYSED,
         record.series_instance_uid,
     )
+    try:
+        _report(analyst, record, speaks=speaks)
+    except StaleState:
+        log.info("undetermined_superseded", series_instance_uid=record.series_instance_uid)
+    except (StoreUnavailable, OutOfSpace):
+        raise
+    except Exception as exc:
+        log.error("undetermined_not_reported", series_instance_uid=record.series_instance_uid, exc_info=exc)
+        with suppress(StaleState):
+            _report(analyst, record, speaks=False)
+    return True
+
+
+def _report(analyst: Analyst, record: SeriesRecord, *, speaks: bool) -> None:
+    """Make what is to be sent, none when the series does not speak for its study, and end the waiting."""
     reason = record.reason or ReasonCode.FAILED
     reports = _reports(analyst, record, reason) if speaks else []
     placed = [(item, analyst.blobs.put(item.encoded.content)) for item in reports]
-    try:
-        with analyst.db.transaction() as tx:
-            studies.lock(tx, record.study_instance_uid, now=now)
-            series.reported(tx, record)
-            if placed:
-                _record(tx, analyst, record, reason, placed)
-    except StaleState:
-        log.info("undetermined_superseded", series_instance_uid=record.series_instance_uid)
-    return True
+    with analyst.db.transaction() as tx:
+        studies.lock(tx, record.study_instance_uid, now=analyst.clock())
+        series.reported(tx, record)
+        if placed:
+            _record(tx, analyst, record, reason, placed)
 
 
 def _record(

@@ -157,6 +157,34 @@ def give_back(
     ).state
 
 
+def put_back(tx: Transaction, job: ClaimedJob, *, why: str, now: datetime) -> None:
+    """Return a job that could not be done because a store did not answer: queued again, the attempt not counted.
+
+    It is due again after a tenth of its time in the queue so far, at least a second and at most a minute: soon
+    after a short trouble, and when its own file alone cannot be read the others get their turn.
+
+    Raises
+    ------
+    StaleState
+        The lease is lost.
+    """
+    record = _claimed(tx, job)
+    pause = min(max((now - record.created_at) / 10, timedelta(seconds=1)), timedelta(minutes=1))
+    _move(
+        tx,
+        record,
+        JobState.QUEUED,
+        *_held(job),
+        now=now,
+        actor=record.lease_owner or "worker",
+        attempt=record.attempt - 1,
+        error=why,
+        lease=None,
+        lease_until=None,
+        not_before=now + pause,
+    )
+
+
 def cancel_live(tx: Transaction, series_id: int, *, why: str, now: datetime, actor: str) -> int:
     """Cancel the job of a series that is queued or running; a worker that has it will find its lease lost."""
     return _cancel(tx, series_id, (JobState.QUEUED, JobState.RUNNING), why=why, now=now, actor=actor)
