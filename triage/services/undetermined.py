@@ -13,6 +13,7 @@ from triage.domain.encoded import Addressed
 from triage.domain.errors import NotFound, StaleState, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.notice import Notice
+from triage.domain.worklist import WorklistRow
 from triage.services.analyse import Analyst
 from triage.services.notify import messages
 from triage.store import deliveries, instances, result_objects, results, series, studies, worklist
@@ -35,12 +36,8 @@ def report_next(analyst: Analyst) -> bool:
         if record is None:
             return False
         row = worklist.row(tx, record.study_instance_uid)
-    speaks = row is not None and (row.status, row.series_instance_uid) == (
-        WorklistStatus.NOT_ANALYSED,
-        record.series_instance_uid,
-    )
     reason = record.reason or ReasonCode.FAILED
-    reports = _reports(analyst, record, reason) if speaks else []
+    reports = _reports(analyst, record, reason) if row is not None and _speaks(row, record) else []
     placed = [(item, analyst.blobs.put(item.encoded.content)) for item in reports]
     try:
         with analyst.db.transaction() as tx:
@@ -53,6 +50,11 @@ def report_next(analyst: Analyst) -> bool:
     return True
 
 
+def _speaks(row: WorklistRow, record: SeriesRecord) -> bool:
+    shown = row.status, row.series_instance_uid
+    return shown == (WorklistStatus.NOT_ANALYSED, record.series_instance_uid)
+
+
 def _record(
     tx: Transaction,
     analyst: Analyst,
@@ -63,6 +65,8 @@ def _record(
     now = analyst.clock()
     digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
     result_id = results.record_undetermined(tx, record, reason, bundle_digest=digest, bundle=label, now=now)
+    if not _speaks(worklist.refresh(tx, record.study_instance_uid, now), record):
+        return  # what the gate said of it hid that an earlier revision is suspected
     for item, blob_key in placed:
         object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
         deliveries.add(tx, object_id, item.destinations, now)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 
 from triage.domain.encoded import MESSAGE_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
 from triage.store.schema import deliveries, result_objects, results, series
@@ -44,7 +44,8 @@ def add(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, 
     """Put an encoded object on record and return its number.
 
     An object with this SOP Instance UID that is on record already stays, with the file it had: a retry sends
-    the same bytes. The new file is then nobody's, and the sweep removes it.
+    the same bytes. The new file is then nobody's, and the sweep removes it. When a later revision says the same, the
+    object is from then on that revision's.
     """
     object_id = tx.insert_new(
         result_objects,
@@ -59,8 +60,8 @@ def add(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, 
         created_at=now,
     )
     if object_id is None:
-        known = select(result_objects.c.id).where(result_objects.c.sop_instance_uid == encoded.sop_instance_uid)
-        object_id = tx.connection.execute(known).scalar_one()
+        known = update(result_objects).where(result_objects.c.sop_instance_uid == encoded.sop_instance_uid)
+        object_id = tx.connection.execute(known.values(result_id=result_id).returning(result_objects.c.id)).scalar_one()
     return int(object_id)
 
 
