@@ -65,6 +65,13 @@ def add(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, 
     return int(object_id)
 
 
+def any_of(tx: Transaction, series_id: int, revision: int) -> bool:
+    """Whether anything was made of this revision, to be sent or told."""
+    made = select(result_objects.c.id).select_from(result_objects.join(results))
+    mine = made.where(results.c.series_id == series_id, results.c.revision == revision)
+    return tx.connection.execute(mine.limit(1)).first() is not None
+
+
 def predecessors(tx: Transaction, series_id: int, before_revision: int) -> dict[ObjectKind, ObjectReference]:
     """The structured reports, by kind, that reports on this revision supersede: the newest before it of each."""
     earlier = results.c.series_id == series_id, results.c.revision < before_revision
