@@ -81,7 +81,7 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list
             return []  # a person had it analysed anew, and nothing has changed: the report would be the same one
         stored = instances.of_series(tx, record.id)
         predecessors = result_objects.predecessors(tx, record.id, record.revision)
-        told_before = result_objects.told_before(tx, record.id, record.revision)
+        told_before = result_objects.told_before(tx, record.id, record.revision, analyst.pulling)
     if not (asking or told_before or any(notifier.undetermined for notifier in analyst.notifiers.values())):
         return []
     provenance = analyst.provenance(record.last_received_at)

@@ -101,8 +101,11 @@ def sent_before(tx: Transaction, series_id: int, before_revision: int, destinati
     return [_reference(row) for row in tx.connection.execute(of_last)]
 
 
-def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[str]:
-    """The reading lists that have a message about an earlier revision, sent or on its way."""
+def told_before(tx: Transaction, series_id: int, before_revision: int, pulling: Collection[str] = ()) -> set[str]:
+    """The reading lists that have a message about an earlier revision, sent or on its way.
+
+    ``pulling`` are the lists that ask for procedure steps themselves: whatever steps there are, they see.
+    """
     mine = (
         select(deliveries.c.destination)
         .select_from(deliveries.join(result_objects).join(results))
@@ -112,7 +115,16 @@ def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[st
             result_objects.c.kind.in_(MESSAGE_KINDS),
         )
     )
-    return set(tx.connection.execute(mine.distinct()).scalars())
+    told = set(tx.connection.execute(mine.distinct()).scalars())
+    return told.union(pulling) if stepped_before(tx, series_id, before_revision) else told
+
+
+def stepped_before(tx: Transaction, series_id: int, before_revision: int) -> bool:
+    """Whether there is a procedure step of an earlier revision."""
+    earlier = results.c.series_id == series_id, results.c.revision < before_revision
+    made = select(result_objects.c.id).select_from(result_objects.join(results))
+    step = made.where(*earlier, result_objects.c.kind == ObjectKind.UPS).limit(1)
+    return tx.connection.execute(step).first() is not None
 
 
 def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:
