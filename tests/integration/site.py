@@ -20,6 +20,7 @@ from triage.net.part10 import dataset_offset
 from triage.net.scp import IncomingInstance, Peer
 from triage.services.analyse import Analyst, analyse_next
 from triage.services.assemble import assemble_due
+from triage.services.notify import Notifier
 from triage.services.receive import Door, Receipt, association_ended, keep
 from triage.store import audit, jobs, series, worklist
 from triage.store.audit import AuditRecord
@@ -46,6 +47,7 @@ class Site:
     root: Path
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     predictor: Any = field(default_factory=FixedPredictor)
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     now: datetime = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
     min_free_bytes: int = 0
 
@@ -94,7 +96,9 @@ class Site:
 
     @property
     def analyst(self) -> Analyst:
-        return Analyst(self.db, self.blobs, self.predictor, self.profiles, lambda: self.now, "worker-1")
+        return Analyst(
+            self.db, self.blobs, self.predictor, self.profiles, lambda: self.now, "worker-1", notifiers=self.notifiers
+        )
 
     def analyse(self) -> bool:
         return analyse_next(self.analyst)

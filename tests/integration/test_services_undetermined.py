@@ -13,12 +13,15 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.builders import ct_series, part10_damaged
+from tests.fakes import FixedPredictor
 from tests.integration.site import REPORT, Site, head
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import OutOfSpace
 from triage.domain.finding import ReasonCode, WorklistStatus
+from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.profile import Profile
 from triage.domain.work import ClaimedBatch
+from triage.services.recover import retry_study
 from triage.services.undetermined import report_next
 from triage.store import deliveries, result_objects
 from triage.store.blobs import BlobStore
@@ -141,6 +144,38 @@ def test_a_revision_that_can_be_analysed_supersedes_the_report(site: Site) -> No
     ds = pydicom.dcmread(io.BytesIO(site.blobs.read(newest.blob_key)))
     (named,) = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
     assert named.ReferencedSOPInstanceUID in undetermined
+
+
+def crash() -> None:
+    raise RuntimeError("SYNTHETIC: no model today")
+
+
+def test_a_retry_after_the_report_is_the_next_revision_and_goes_where_the_report_went(site: Site) -> None:
+    site.profiles = {"archive": replace(ASKED, only_suspected=True), "list": replace(REPORT, only_suspected=True)}
+    site.predictor = FixedPredictor(score=0.02, at_gate=crash)
+    study = refused(site, head())
+    for _ in range(3):
+        assert site.analyse()
+        site.wait(60)
+    site.wait(WAIT_SECONDS)
+    assert report_next(site.analyst)
+    (undetermined,) = objects(site, study)
+    assert retry_study(site.db, study, actor="person", now=site.now) == (1, 0)
+    (record,) = site.series(study)
+    assert (record.state, record.revision) == (SeriesState.STABLE, 2)
+    assert [(job.state, job.revision, job.attempt) for job in site.jobs(study)] == [(JobState.QUEUED, 2, 0)]
+    site.predictor = FixedPredictor(score=0.02)
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.NOT_SUSPECTED
+    (newest,) = objects(site, study)[1:]
+    ds = pydicom.dcmread(io.BytesIO(site.blobs.read(newest.blob_key)))
+    (named,) = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert named.ReferencedSOPInstanceUID == undetermined.sop_instance_uid
+    with site.db.read() as tx:
+        assert [(d.destination, d.object_id) for d in deliveries.of_study(tx, study)] == [
+            ("archive", undetermined.object_id),
+            ("archive", newest.object_id),
+        ]
 
 
 def test_files_that_are_gone_end_in_no_report_and_no_loop(site: Site) -> None:

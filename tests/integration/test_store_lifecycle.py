@@ -114,7 +114,7 @@ def test_every_way_of_a_job_leaves_its_trace(database: Database) -> None:
     third = claim(database, now=at(21))
     with database.transaction() as tx:
         jobs.give_back(tx, third, error="e", now=at(22), not_before=at(22), max_attempts=3)
-        jobs.retry_failed(tx, third.series_id, 1, actor="ada", now=at(23))
+        jobs.retry_failed(tx, third.series_id, 1, as_revision=1, actor="ada", now=at(23))
     finish(database, claim(database, now=at(24)), now=at(25))
     trace = [record.event.detail for record in logged(database, AuditAction.JOB_MOVED)]
     assert [f"{detail['from']}>{detail['to']}" for detail in trace] == [

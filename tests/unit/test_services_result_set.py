@@ -145,6 +145,17 @@ def test_what_a_new_revision_supersedes_is_rejected_where_that_is_asked_for(posi
     assert kinds(result_set(case(positive), profiles), "pacs") == [SR], "a first revision supersedes nothing"
 
 
+def test_what_is_made_again_is_not_rejected(positive: Analysed) -> None:
+    profiles = {"pacs": Profile((SEG, SR), reject_superseded=True)}
+    study = str(dataset(positive.sr()).StudyInstanceUID)
+    same = [item.encoded.reference(study) for item in result_set(case(positive), profiles)]
+    assert kinds(result_set(case(positive, superseded={"pacs": same}), profiles)) == [SEG, SR]
+    old = ObjectReference(study, "1.2.3.2", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.4")
+    made = result_set(case(positive, superseded={"pacs": [*same, old]}), profiles)
+    (note,) = [item.encoded for item in made if item.encoded.kind is ObjectKind.KOS_REJECTED]
+    assert referenced(dataset(note)) == {"1.2.3.4"}
+
+
 def test_the_same_again_is_the_same_to_the_byte(positive: Analysed) -> None:
     first, second = (result_set(case(positive), {"pacs": EVERYTHING}) for _ in range(2))
     assert [item.encoded for item in first] == [item.encoded for item in second]

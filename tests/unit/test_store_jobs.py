@@ -193,9 +193,10 @@ def test_the_oldest_waiting_job_is_known(database: Database) -> None:
 def test_only_a_failed_job_of_that_revision_is_tried_again(database: Database) -> None:
     job = running(database)
     with database.transaction() as tx:
-        assert not jobs.retry_failed(tx, job.series_id, 1, actor="ada", now=at(2))
+        assert not jobs.retry_failed(tx, job.series_id, 1, as_revision=1, actor="ada", now=at(2))
     _give_back(database, job, max_attempts=1)
     with database.transaction() as tx:
-        assert not jobs.retry_failed(tx, job.series_id, 2, actor="ada", now=at(2))
-        assert jobs.retry_failed(tx, job.series_id, 1, actor="ada", now=at(2))
-    assert claim(database, now=at(3)).attempt == 1
+        assert not jobs.retry_failed(tx, job.series_id, 2, as_revision=2, actor="ada", now=at(2))
+        assert jobs.retry_failed(tx, job.series_id, 1, as_revision=2, actor="ada", now=at(2))
+    again = claim(database, now=at(3))
+    assert (again.job_id, again.attempt, again.revision) == (job.job_id, 1, 2)

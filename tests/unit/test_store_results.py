@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from sqlalchemy import select, update
 
 from tests.stores import DIGEST, NOW, STUDY, analysed, at, claim, encoded, finish, logged, receive, result, running
 from triage.domain.audit import AuditAction
 from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.errors import StaleState
-from triage.domain.finding import TriageResult
+from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.domain.work import ClaimedJob
-from triage.store import bundles, jobs, result_objects, results, series
+from triage.store import bundles, jobs, result_objects, results, schema, series
 from triage.store.db import Database
 
 
@@ -119,6 +122,46 @@ def test_a_full_result_is_never_replaced(database: Database) -> None:
     assert len(logged(database, AuditAction.RESULT_RECORDED)) == 1
 
 
+def _undetermined(db: Database, job: ClaimedJob, reason: ReasonCode) -> int:
+    with db.transaction() as tx:
+        record = series.get(tx, job.series_id)
+        return results.record_undetermined(tx, record, reason, bundle_digest=DIGEST, bundle="demo 1", now=at(3))
+
+
+def _reason(db: Database, result_id: int) -> tuple[object, ...]:
+    columns = schema.results.c
+    asked = select(columns.status, columns.reason, columns.provisional, columns.shadow, columns.key_slice)
+    with db.read() as tx:
+        return tuple(tx.connection.execute(asked.where(columns.id == result_id)).one())
+
+
+def test_the_last_reason_replaces_what_the_gate_said_and_the_reason_before(database: Database) -> None:
+    job = running(database)
+    first = _provisional(database, job, result(0.2, provisional=True))
+    for reason in (ReasonCode.FAILED, ReasonCode.OUT_OF_DISTRIBUTION):
+        assert _undetermined(database, job, reason) == first
+        assert _reason(database, first) == (WorklistStatus.NOT_ANALYSED, reason, False, False, None)
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id) is None
+    assert _record(database, job, result(0.9)) == first
+
+
+def test_what_a_bundle_said_beside_another_is_no_reason_yet(database: Database) -> None:
+    job = running(database)
+    first = _record(database, job, result(0.2))
+    with database.transaction() as tx:
+        tx.connection.execute(update(schema.results).values(shadow=True))
+    assert _undetermined(database, job, ReasonCode.FAILED) == first
+    assert _reason(database, first)[:4] == (WorklistStatus.NOT_ANALYSED, ReasonCode.FAILED, False, False)
+
+
+def test_no_reason_replaces_a_full_result(database: Database) -> None:
+    job = running(database)
+    first = _record(database, job, result(0.9))
+    assert _undetermined(database, job, ReasonCode.FAILED) == first
+    assert _reason(database, first)[:2] == (WorklistStatus.SUSPECTED, None)
+
+
 def test_another_bundle_gives_another_result(database: Database) -> None:
     job = running(database)
     first = _record(database, job, result(0.9))
@@ -172,6 +215,15 @@ def test_the_same_object_again_keeps_its_first_file(database: Database) -> None:
         again = encoded("SR", first.sop_instance_uid)
         assert result_objects.add(tx, first.result_id, again, "00/other", at(9)) == first.object_id
         assert result_objects.of_study(tx, STUDY) == [first]
+
+
+def test_an_object_that_a_later_revision_makes_again_belongs_to_that(database: Database) -> None:
+    finish(database, running(database), kinds=("SR",))
+    second = _record(database, _next_revision(database, 2, 60), result(0.9))
+    with database.transaction() as tx:
+        (first,) = result_objects.of_study(tx, STUDY)
+        result_objects.add(tx, second, encoded("SR", first.sop_instance_uid), "00/other", at(61))
+        assert result_objects.of_study(tx, STUDY) == [replace(first, result_id=second, revision=2)]
 
 
 def test_an_object_is_on_record_with_the_digest_of_its_bytes(database: Database) -> None:

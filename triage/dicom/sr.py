@@ -56,7 +56,7 @@ def encode_sr(
         What `encode_seg` made of the same contents and result, of any kind; None when no subtype was segmented.
         A report on each kind has a SOP Instance UID of its own. SR_TEXT neither refers to it nor looks at it.
     predecessor : ObjectReference or None
-        The report of the revision that this one supersedes.
+        The report of the revision that this one supersedes; the report itself is not named.
     kind : ObjectKind
         SR (Comprehensive 3D), SR_COMPREHENSIVE, SR_ENHANCED, or SR_TEXT (Basic Text).
 
@@ -65,8 +65,7 @@ def encode_sr(
     UnreadableInstance
         When an instance cannot be filed under a study and a series.
     ValueError
-        When the segmentation is not that of this result, the predecessor is the report itself, or the kind is no
-        report.
+        When the segmentation is not that of this result, or the kind is no report.
     """
     source = read_source(contents, volume)
     if kind is ObjectKind.SR_TEXT:

@@ -65,18 +65,18 @@ def encode_report(
     evidence : sequence of ObjectReference
         What the report rests on; the first lies in the study of the source.
     predecessor : ObjectReference or None
-        The report of the revision that this one supersedes.
+        The report of the revision that this one supersedes. The report itself is not named: a revision of the same
+        instances under the same bundle has the same report, and supersedes nothing.
 
     Raises
     ------
     ValueError
-        When the kind is no report, or the predecessor is the report itself.
+        When the kind is no report.
     """
     if kind not in _WRITERS:
         raise ValueError(f"{kind} is no report")
     uid = source.result_uid(name, provenance)
-    if predecessor is not None and predecessor.sop_instance_uid == uid:
-        raise ValueError("a report does not supersede itself: the same instances and bundle make the same report")
+    superseded = [predecessor] if predecessor is not None and predecessor.sop_instance_uid != uid else []
     ds = _WRITERS[kind](
         evidence=as_evidence(evidence[:1]),
         content=_without_children(root),
@@ -92,7 +92,7 @@ def encode_report(
         is_complete=True,
         is_final=False,
         is_verified=False,
-        previous_versions=[_instance(predecessor)] if predecessor is not None else None,
+        previous_versions=[_instance(one) for one in superseded] or None,
     )
     if kind is ObjectKind.SR_TEXT:
         ds.SOPClassUID = BasicTextSRStorage

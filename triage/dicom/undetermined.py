@@ -42,7 +42,7 @@ def encode_undetermined(
     provenance : Provenance
         Software, bundle and content time.
     predecessor : ObjectReference or None
-        The report of the revision that this one supersedes.
+        The report of the revision that this one supersedes; the report itself is not named.
     kind : ObjectKind
         SR (Comprehensive 3D), SR_COMPREHENSIVE, SR_ENHANCED, or SR_TEXT (Basic Text).
 
@@ -51,7 +51,7 @@ def encode_undetermined(
     UnreadableInstance
         When an instance cannot be filed under a study and a series.
     ValueError
-        When the predecessor is the report itself, the kind is no report, or there is no instance.
+        When the kind is no report, or there is no instance.
     """
     source = read_source(contents, None)
     statement = f"Not analysed ({reason.value}): {plain(sentence, _LONGEST_SENTENCE)}"

@@ -73,6 +73,11 @@ class Analyst:
         """Whether some destination takes a segmentation that shows them."""
         return any(ObjectKind.SEG_FRACTIONAL in profile.objects for profile in self.profiles.values())
 
+    @property
+    def pulling(self) -> list[str]:
+        """The reading lists that ask for their messages themselves."""
+        return [name for name, notifier in self.notifiers.items() if notifier.pulled]
+
     def provenance(self, content_at: datetime) -> Provenance:
         """Who makes a result whose content was fixed at this instant."""
         bundle = self.predictor.bundle
@@ -143,7 +148,7 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
         record = series.get(tx, job.series_id)
         stored = instances.of_series(tx, job.series_id)
         predecessors = result_objects.predecessors(tx, job.series_id, job.revision)
-        told_before = result_objects.told_before(tx, job.series_id, job.revision)
+        told_before = result_objects.told_before(tx, job.series_id, job.revision, analyst.pulling)
         superseded = {
             name: result_objects.sent_before(tx, job.series_id, job.revision, name) for name in analyst.profiles
         }

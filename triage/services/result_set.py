@@ -79,7 +79,9 @@ class _Maker:
         if ObjectKind.KOS in profile.objects and self._key_slices:
             found += self._key_objects([one for one in results if one.kind in profile.objects])
         if profile.reject_superseded:
-            found += self._rejection(superseded)
+            made = {one.sop_instance_uid for one in found}
+            # An image that does not count makes a new revision with the same results, which supersede nothing.
+            found += self._rejection([one for one in superseded if one.sop_instance_uid not in made])
         return found
 
     def _once(self, key: Key, make: Callable[[], list[EncodedObject]]) -> list[EncodedObject]:

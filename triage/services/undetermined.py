@@ -14,6 +14,7 @@ from triage.domain.encoded import Addressed
 from triage.domain.errors import NotFound, OutOfSpace, StaleState, StoreUnavailable, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.notice import Notice
+from triage.domain.worklist import WorklistRow
 from triage.services.analyse import Analyst
 from triage.services.notify import messages
 from triage.store import deliveries, instances, result_objects, results, series, studies, worklist
@@ -42,10 +43,7 @@ def report_next(analyst: Analyst) -> bool:
         if record is None:
             return False
         row = worklist.row(tx, record.study_instance_uid)
-    speaks = row is not None and (row.status, row.series_instance_uid) == (
-        WorklistStatus.NOT_ANALYSED,
-        record.series_instance_uid,
-    )
+    speaks = row is not None and _speaks(row, record)
     try:
         _report(analyst, record, speaks=speaks)
     except StaleState:
@@ -71,6 +69,11 @@ def _report(analyst: Analyst, record: SeriesRecord, *, speaks: bool) -> None:
             _record(tx, analyst, record, reason, placed)
 
 
+def _speaks(row: WorklistRow, record: SeriesRecord) -> bool:
+    shown = row.status, row.series_instance_uid
+    return shown == (WorklistStatus.NOT_ANALYSED, record.series_instance_uid)
+
+
 def _record(
     tx: Transaction,
     analyst: Analyst,
@@ -81,6 +84,8 @@ def _record(
     now = analyst.clock()
     digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
     result_id = results.record_undetermined(tx, record, reason, bundle_digest=digest, bundle=label, now=now)
+    if not _speaks(worklist.refresh(tx, record.study_instance_uid, now), record):
+        return  # what the gate said of it hid that an earlier revision is suspected
     for item, blob_key in placed:
         object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
         deliveries.add(tx, object_id, item.destinations, now)
@@ -95,7 +100,7 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list
             return []  # a person had it analysed anew, and nothing has changed: the report would be the same one
         stored = instances.of_series(tx, record.id)
         predecessors = result_objects.predecessors(tx, record.id, record.revision)
-        told_before = result_objects.told_before(tx, record.id, record.revision)
+        told_before = result_objects.told_before(tx, record.id, record.revision, analyst.pulling)
     if not (asking or told_before or any(notifier.undetermined for notifier in analyst.notifiers.values())):
         return []
     provenance = analyst.provenance(record.last_received_at)

@@ -216,10 +216,13 @@ def requeue_lapsed(
     ]
 
 
-def retry_failed(tx: Transaction, series_id: int, revision: int, *, actor: str, now: datetime) -> bool:
+def retry_failed(
+    tx: Transaction, series_id: int, revision: int, *, as_revision: int, actor: str, now: datetime
+) -> bool:
     """Queue the failed job of this revision again, its attempts counted anew; False when it has none.
 
-    ``series.retry_failed`` does this for a study and makes the series stable again.
+    ``as_revision`` is the revision that it analyses then. ``series.retry_failed`` does this for a study and makes the
+    series stable again.
     """
     statement = _with_uids().where(
         jobs.c.series_id == series_id, jobs.c.revision == revision, jobs.c.state == JobState.FAILED
@@ -227,7 +230,8 @@ def retry_failed(tx: Transaction, series_id: int, revision: int, *, actor: str, 
     row = tx.connection.execute(statement.order_by(jobs.c.id.desc()).limit(1).with_for_update(of=jobs)).one_or_none()
     if row is None:
         return False
-    _move(tx, _record(row), JobState.QUEUED, now=now, actor=actor, attempt=0, not_before=None, finished_at=None)
+    anew = {"revision": as_revision, "attempt": 0, "not_before": None, "finished_at": None}
+    _move(tx, _record(row), JobState.QUEUED, now=now, actor=actor, **anew)
     return True
 
 
@@ -349,7 +353,7 @@ def _move(
                 "job": record.job_id,
                 "from": record.state.value,
                 "to": to.value,
-                "revision": record.revision,
+                "revision": row.revision,
                 "attempt": row.attempt,
                 "reason": values.get("error"),
             },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 
 from triage.domain.encoded import MESSAGE_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
 from triage.store.schema import deliveries, result_objects, results, series
@@ -44,7 +44,8 @@ def add(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, 
     """Put an encoded object on record and return its number.
 
     An object with this SOP Instance UID that is on record already stays, with the file it had: a retry sends
-    the same bytes. The new file is then nobody's, and the sweep removes it.
+    the same bytes. The new file is then nobody's, and the sweep removes it. When a later revision says the same, the
+    object is from then on that revision's.
     """
     object_id = tx.insert_new(
         result_objects,
@@ -59,9 +60,16 @@ def add(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, 
         created_at=now,
     )
     if object_id is None:
-        known = select(result_objects.c.id).where(result_objects.c.sop_instance_uid == encoded.sop_instance_uid)
-        object_id = tx.connection.execute(known).scalar_one()
+        known = update(result_objects).where(result_objects.c.sop_instance_uid == encoded.sop_instance_uid)
+        object_id = tx.connection.execute(known.values(result_id=result_id).returning(result_objects.c.id)).scalar_one()
     return int(object_id)
+
+
+def any_of(tx: Transaction, series_id: int, revision: int) -> bool:
+    """Whether anything was made of this revision, to be sent or told."""
+    made = select(result_objects.c.id).select_from(result_objects.join(results))
+    mine = made.where(results.c.series_id == series_id, results.c.revision == revision)
+    return tx.connection.execute(mine.limit(1)).first() is not None
 
 
 def predecessors(tx: Transaction, series_id: int, before_revision: int) -> dict[ObjectKind, ObjectReference]:
@@ -93,8 +101,11 @@ def sent_before(tx: Transaction, series_id: int, before_revision: int, destinati
     return [_reference(row) for row in tx.connection.execute(of_last)]
 
 
-def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[str]:
-    """The reading lists that have a message about an earlier revision, sent or on its way."""
+def told_before(tx: Transaction, series_id: int, before_revision: int, pulling: Collection[str] = ()) -> set[str]:
+    """The reading lists that have a message about an earlier revision, sent or on its way.
+
+    ``pulling`` are the lists that ask for procedure steps themselves: whatever steps there are, they see.
+    """
     mine = (
         select(deliveries.c.destination)
         .select_from(deliveries.join(result_objects).join(results))
@@ -104,7 +115,16 @@ def told_before(tx: Transaction, series_id: int, before_revision: int) -> set[st
             result_objects.c.kind.in_(MESSAGE_KINDS),
         )
     )
-    return set(tx.connection.execute(mine.distinct()).scalars())
+    told = set(tx.connection.execute(mine.distinct()).scalars())
+    return told.union(pulling) if stepped_before(tx, series_id, before_revision) else told
+
+
+def stepped_before(tx: Transaction, series_id: int, before_revision: int) -> bool:
+    """Whether there is a procedure step of an earlier revision."""
+    earlier = results.c.series_id == series_id, results.c.revision < before_revision
+    made = select(result_objects.c.id).select_from(result_objects.join(results))
+    step = made.where(*earlier, result_objects.c.kind == ObjectKind.UPS).limit(1)
+    return tx.connection.execute(step).first() is not None
 
 
 def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:

@@ -67,7 +67,7 @@ def put_provisional(
         The lease is lost, or a later revision has begun.
     """
     _require_lease(tx, job)
-    known = _known(tx, job, bundle_digest)
+    known = _known(tx, job.series_id, job.revision, bundle_digest)
     if known is None:
         return _insert(tx, job, result, bundle_digest, bundle, now, slice_scores, finished_at=None)
     if known[1]:
@@ -95,7 +95,7 @@ def record(
         The lease is lost, or a later revision has begun.
     """
     _require_lease(tx, job)
-    known = _known(tx, job, bundle_digest)
+    known = _known(tx, job.series_id, job.revision, bundle_digest)
     if known is not None and not known[1]:
         return known[0]
     if known is None:
@@ -130,33 +130,37 @@ def record_undetermined(
 ) -> int:
     """Keep that a revision was reported as not analysed, and why; return the number of that result.
 
-    The caller holds the study's lock. A result that this revision has already under the same bundle stays.
+    The caller holds the study's lock, and refreshes the worklist. It replaces what the gate alone said, and an earlier
+    reason; a full result that this revision has already under the same bundle stays.
     """
-    mine = (
-        results.c.series_id == record.id,
-        results.c.revision == record.revision,
-        results.c.bundle_digest == bundle_digest,
-    )
-    known = tx.connection.execute(select(results.c.id).where(*mine)).scalar_one_or_none()
+    said = {
+        "provisional": False,
+        "status": WorklistStatus.NOT_ANALYSED,
+        "reason": reason,
+        "score": 0.0,
+        "rule": {},
+        "subtypes": {},
+        "total_volume_ml": 0.0,
+        "finished_at": now,
+    }
+    known = _known(tx, record.id, record.revision, bundle_digest)
     if known is None:
-        known = tx.insert_new(
+        result_id = tx.insert_new(
             results,
             series_id=record.id,
             revision=record.revision,
             bundle_digest=bundle_digest,
             bundle=bundle,
-            provisional=False,
-            status=WorklistStatus.NOT_ANALYSED,
-            reason=reason,
-            score=0.0,
-            rule={},
-            subtypes={},
-            total_volume_ml=0.0,
             created_at=now,
-            finished_at=now,
+            **said,
         )
-    if known is None:
-        raise StaleState("The same result appeared meanwhile: the study must be locked before a result is kept.")
+        if result_id is None:
+            raise StaleState("The same result appeared meanwhile: the study must be locked before a result is kept.")
+    else:
+        result_id, replaceable = known
+        if replaceable:
+            forgotten = {"key_slice": None, "slice_scores": None, "shadow": False}
+            tx.connection.execute(update(results).where(results.c.id == result_id).values(**said, **forgotten))
     tx.audit(
         AuditEvent(
             at=now,
@@ -173,7 +177,7 @@ def record_undetermined(
             },
         )
     )
-    return int(known)
+    return int(result_id)
 
 
 def latest(tx: Transaction, series_id: int) -> LatestResult | None:
@@ -254,12 +258,12 @@ def _require_lease(tx: Transaction, job: ClaimedJob) -> None:
         raise StaleState(f"The lease of job {job.job_id} is lost; its result is not kept.")
 
 
-def _known(tx: Transaction, job: ClaimedJob, bundle_digest: str) -> tuple[int, bool] | None:
+def _known(tx: Transaction, series_id: int, revision: int, bundle_digest: str) -> tuple[int, bool] | None:
     """Number of the result that is there already, and whether a full one may replace it."""
     row = tx.connection.execute(
         select(results.c.id, results.c.provisional, results.c.reason, results.c.shadow).where(
-            results.c.series_id == job.series_id,
-            results.c.revision == job.revision,
+            results.c.series_id == series_id,
+            results.c.revision == revision,
             results.c.bundle_digest == bundle_digest,
         )
     ).one_or_none()

@@ -15,7 +15,7 @@ from triage.domain.errors import NotFound, StaleState
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import SERIES_MOVES, SeriesState
 from triage.domain.study import InstanceHeader
-from triage.store import jobs, moves, studies
+from triage.store import jobs, moves, result_objects, studies
 from triage.store.schema import AssociationEnd, associations, instances, series
 from triage.store.schema import studies as study_rows
 from triage.store.transaction import Transaction
@@ -230,15 +230,23 @@ def move(
 def retry_failed(tx: Transaction, study_instance_uid: str, *, actor: str, now: datetime) -> int:
     """A person's hand: queue the failed jobs of a study again and make their series stable.
 
-    Only jobs of the current revision count. The caller holds the study's lock, and refreshes the worklist.
+    Only jobs of the current revision count. One that something was sent or told of, such as a report that says
+    Undetermined, is tried again as the next revision, which supersedes that. The caller holds the study's lock, and
+    refreshes the worklist.
     """
-    queued = 0
+    queued, why = 0, "Queued again by a person."
     for record in of_study(tx, study_instance_uid):
-        if record.state is SeriesState.UNUSABLE and jobs.retry_failed(
-            tx, record.id, record.revision, actor=actor, now=now
+        spoken_of = result_objects.any_of(tx, record.id, record.revision)
+        revision = record.revision + 1 if spoken_of else record.revision
+        if record.state is not SeriesState.UNUSABLE or not jobs.retry_failed(
+            tx, record.id, record.revision, as_revision=revision, actor=actor, now=now
         ):
-            move(tx, record, SeriesState.STABLE, now=now, actor=actor, detail="Queued again by a person.")
-            queued += 1
+            continue
+        if spoken_of:
+            begin_again(tx, record, why=why, now=now, actor=actor)
+        else:
+            move(tx, record, SeriesState.STABLE, now=now, actor=actor, detail=why)
+        queued += 1
     return queued
 
 
