@@ -31,7 +31,7 @@ class Server:
     postgres: dict[str, str]
 
     def __post_init__(self) -> None:
-        for name in ("bin", "backup", "postgresql"):
+        for name in ("bin", "postgresql"):
             (self.folder / name).mkdir(parents=True)
         programs = {
             "sudo": 'if [ "$1" = -u ]; then shift 2; fi\nexec "$@"',
@@ -105,6 +105,8 @@ def test_what_was_there_at_the_backup_is_there_after_the_loss_of_everything(sqli
     kept = blobs.put(b"the bytes of an instance")
     server.do("Back up")  # while the database is open, its last rows in the write-ahead log
 
+    nobody_else_may_read(server.folder / "backup", server.folder / "backup" / "ich-triage.tar")
+
     finish(db, running(db, **OTHER))
     db.dispose()
     file.write_bytes(b"a disk that failed")
@@ -120,6 +122,8 @@ def test_the_same_with_postgresql(postgres_server: Server) -> None:
     analysed(db)
     kept = blobs.put(b"the bytes of an instance")
     server.do("Back up with PostgreSQL")
+    made = [server.folder / name for name in ("backup", "backup/ich-triage.tar", "postgresql/ich-triage.dump")]
+    nobody_else_may_read(*made)
 
     finish(db, running(db, **OTHER))
     lost = blobs.put(b"what came later")
@@ -129,6 +133,11 @@ def test_the_same_with_postgresql(postgres_server: Server) -> None:
     assert blobs.path(kept).read_bytes() == b"the bytes of an instance"
     assert not blobs.path(lost).exists()
     only_the_first_study_is_there(server)
+
+
+def nobody_else_may_read(*paths: Path) -> None:
+    """A backup holds the images and names of patients."""
+    assert [str(path) for path in paths if path.stat().st_mode & 0o077] == []
 
 
 def only_the_first_study_is_there(server: Server) -> None:

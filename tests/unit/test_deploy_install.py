@@ -172,3 +172,16 @@ def test_the_command_of_the_server_has_the_home_and_the_settings_of_the_account(
     assert (home, person) == ("/var/lib/ich-triage", "a.smith")
     assert words[:2] == ["--reuid", "ich-triage"]
     assert words[-4:] == ["--config", "/etc/ich-triage/triage.toml", "worklist", "--json"]
+
+
+@needs_root
+@pytest.mark.parametrize("kept", [False, True])
+def test_log_files_stay_and_their_folder_with_them(checkout: Checkout, kept: bool) -> None:
+    assert checkout.make().returncode == 0
+    logs = checkout.server / "var/log/ich-triage"
+    assert logs.is_dir()
+    if kept:
+        (logs / "ich-triage-work.log").write_text("{}\n")
+    gone = subprocess.run(["make", "uninstall", f"DESTDIR={checkout.server}"], cwd=checkout.folder, capture_output=True)
+    assert gone.returncode == 0
+    assert logs.exists() is kept

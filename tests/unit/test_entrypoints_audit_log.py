@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +31,7 @@ from triage.settings import read_settings
 from triage.store import audit_forward
 from triage.store.audit import UNREADABLE
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 [database]
 url = "sqlite:///{folder}/triage.db"
@@ -204,3 +209,30 @@ def test_files_that_cannot_be_read_are_said_at_start(folder: Path) -> None:
     file.write_text('[audit]\nsyslog_tls_key = "/k"\n')
     with pytest.raises(ConfigurationError, match="go together"):
         read_settings(file)
+
+
+def test_by_the_guide_the_public_half_lies_where_the_account_may_read_it(folder: Path) -> None:
+    """``sudo triage`` is not root: it may read no file in the home of whoever types this, or below a hard umask."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "operator.md").read_text(), re.DOTALL)
+    (script,) = (block for block in blocks if "triage audit key" in block)
+    assert set(re.findall(r"\S+\.pub", script)) == {"/etc/ich-triage/audit.pub"}
+    programs = {
+        "sudo": 'exec "$@"',
+        "systemctl": "",
+        "triage": f'exec {sys.executable} -m triage --config {folder}/triage.toml "$@"',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    ran = subprocess.run(
+        ["sh", "-ec", script.replace("/etc/ich-triage", str(folder))],
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        umask=0o077,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "whole" in ran.stdout
+    assert oct((folder / "audit.pub").stat().st_mode & 0o777) == "0o644"
