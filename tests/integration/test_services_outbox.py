@@ -12,7 +12,7 @@ from tests.integration.site import BOTH, REPORT, Site, head
 from triage.domain.audit import AuditAction
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed
 from triage.domain.lifecycle import DeliveryState
-from triage.domain.work import RetryPolicy
+from triage.domain.work import Backoff, RetryPolicy
 from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.circuit import Circuit
 from triage.services.deliver import Courier, deliver_next
@@ -55,7 +55,7 @@ def analysed(site: Site, count: int) -> list[str]:
 
 def courier(site: Site, archive: Archive, destination: str = "archive") -> Courier:
     policy = RetryPolicy(base_seconds=100.0, cap_seconds=100.0, max_attempts=50)
-    now, circuit = (lambda: site.now), Circuit(3, RetryPolicy(5.0, 60.0, 1))
+    now, circuit = (lambda: site.now), Circuit(3, Backoff(5.0, 60.0))
     return Courier(site.db, site.blobs, destination, archive.send, now, "sender-1", policy=policy, circuit=circuit)
 
 

@@ -196,6 +196,8 @@ def test_not_ready_without_a_database(tmp_path: Path) -> None:
     sent = browser.get("/password", headers={"Cookie": "triage=x"})
     assert sent.status_code == 503
     assert "database does not answer" in sent.text
+    scrape = browser.get("/metrics", headers={"Authorization": "Bearer SYNTHETIC"})
+    assert scrape.status_code == 503, "docs/operator.md: up is 0 then, and no alarm of ours"
     db.dispose()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from triage.domain.work import RetryPolicy
+from triage.domain.work import Backoff
 from triage.services.circuit import Circuit
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -15,7 +15,7 @@ def after(seconds: float) -> datetime:
 
 
 def opened() -> Circuit:
-    circuit = Circuit(tries=3, cooldown=RetryPolicy(5.0, 60.0, 1))
+    circuit = Circuit(tries=3, cooldown=Backoff(5.0, 60.0))
     assert [circuit.unanswered(START) for _ in range(3)] == [False, False, True]
     return circuit
 

@@ -48,19 +48,30 @@ class ClaimedBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class Backoff:
     """Exponential backoff with jitter: attempt n waits between half and all of base * 2^(n-1), capped."""
 
     base_seconds: float = 2.0
     cap_seconds: float = 300.0
-    max_attempts: int = 50
 
     def __post_init__(self) -> None:
-        if not 0 < self.base_seconds <= self.cap_seconds or self.max_attempts < 1:
-            raise ValueError("a retry policy needs 0 < base_seconds <= cap_seconds and max_attempts >= 1")
+        if not 0 < self.base_seconds <= self.cap_seconds:
+            raise ValueError("a retry policy needs 0 < base_seconds <= cap_seconds")
 
     def delay_seconds(self, attempt: int, jitter: float) -> float:
         """Seconds to wait after failed attempt ``attempt`` (from 1); ``jitter`` is drawn from 0..1."""
         doublings = min(attempt - 1, 64)  # a float overflows at 1024, and every cap is reached long before
         full = min(self.cap_seconds, self.base_seconds * 2.0**doublings)
         return full * (0.5 + jitter / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy(Backoff):
+    """A backoff that ends: whoever holds one reads ``max_attempts``. What is tried for ever has a `Backoff`."""
+
+    max_attempts: int = 50
+
+    def __post_init__(self) -> None:
+        Backoff.__post_init__(self)  # super() does not know the class that slots make of this one
+        if self.max_attempts < 1:
+            raise ValueError("a retry policy needs max_attempts >= 1")

@@ -14,7 +14,7 @@ from triage.net.scp import IncomingInstance, ListenerService, Peer, StorageScp
 from triage.net.ups_scp import ups_service
 from triage.services.beat import Heart, alive
 from triage.services.offer import find_steps, get_step
-from triage.services.receive import Door, Receipt, association_ended, association_refused, keep
+from triage.services.receive import Door, Receipt, association_ended, association_refused, keep, request_refused
 from triage.services.recover import end_lost_associations
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ def serve(app: App, stop: threading.Event) -> None:
 
 
 def storage_scp(app: App, door: Door) -> StorageScp:
-    """The SCP with its three callbacks."""
+    """The SCP with its callbacks."""
 
     def on_instance(incoming: IncomingInstance) -> None:
         receipt = keep(door, incoming, app.clock())
@@ -62,7 +62,11 @@ def storage_scp(app: App, door: Door) -> StorageScp:
     def on_refused(peer: Peer, why: str) -> None:
         association_refused(app.db, peer, why, app.clock())
 
-    return StorageScp(app.listener_options(), on_instance, on_ended, on_refused, listener_services(app))
+    def on_unreadable(peer: Peer, why: str) -> None:
+        request_refused(app.db, peer, why, app.clock())
+
+    options, services = app.listener_options(), listener_services(app)
+    return StorageScp(options, on_instance, on_ended, on_refused, services, on_unreadable)
 
 
 def listener_services(app: App) -> list[ListenerService]:

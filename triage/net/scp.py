@@ -66,6 +66,9 @@ class StorageScp:
         failed before it could give them.
     services
         What else is offered to the same callers on the same port.
+    on_unreadable
+        Called before a C-STORE request that carries no instance is answered with 0xC000: the peer, and the reason
+        in a sentence. What it raises counts as for ``on_instance``.
     """
 
     def __init__(
@@ -75,12 +78,14 @@ class StorageScp:
         on_ended: Callable[[str, Peer, bool], None],
         on_refused: Callable[[Peer, str], None],
         services: Sequence[ListenerService] = (),
+        on_unreadable: Callable[[Peer, str], None] | None = None,
     ) -> None:
         self._options = options
         self._services = tuple(services)
         self._contexts = supported_contexts(self._services)
         self._callers = CallerList.parse(options.allowed_callers, options.host)
         self._on_instance = on_instance
+        self._on_unreadable = on_unreadable
         self._on_ended = on_ended
         self._on_refused = on_refused
         self._server: ListeningServer | None = None
@@ -244,7 +249,7 @@ class StorageScp:
         """Hand one request to the callback and turn its outcome into a status; never raises."""
         visit.requests += 1
         try:
-            self._on_instance(_incoming(event, visit))
+            self._on_instance(self._read(event, visit))
         except (OutOfSpace, StoreUnavailable) as exc:
             log.warning("instance_put_off", code=exc.code, why=str(exc), association_id=visit.association_id)
             return _failure(OUT_OF_RESOURCES, str(exc))
@@ -255,6 +260,14 @@ class StorageScp:
             log.exception("instance_failed", association_id=visit.association_id)
             return _failure(UNEXPECTED_FAILURE, "Fault of the receiver; see its log")
         return SUCCESS
+
+    def _read(self, event: evt.Event, visit: _Visit) -> IncomingInstance:
+        try:
+            return _incoming(event, visit)
+        except UnreadableInstance as exc:
+            if self._on_unreadable is not None and visit.peer is not None:
+                self._on_unreadable(visit.peer, str(exc))
+            raise
 
 
 def _entity(options: ListenerOptions, connections: int) -> AE:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from threading import Lock
 
-from triage.domain.work import RetryPolicy
+from triage.domain.work import Backoff
 
 TRIES = 3
-COOLDOWN = RetryPolicy(base_seconds=5.0, cap_seconds=60.0, max_attempts=1)
+COOLDOWN = Backoff(base_seconds=5.0, cap_seconds=60.0)
 
 
 class Circuit:
@@ -18,7 +18,7 @@ class Circuit:
     passes before the cooldown has ended, each failure then begins a longer one, and the first answer closes it.
     """
 
-    def __init__(self, tries: int = TRIES, cooldown: RetryPolicy = COOLDOWN) -> None:
+    def __init__(self, tries: int = TRIES, cooldown: Backoff = COOLDOWN) -> None:
         self._tries = tries
         self._cooldown = cooldown
         self._failures = 0

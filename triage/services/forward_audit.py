@@ -17,7 +17,7 @@ import structlog
 from triage.domain.audit import AuditRecord, LaterAction
 from triage.domain.audit_message import encode
 from triage.domain.errors import ConfigurationError, DeliveryUnconfirmed, StaleState, StoreUnavailable
-from triage.domain.work import RetryPolicy
+from triage.domain.work import Backoff
 from triage.net.syslog import SyslogLink, syslog_message
 from triage.services.audit_messages import TOLD, Reporter, audit_messages
 from triage.services.deliver import fault
@@ -32,7 +32,7 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
 IDLE_SECONDS = 0.5
 TROUBLE_SECONDS = 2.0
-PATIENCE = RetryPolicy(base_seconds=1.0, cap_seconds=60.0, max_attempts=1)
+PATIENCE = Backoff(base_seconds=1.0, cap_seconds=60.0)
 """How long a receiver that is down is left alone: for ever tried again, at least once a minute."""
 
 
@@ -47,7 +47,7 @@ class Route:
     message_id: str
     clock: Callable[[], datetime]
     owner: str
-    policy: RetryPolicy = PATIENCE
+    policy: Backoff = PATIENCE
 
 
 class Forwarder:

@@ -226,3 +226,18 @@ def association_refused(db: Database, peer: Peer, why: str, now: datetime) -> No
                 detail={"why": why, "address": peer.address, "called_ae_title": peer.called_ae_title},
             )
         )
+
+
+def request_refused(db: Database, peer: Peer, why: str, now: datetime) -> None:
+    """Leave an audit row about a C-STORE request that carried no instance; nothing in it names one."""
+    detail = {"code": UnreadableInstance.code, "why": why, "address": peer.address}
+    with db.transaction() as tx:
+        tx.audit(
+            AuditEvent(
+                at=now,
+                actor=peer.calling_ae_title,
+                action=AuditAction.INSTANCE_REFUSED,
+                outcome=Outcome.MINOR_FAILURE,
+                detail=detail,
+            )
+        )
