@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from lxml import html
 
 from tests.builders import localizer, rgb_screen, structured_report
 from tests.integration.site import Site, head
@@ -24,7 +25,7 @@ from triage.domain.worklist import ListedStudy
 from triage.store import audit, deliveries, readings, worklist
 from triage.web.app import make_app
 from triage.web.desk import Desk
-from triage.web.study import STOP_POLLING
+from triage.web.page import STOP_POLLING
 
 SCRIPT = "<script>alert('x')</script>"
 
@@ -107,6 +108,16 @@ def test_a_study_that_is_not_suspected_is_never_worded_as_negative(site: Site, r
     assert "IPH intraparenchymal 0.01 - -" in said
     own_words = said.replace("A study without a flag is not a negative study.", "")
     assert not re.search(r"negative|no haemorrhage(?! either)|unremarkable|all clear|\bno bleed", own_words, re.I)
+
+
+def test_every_table_that_may_be_too_wide_can_be_reached_by_the_keyboard(site: Site, radiologist: Browser) -> None:
+    page = html.fromstring(radiologist.get(f"/study/{suspected(site)}").text)
+    tables = page.xpath("//*[@class='scroll']")
+    assert len(tables) >= 3
+    assert all((table.get("tabindex"), table.get("role")) == ("0", "region") for table in tables)
+    names = [table.get("aria-label") for table in tables]
+    assert all(names)
+    assert len(set(names)) == len(names)
 
 
 def test_what_was_not_analysed_says_why_and_can_be_looked_at_but_not_judged(site: Site, radiologist: Browser) -> None:
@@ -277,6 +288,9 @@ def test_why_one_series_and_not_another(site: Site, radiologist: Browser) -> Non
     ("slice=-1", "/slice/9.png?window=brain&amp;outline=1&amp;"),
     ("slice=%D9%A1&outline=%3Cscript%3E", "/slice/9.png?window=brain&amp;outline=1&amp;"),
     ("slice=" + "9" * 5000, "/slice/9.png?"),
+    ("slice=003", "/slice/3.png?"),
+    ("slice=0000099", "/slice/9.png?"),
+    ("slice=" + "0" * 5000 + "3", "/slice/9.png?"),
 ])  # fmt: skip
 def test_without_a_script_every_slice_has_an_address(site: Site, radiologist: Browser, query: str, shown: str) -> None:
     uid = suspected(site)
