@@ -80,6 +80,10 @@ SAMPLES: dict[AuditAction, dict[str, object]] = {
     AuditAction.LOGOUT: {"detail": WEB},
     AuditAction.ACCESS_REFUSED: {"detail": {"what": "GET /audit", "why": "not an administrator", **WEB}},
     AuditAction.ACCOUNT_CHANGED: {"detail": {"user": "bob", "change": "disabled"}},
+    AuditAction.WORKLIST_QUERIED: {
+        "actor": "WORKSTATION",
+        "detail": {"questions": 2, "answers": 30, "sop_class_uid": "1.2.840.10008.5.1.4.34.6.3", **CALL},
+    },
     AuditAction.STUDY_OPENED: {"study_instance_uid": STUDY, "detail": {"role": "radiologist", "first": True}},
     AuditAction.STUDY_JUDGED: {"study_instance_uid": STUDY, "detail": {"verdict": "agree"}},
     AuditAction.CHECKPOINT_SIGNED: {

@@ -86,7 +86,10 @@ def storage_classes() -> str:
 
 def other_scp_classes() -> str:
     """The classes that the listener offers besides storage, with every service."""
-    services = [commitment.commitment_service(lambda _: None), ups_scp.ups_service(lambda _: (), lambda _: None)]
+    services = [
+        commitment.commitment_service(lambda _: None),
+        ups_scp.ups_service(lambda _: (), lambda _: None, lambda _peer, _asked: None),
+    ]
     stored = {str(cx.abstract_syntax) for cx in supported_contexts()} - {VERIFICATION}
     rows = [
         (name_of(uid), f"`{uid}`", ", ".join(name_of(str(syntax)) for syntax in cx.transfer_syntax or ()))

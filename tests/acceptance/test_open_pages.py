@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser import chromium
 from tests.conftest import copy_sqlite, unavailable
@@ -160,6 +161,20 @@ def test_what_was_opened_before_the_page_heard_of_it_does_not_call(ward: Ward) -
     ward.heard(0)
 
 
+def test_a_study_that_is_suspected_again_calls_again(ward: Ward) -> None:
+    ward.ask_for_calls()
+    slices = head(24)
+    uid = taken_in(ward.site, slices[:18]).study_instance_uid
+    ward.heard(1)
+    taken_in(ward.site, slices[18:21], score=0.1)
+    ward.room.wait(lambda: "Not suspected" in ward.room.one(f"[id='study-{uid}']").text)
+    ward.heard(1)
+    taken_in(ward.site, slices[21:])
+    ward.heard(2)
+    ward.room.browser.execute_script("window.note.onclick()")
+    ward.room.wait(lambda: ward.room.browser.current_url.split("?")[0].endswith(f"/study/{uid}"))
+
+
 def test_of_two_open_lists_one_calls(ward: Ward) -> None:
     ward.ask_for_calls()
     first = ward.room.browser.current_window_handle
@@ -233,6 +248,23 @@ def test_a_clock_that_is_put_back_does_not_make_a_dead_list_look_alive(ward: War
     ward.room.wait(lambda: "This list stands still" in ward.room.text())
     ward.room.wait(lambda: "the server does not answer" in ward.room.text())
     ward.pages.start()
+
+
+def test_a_wide_table_is_scrolled_by_the_keys_that_turn_the_slices_elsewhere(ward: Ward) -> None:
+    room = ward.room
+    room.width(NARROW)
+    room.open(f"/study/{suspected(ward.site)}")
+    shown = room.one("#place-number").text
+    table = "[aria-label='Table of the series']"
+    room.browser.execute_script("document.querySelector(arguments[0]).focus()", table)
+    room.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    room.wait(lambda: room.one(table).get_property("scrollLeft") > 0)
+    assert room.one("#place-number").text == shown
+    room.press("o")
+    room.wait(lambda: room.one("#outline-words").text == "Show outline")
+    room.browser.execute_script("document.activeElement.blur()")
+    room.press(Keys.ARROW_RIGHT)
+    room.wait(lambda: room.one("#place-number").text == str(int(shown) + 1))
 
 
 def test_an_open_study_says_that_it_has_become_another_and_takes_no_judgement_of_the_old_one(ward: Ward) -> None:

@@ -18,7 +18,7 @@ from triage.dicom.ups import encode_ups
 from triage.domain.errors import NotFound, StoreUnavailable
 from triage.net.scp import ListenerOptions, StorageScp
 from triage.net.scu import send
-from triage.net.ups_scp import UPS_PULL, UPS_PUSH, UPS_QUERY, Step, StepQuery, ups_service
+from triage.net.ups_scp import UPS_PULL, UPS_PUSH, UPS_QUERY, Asked, Step, StepQuery, ups_service
 
 # One step has a character set that does not exist; pynetdicom writes it as it is, and pydicom warns meanwhile.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Unknown encoding")
@@ -56,13 +56,16 @@ class Worklist:
     """Steps as the services keep them, and what was asked for."""
 
     def __init__(self, steps, fault=None):
-        self.steps, self.fault, self.asked = steps, fault, []
+        self.steps, self.fault, self.asked, self.told = steps, fault, [], []
 
     def find(self, query):
         self.asked.append(query)
         if self.fault is not None:
             raise self.fault
         return iter(self.steps)
+
+    def on_asked(self, peer, asked):
+        self.told.append((peer.calling_ae_title, peer.address, asked))
 
     def get(self, uid):
         if self.fault is not None:
@@ -73,7 +76,7 @@ class Worklist:
 @contextmanager
 def offering(worklist, memory=None):
     memory = memory or Memory()
-    service = ups_service(worklist.find, worklist.get)
+    service = ups_service(worklist.find, worklist.get, worklist.on_asked)
     scp = StorageScp(ListenerOptions(port=0), memory.on_instance, memory.on_ended, memory.on_refused, [service])
     scp.start()
     try:
@@ -147,6 +150,25 @@ def test_a_workstation_finds_the_suspected_studies(steps, sop_class, syntax):
 )
 def test_matching(steps, question, answer):
     assert found(Worklist(steps), **question) == answer
+
+
+def test_each_association_that_asks_is_told_of_once_in_numbers(steps):
+    worklist = Worklist(steps)
+    with offering(worklist) as scp:
+        with asking(scp) as assoc:
+            for patient in ("P1", "P*", "NOBODY"):
+                list(assoc.send_c_find(keys(PatientID=patient), UPS_PULL))
+            assoc.send_n_get([], UPS_PUSH, "2.25.3", meta_uid=UPS_PULL)
+            assoc.send_n_get([], UPS_PUSH, "2.25.9", meta_uid=UPS_PULL)
+            assert worklist.told == []
+        with asking(scp, UPS_QUERY) as assoc:
+            list(assoc.send_c_find(keys(), UPS_QUERY))
+            assoc.abort()
+        with asking(scp):
+            pass
+    first, second = sorted(worklist.told, key=lambda told: -told[2].questions)
+    assert first == ("WORKSTATION", "127.0.0.1", Asked(UPS_PULL, 5, 6))
+    assert second == ("WORKSTATION", "127.0.0.1", Asked(UPS_QUERY, 1, 4))
 
 
 def test_matching_by_the_order(steps):

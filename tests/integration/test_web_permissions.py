@@ -99,7 +99,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/statistics.csv"): Rule(READERS),
     ("GET", "/metrics"): Rule(CALLERS),
     ("GET", "/audit"): Rule(ADMINISTRATORS),
-    ("GET", "/audit/verification/now"): Rule(ADMINISTRATORS),
+    ("GET", "/audit/verification/now"): Rule(ADMINISTRATORS, 286),
     ("POST", "/audit/verify"): Rule(ADMINISTRATORS, 303),
     ("GET", "/audit.csv"): Rule(ADMINISTRATORS),
     ("GET", "/audit.xml"): Rule(ADMINISTRATORS),

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from lxml import html
 
 from tests.builders import localizer, rgb_screen, structured_report
 from tests.integration.site import Site, head
@@ -24,7 +25,7 @@ from triage.domain.worklist import ListedStudy
 from triage.store import audit, deliveries, readings, worklist
 from triage.web.app import make_app
 from triage.web.desk import Desk
-from triage.web.study import STOP_POLLING
+from triage.web.page import STOP_POLLING
 
 SCRIPT = "<script>alert('x')</script>"
 
@@ -107,6 +108,13 @@ def test_a_study_that_is_not_suspected_is_never_worded_as_negative(site: Site, r
     assert "IPH intraparenchymal 0.01 - -" in said
     own_words = said.replace("A study without a flag is not a negative study.", "")
     assert not re.search(r"negative|no haemorrhage(?! either)|unremarkable|all clear|\bno bleed", own_words, re.I)
+
+
+def test_every_table_that_may_be_too_wide_can_be_reached_by_the_keyboard(site: Site, radiologist: Browser) -> None:
+    page = html.fromstring(radiologist.get(f"/study/{suspected(site)}").text)
+    tables = page.xpath("//*[@class='scroll']")
+    assert {(table.get("tabindex"), table.get("role")) for table in tables} == {("0", "region")}
+    assert len({table.get("aria-label") for table in tables} - {None}) == len(tables) >= 3
 
 
 def test_what_was_not_analysed_says_why_and_can_be_looked_at_but_not_judged(site: Site, radiologist: Browser) -> None:
@@ -203,10 +211,31 @@ def test_the_first_radiologist_to_open_a_study_is_remembered(
 
 def test_pictures_and_partials_are_not_audited_one_by_one(site: Site, radiologist: Browser) -> None:
     uid = suspected(site)
-    radiologist.get(f"/study/{uid}/slice/9.png")
     radiologist.get(f"/study/{uid}/thumbnail.png")
     radiologist.get(f"/study/{uid}/now?shown=x")
     assert events(site, AuditAction.STUDY_OPENED) == []
+    radiologist.get(f"/study/{uid}")
+    assert radiologist.get(f"/study/{uid}/slice/9.png").status_code == 200
+    assert len(events(site, AuditAction.STUDY_OPENED)) == 1
+
+
+def test_whoever_takes_a_slice_without_the_page_is_on_record_once_and_has_not_opened_the_study(
+    site: Site, radiologist: Browser, administrator: Browser, clock: Clock
+) -> None:
+    uid = suspected(site)
+    administrator.get(f"/study/{uid}")
+    answer = radiologist.get(f"/study/{uid}/slice/9.png")
+    assert radiologist.get(f"/study/{uid}/slice/999.png").status_code == 404
+    again = radiologist.get(f"/study/{uid}/slice/9.png", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (answer.status_code, again.status_code) == (200, 304)
+    boss, rad = events(site, AuditAction.STUDY_OPENED)
+    assert (boss.actor, rad.actor, rad.study_instance_uid) == ("boss", "rad", uid)
+    assert rad.detail == {"role": "radiologist", "first": False, "status": "suspected", "how": "picture"}
+    assert listed(site, uid).opened_at is None
+    clock.forward(24 * 3600)
+    tomorrow = signed_in(radiologist.app, "rad", Role.RADIOLOGIST)
+    assert tomorrow.get(f"/study/{uid}/slice/8.png").status_code == 200
+    assert len(events(site, AuditAction.STUDY_OPENED)) == 3
 
 
 def test_judging_by_the_form_and_by_a_key(site: Site, radiologist: Browser, administrator: Browser) -> None:
@@ -277,6 +306,9 @@ def test_why_one_series_and_not_another(site: Site, radiologist: Browser) -> Non
     ("slice=-1", "/slice/9.png?window=brain&amp;outline=1&amp;"),
     ("slice=%D9%A1&outline=%3Cscript%3E", "/slice/9.png?window=brain&amp;outline=1&amp;"),
     ("slice=" + "9" * 5000, "/slice/9.png?"),
+    ("slice=003", "/slice/3.png?"),
+    ("slice=0000099", "/slice/9.png?"),
+    ("slice=" + "0" * 5000 + "3", "/slice/9.png?"),
 ])  # fmt: skip
 def test_without_a_script_every_slice_has_an_address(site: Site, radiologist: Browser, query: str, shown: str) -> None:
     uid = suspected(site)

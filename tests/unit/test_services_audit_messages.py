@@ -107,6 +107,7 @@ def test_the_schema_refuses_what_the_standard_does() -> None:
         (AuditAction.STUDY_OPENED, ("110103", "R", "0")),
         (AuditAction.STUDY_JUDGED, ("110103", "R", "0")),
         (AuditAction.EXPORTED, ("110106", "R", "0")),
+        (AuditAction.WORKLIST_QUERIED, ("110112", "E", "0")),
     ],
 )
 def test_each_act_is_the_event_that_the_standard_has_for_it(action: AuditAction, expected: tuple[str, ...]) -> None:
@@ -208,6 +209,14 @@ def test_an_export_names_person_process_and_medium() -> None:
     message = told_of(AuditAction.EXPORTED)
     assert [role for _, role, _ in roles(message)] == ["110153", "110153", "110154"]
     assert message.find(".//MediaType").get("csd-code") == "110037"
+
+
+def test_a_query_names_who_asked_and_of_what_class_and_nothing_that_was_asked_for() -> None:
+    message = told_of(AuditAction.WORKLIST_QUERIED)
+    assert roles(message) == [("WORKSTATION", "110153", "true"), ("triage1", "110152", "false")]
+    assert objects(message) == [("1.2.840.10008.5.1.4.34.6.3", "3", "110181")]
+    assert (detail(message, "questions"), detail(message, "answers")) == ("2", "30")
+    assert message.find(".//ParticipantObjectQuery") is None
 
 
 def test_each_message_names_its_row_and_the_row_told_before() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from tests.stores import DIGEST, SERIES, STUDY, at, encoded, receive
+from tests.stores import DIGEST, SERIES, STUDY, at, encoded, logged, receive
+from triage.domain.audit import AuditAction, Outcome
 from triage.domain.encoded import ObjectKind
 from triage.domain.finding import ReasonCode, WorklistStatus
-from triage.net.ups_scp import Step, StepQuery
-from triage.services.offer import find_steps, get_step
+from triage.net.peer import Peer
+from triage.net.ups_scp import Asked, Step, StepQuery
+from triage.services.offer import find_steps, get_step, record_query
 from triage.store import result_objects, results, schema, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -84,3 +86,14 @@ def test_a_step_is_got_by_its_uid_of_whichever_series(database: Database, blobs:
     assert get_step(database, blobs, step(0, 2)) == Step(step(0, 2), step(0, 2).encode())
     assert get_step(database, blobs, "2.25.8") is None
     assert list(find_steps(database, blobs, StepQuery(study_instance_uid="2.25.8"), at(0))) == []
+
+
+def test_who_reads_the_list_is_on_record_in_numbers_alone(database: Database) -> None:
+    asked = Asked("1.2.840.10008.5.1.4.34.6.3", questions=2, answers=30)
+    record_query(database, Peer("WORKSTATION", "ICHTRIAGE", "192.0.2.9", 40001), asked, at(5))
+    (row,) = logged(database, AuditAction.WORKLIST_QUERIED)
+    assert (row.event.actor, row.event.at, row.event.outcome) == ("WORKSTATION", at(5), Outcome.SUCCESS)
+    assert row.event.detail == {
+        "questions": 2, "answers": 30, "sop_class_uid": "1.2.840.10008.5.1.4.34.6.3",
+        "address": "192.0.2.9", "called_ae_title": "ICHTRIAGE",
+    }  # fmt: skip

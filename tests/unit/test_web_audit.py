@@ -24,6 +24,7 @@ from triage.store import audit_forward
 from triage.store.db import Database
 from triage.web.app import make_app
 from triage.web.desk import Desk
+from triage.web.page import STOP_POLLING
 
 
 @pytest.fixture
@@ -149,7 +150,23 @@ def test_the_log_is_verified_from_the_page(desk: Desk, admin: Browser) -> None:
     assert "The audit chain is whole: 12 rows" in told
     assert "Verified by ada" in told
     assert "No key for checkpoints" in told
-    assert "The audit chain is whole" in admin.get("/audit/verification/now").text
+
+
+def test_a_page_that_watched_a_verification_stops_asking_and_offers_another(desk: Desk, admin: Browser) -> None:
+    desk.verifier.progress = Progress(running=True, rows=10_000, of=20_000)
+    assert 'hx-get="/audit/verification/now"' in admin.get("/audit").text
+    answer = admin.get("/audit/verification/now")
+    assert answer.status_code == 200
+    assert "row 10000 of 20000" in answer.text
+    assert html.fromstring(answer.text).xpath("//form[@action='/audit/verify']/button/@disabled")
+    desk.verifier.progress = Progress()
+    assert "hx-get" not in html.fromstring(admin.get("/audit").text).xpath("//*[@id='audit-state']")[0].attrib
+    answer = admin.get("/audit/verification/now")
+    assert answer.status_code == STOP_POLLING
+    (form,) = html.fromstring(answer.text).xpath("//form[@action='/audit/verify']")
+    assert form.xpath("./button[not(@disabled)]")
+    token = form.xpath("./input[@name='csrf_token']/@value")
+    assert token == html.fromstring(admin.get("/audit").text).xpath("//form[@action='/audit/verify']/input/@value")
 
 
 def test_a_broken_log_is_said_and_its_other_rows_are_still_shown(desk: Desk, admin: Browser) -> None:

@@ -17,6 +17,7 @@ from tests.web import Browser, Clock, signed_in
 from triage.domain.account import Role
 from triage.domain.errors import StoreUnavailable
 from triage.domain.finding import Urgency, WorklistStatus
+from triage.domain.worklist_json import instant
 from triage.store import schema
 from triage.store.db import Database
 from triage.web.app import make_app
@@ -24,6 +25,7 @@ from triage.web.desk import Desk
 from triage.web.streams import STREAMS_OF_A_PERSON, Event, Listener, Streams
 
 SECONDS = 20.0
+MOMENT = "2026-11-21T08:00:00.000Z"
 
 
 @asynccontextmanager
@@ -57,7 +59,8 @@ def test_a_new_flag_is_told_with_its_study_and_nothing_else(desk: Desk) -> None:
         async with listening(desk.streams, desk.db, desk.clock) as page:
             flag(desk, "2.25.7", accession_number="SECRET")
             assert (await heard(page, "worklist")).data == ""
-            assert json.loads((await heard(page, "suspected")).data) == {"count": 1, "studies": ["2.25.7"]}
+            told = json.loads((await heard(page, "suspected")).data)
+            assert told == {"count": 1, "studies": [f"2.25.7@{MOMENT}"]}
 
     run(story)
 
@@ -68,9 +71,9 @@ def test_whoever_opens_a_page_hears_of_the_latest_flags(desk: Desk, clock: Clock
 
     async def story() -> None:
         with desk.streams.listen("rad", desk.db, clock) as page:
-            assert json.loads((await heard(page, "suspected")).data)["studies"] == ["2.25.2"]
+            assert json.loads((await heard(page, "suspected")).data)["studies"] == [f"2.25.2@{MOMENT}"]
         with desk.streams.listen("rad", desk.db, clock) as again:
-            assert json.loads((await heard(again, "suspected")).data)["studies"] == ["2.25.2"]
+            assert json.loads((await heard(again, "suspected")).data)["studies"] == [f"2.25.2@{MOMENT}"]
 
     run(story)
 
@@ -81,7 +84,7 @@ def test_what_somebody_has_opened_is_no_news(desk: Desk, clock: Clock) -> None:
 
     async def story() -> None:
         with desk.streams.listen("rad", desk.db, clock) as page:
-            assert json.loads((await heard(page, "suspected")).data)["studies"] == ["2.25.2"]
+            assert json.loads((await heard(page, "suspected")).data)["studies"] == [f"2.25.2@{MOMENT}"]
 
     run(story)
 
@@ -89,7 +92,7 @@ def test_what_somebody_has_opened_is_no_news(desk: Desk, clock: Clock) -> None:
 def test_the_page_says_which_flags_it_was_made_with(desk: Desk, radiologist: Browser, clock: Clock) -> None:
     flag(desk, "2.25.1", flagged_at=clock.now - timedelta(hours=1))
     flag(desk, "2.25.2")
-    assert 'data-flagged="2.25.2"' in radiologist.get("/?status=pending").text
+    assert f'data-flagged="2.25.2@{MOMENT}"' in radiologist.get("/?status=pending").text
 
 
 def test_whoever_comes_back_from_a_new_study_is_not_called_to_it_again(
@@ -122,6 +125,20 @@ def test_a_stream_that_slept_for_long_tells_of_no_old_flag(desk: Desk, clock: Cl
             async with asyncio.timeout(SECONDS):
                 while (event := await again.events.get()).name != "beat":
                     assert event.name != "suspected"
+
+    run(story)
+
+
+def test_a_study_that_is_flagged_again_is_told_again(desk: Desk, clock: Clock) -> None:
+    flag(desk, "2.25.1")
+
+    async def story() -> None:
+        async with listening(desk.streams, desk.db, clock) as page:
+            clock.forward(60)
+            with desk.db.transaction() as tx:
+                tx.connection.execute(update(schema.worklist).values(flagged_at=clock.now, updated_at=clock.now))
+            told = json.loads((await heard(page, "suspected")).data)["studies"]
+            assert told == [f"2.25.1@{instant(clock.now)}"]
 
     run(story)
 

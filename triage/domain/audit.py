@@ -44,6 +44,7 @@ class AuditAction(StrEnum):
     LOGOUT = "logout"
     ACCESS_REFUSED = "access_refused"
     ACCOUNT_CHANGED = "account_changed"
+    WORKLIST_QUERIED = "worklist_queried"
     STUDY_OPENED = "study_opened"
     STUDY_JUDGED = "study_judged"
     STUDY_ESCALATED = "study_escalated"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -11,9 +12,9 @@ from triage.domain.errors import StoreUnavailable
 from triage.entrypoints.app import App, owner
 from triage.net.commitment import commitment_service
 from triage.net.scp import IncomingInstance, ListenerService, Peer, StorageScp
-from triage.net.ups_scp import ups_service
+from triage.net.ups_scp import Asked, ups_service
 from triage.services.beat import Heart, alive
-from triage.services.offer import find_steps, get_step
+from triage.services.offer import find_steps, get_step, record_query
 from triage.services.receive import Door, Receipt, association_ended, association_refused, keep, request_refused
 from triage.services.recover import end_lost_associations
 
@@ -49,15 +50,11 @@ def storage_scp(app: App, door: Door) -> StorageScp:
 
     def on_ended(association_id: str, peer: Peer, released: bool) -> None:
         log.info("association_ended", calling_ae_title=peer.calling_ae_title, released=released)
-        for attempt in range(ATTEMPTS_TO_END):
-            try:
-                association_ended(door, association_id, released=released, now=app.clock())
-            except StoreUnavailable as exc:
-                # Not lost when it fails for good: the series then waits for quiet_seconds instead.
-                log.warning("association_end_not_recorded", why=str(exc), attempt=attempt + 1)
-                time.sleep(0.2 * 2**attempt)
-            else:
-                return
+        # Not lost when it fails for good: the series then waits for quiet_seconds instead.
+        _insist(
+            lambda: association_ended(door, association_id, released=released, now=app.clock()),
+            "association_end_not_recorded",
+        )
 
     def on_refused(peer: Peer, why: str) -> None:
         association_refused(app.db, peer, why, app.clock())
@@ -69,8 +66,25 @@ def storage_scp(app: App, door: Door) -> StorageScp:
     return StorageScp(options, on_instance, on_ended, on_refused, services, on_unreadable)
 
 
+def _insist(record: Callable[[], None], failure: str) -> None:
+    """Record something, also when the database is away for some seconds."""
+    for attempt in range(ATTEMPTS_TO_END):
+        try:
+            record()
+        except StoreUnavailable as exc:
+            log.warning(failure, why=str(exc), attempt=attempt + 1)
+            time.sleep(0.2 * 2**attempt)
+        else:
+            return
+
+
 def listener_services(app: App) -> list[ListenerService]:
     """What the listener offers besides storage, as far as the settings ask for it."""
+
+    def on_asked(peer: Peer, asked: Asked) -> None:
+        log.info("worklist_queried", calling_ae_title=peer.calling_ae_title, questions=asked.questions)
+        _insist(lambda: record_query(app.db, peer, asked, app.clock()), "worklist_query_not_recorded")
+
     services = []
     if any(destination.commitment for destination in app.settings.destinations):
         services.append(commitment_service(app.take_report))
@@ -79,6 +93,7 @@ def listener_services(app: App) -> list[ListenerService]:
             ups_service(
                 find=lambda query: find_steps(app.db, app.blobs, query, app.clock()),
                 get=lambda sop_instance_uid: get_step(app.db, app.blobs, sop_instance_uid),
+                on_asked=on_asked,
             )
         )
     return services

@@ -8,10 +8,12 @@ from typing import Any, Final, TypeVar
 
 from pydicom.uid import UID
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from triage.domain.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from triage.net.peer import Peer
 
 MAXIMUM_PDU_BYTES: Final = 256 * 1024
 """dcmtk never sends more than 128 KiB at once; others fill what they are offered."""
@@ -53,11 +55,13 @@ class ListenerService:
     """A service that the listener offers besides storage: its contexts, and what answers its requests.
 
     A handler runs in the thread of its association, one of N-EVENT-REPORT in a thread of its own, and returns what
-    pynetdicom's documentation asks for its event.
+    pynetdicom's documentation asks for its event. ``on_ended`` is told of the end of every association that was asked
+    for, whether or not it used the service.
     """
 
     contexts: tuple[PresentationContext, ...]
     handlers: tuple[tuple[evt.InterventionEvent, Callable[[evt.Event], Any]], ...]
+    on_ended: Callable[[Association, Peer], None] | None = None
 
 
 def supported_contexts(services: Sequence[ListenerService] = ()) -> SupportedContexts:

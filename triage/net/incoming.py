@@ -8,20 +8,8 @@ from triage.domain.errors import ConfigurationError
 from triage.domain.study import AeTitle
 from triage.net.callers import CallerList, ip_address
 from triage.net.contexts import MAXIMUM_PDU_BYTES
+from triage.net.peer import Peer
 from triage.net.tls import TlsFiles
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is on the other side of an association, as it names itself, and where it calls from.
-
-    The titles are empty for a peer that was refused before it could name itself.
-    """
-
-    calling_ae_title: str
-    called_ae_title: str
-    address: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)

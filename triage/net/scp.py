@@ -20,8 +20,9 @@ from triage.domain.errors import ConfigurationError, OutOfSpace, StoreUnavailabl
 from triage.domain.study import AeTitle, is_uid
 from triage.net.callers import CallerList
 from triage.net.contexts import ListenerService, introduce, supported_contexts
-from triage.net.incoming import IncomingInstance, ListenerOptions, Peer
+from triage.net.incoming import IncomingInstance, ListenerOptions
 from triage.net.part10 import file_meta
+from triage.net.peer import Peer
 from triage.net.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, UNEXPECTED_FAILURE
 from triage.net.tls import CLIENT_HELLO, PLAIN_LISTENER, server_trouble
 from triage.net.transport import ListeningServer, PromptSocket, hang_up
@@ -194,6 +195,9 @@ class StorageScp:
                 self._report_misfit(assoc, connection)
             if visit.requests and visit.peer is not None:
                 _guarded(self._on_ended, visit.association_id, visit.peer, assoc.is_released)
+            for service in self._services:
+                if service.on_ended is not None and visit.peer is not None:
+                    _guarded(service.on_ended, assoc, visit.peer)
         finally:
             with self._changed:
                 del self._visits[visit]

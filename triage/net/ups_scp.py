@@ -6,6 +6,7 @@ state (N-ACTION, N-SET) are answered with "unrecognized operation", because who 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -14,12 +15,14 @@ import structlog
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 from pynetdicom import _config, evt
+from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import N_GET
 from pynetdicom.presentation import build_context
 
 from triage.domain.errors import TriageError
 from triage.net.contexts import UNCOMPRESSED, ListenerService
 from triage.net.matching import matches
+from triage.net.peer import Peer
 from triage.net.verbatim import keep_values, quiet, read_kept
 
 log = structlog.get_logger()
@@ -65,7 +68,40 @@ class Step:
     content: bytes = field(repr=False)
 
 
-def ups_service(find: Callable[[StepQuery], Iterable[Step]], get: Callable[[str], Step | None]) -> ListenerService:
+@dataclass(slots=True)
+class Asked:
+    """What one association asked for, in numbers: C-FIND and N-GET requests, and the steps they were answered with."""
+
+    sop_class_uid: str
+    questions: int = 0
+    answers: int = 0
+
+
+class _Tallies:
+    """What is asked for on each association, until it ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[Association, Asked] = {}
+
+    def question(self, event: evt.Event) -> Asked:
+        """Count one more; the SOP class is that of the first."""
+        with self._lock:
+            asked = self._asked.setdefault(event.assoc, Asked(str(event.context.abstract_syntax)))
+        asked.questions += 1
+        return asked
+
+    def take(self, assoc: Association) -> Asked | None:
+        """What an association that has ended asked for; None when it did not ask."""
+        with self._lock:
+            return self._asked.pop(assoc, None)
+
+
+def ups_service(
+    find: Callable[[StepQuery], Iterable[Step]],
+    get: Callable[[str], Step | None],
+    on_asked: Callable[[Peer, Asked], None],
+) -> ListenerService:
     """The worklist as a service of the listener; the callbacks run in the thread of an association.
 
     Parameters
@@ -74,21 +110,30 @@ def ups_service(find: Callable[[StepQuery], Iterable[Step]], get: Callable[[str]
         The steps that may match a question, most urgent first; the answer keeps their order.
     get
         The step with a SOP Instance UID; None when there is none.
+    on_asked
+        Called once for each association that asked for steps, when it has ended: answers name patients.
     """
+    tallies = _Tallies()
+
+    def ended(assoc: Association, peer: Peer) -> None:
+        if (asked := tallies.take(assoc)) is not None:
+            on_asked(peer, asked)
+
     # Questions and answers name patients, which pynetdicom would log.
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
     return ListenerService(
         contexts=tuple(build_context(sop_class, list(UNCOMPRESSED)) for sop_class in (UPS_PULL, UPS_QUERY)),
         handlers=(
-            (evt.EVT_C_FIND, lambda event: _on_find(event, find)),
-            (evt.EVT_N_GET, lambda event: _on_get(event, get)),
+            (evt.EVT_C_FIND, lambda event: _on_find(event, find, tallies.question(event))),
+            (evt.EVT_N_GET, lambda event: _on_get(event, get, tallies.question(event))),
             (evt.EVT_N_ACTION, _unrecognized),
             (evt.EVT_N_SET, _unrecognized),
         ),
+        on_ended=ended,
     )
 
 
-def _on_find(event: evt.Event, find: Callable[[StepQuery], Iterable[Step]]) -> Iterator[Answer]:
+def _on_find(event: evt.Event, find: Callable[[StepQuery], Iterable[Step]], asked: Asked) -> Iterator[Answer]:
     """One pending answer for each step that matches; never raises."""
     try:
         with quiet():
@@ -100,6 +145,7 @@ def _on_find(event: evt.Event, find: Callable[[StepQuery], Iterable[Step]]) -> I
             with quiet():
                 answer = _answer(keys, step)
             if answer is not None:
+                asked.answers += 1
                 yield PENDING, keep_values(answer, implicit_vr=event.context.transfer_syntax.is_implicit_VR)
     except TriageError as exc:
         log.warning("steps_not_found", code=exc.code, why=str(exc))
@@ -109,7 +155,7 @@ def _on_find(event: evt.Event, find: Callable[[StepQuery], Iterable[Step]]) -> I
         yield UNABLE_TO_PROCESS, None
 
 
-def _on_get(event: evt.Event, get: Callable[[str], Step | None]) -> Answer:
+def _on_get(event: evt.Event, get: Callable[[str], Step | None], asked: Asked) -> Answer:
     """The attributes asked for of one step; never raises."""
     try:
         step = get(str(cast(N_GET, event.request).RequestedSOPInstanceUID))
@@ -119,6 +165,7 @@ def _on_get(event: evt.Event, get: Callable[[str], Step | None]) -> Answer:
             ds = _opened(step)
         wanted = event.attribute_identifiers
         chosen = _selected(ds, wanted) if wanted else ds
+        asked.answers += 1
         return SUCCESS, keep_values(chosen, implicit_vr=event.context.transfer_syntax.is_implicit_VR)
     except TriageError as exc:
         log.warning("step_not_read", code=exc.code, why=str(exc))

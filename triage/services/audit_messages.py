@@ -25,6 +25,7 @@ BEGIN_TRANSFERRING = Code("110102", "Begin Transferring DICOM Instances")
 INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
 INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
 EXPORT = Code("110106", "Export")
+QUERY = Code("110112", "Query")
 SECURITY_ALERT = Code("110113", "Security Alert")
 USER_AUTHENTICATION = Code("110114", "User Authentication")
 
@@ -41,6 +42,7 @@ _DESTINATION, _SOURCE = Code("110152", "Destination Role ID"), Code("110153", "S
 _DESTINATION_MEDIA, _BY_URI = Code("110154", "Destination Media"), Code("110037", "URI")
 
 _STUDY_UID = Code("110180", "Study Instance UID")
+_SOP_CLASS_UID = Code("110181", "SOP Class UID")
 _NODE_ID = Code("110182", "Node ID")
 _URI = Code("12", "URI", "RFC-3881")
 _INSTANCE_UID = Code("SOPInstanceUID", "SOP Instance UID", PRIVATE_SCHEME)
@@ -263,6 +265,14 @@ def _instance_refused(record: AuditRecord, reporter: Reporter) -> tuple[AuditMes
     return (replace(message, objects=_study(record) or (instance,)),)
 
 
+def _queried(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
+    """A peer read our list. What it asked for stays out, although the standard wants it: keys name patients."""
+    message = _message(record, reporter, QUERY, "E", _caller(record, _SOURCE), _us(reporter, _DESTINATION))
+    counts = {key: _detail(record, key) for key in ("questions", "answers") if _detail(record, key)}
+    sop_class = _short(_detail(record, "sop_class_uid")) or "unknown"
+    return (replace(message, objects=(ParticipantObject(sop_class, _SOP_CLASS_UID, _REPORT, "Worklist", counts),)),)
+
+
 def _accessed(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
     people = record.event.action in (AuditAction.STUDY_OPENED, AuditAction.STUDY_JUDGED)
     who = _person(record, reporter) if people else _us(reporter, process=record.event.actor, requestor=True)
@@ -320,6 +330,7 @@ _TOLD: Mapping[str, Callable[[AuditRecord, Reporter], tuple[AuditMessage, ...]]]
         AuditAction.LOGOUT: _authentication,
         AuditAction.ACCESS_REFUSED: _access_refused,
         AuditAction.ACCOUNT_CHANGED: _account_changed,
+        AuditAction.WORKLIST_QUERIED: _queried,
         AuditAction.STUDY_OPENED: _accessed,
         AuditAction.STUDY_JUDGED: _accessed,
         AuditAction.EXPORTED: _exported,

@@ -7,8 +7,10 @@ from datetime import datetime
 
 import structlog
 
+from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import NotFound
-from triage.net.ups_scp import Step, StepQuery
+from triage.net.peer import Peer
+from triage.net.ups_scp import Asked, Step, StepQuery
 from triage.store import reading_list, result_objects
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -51,6 +53,31 @@ def _in_reading_order(db: Database, now: datetime) -> Iterator[list[str]]:
         if page.next is None:
             return
         place = page.next
+
+
+def record_query(db: Database, peer: Peer, asked: Asked, now: datetime) -> None:
+    """Leave an audit row about an association that read the list, without what it asked for: that may name a patient.
+
+    Raises
+    ------
+    StoreUnavailable
+        The database did not answer.
+    """
+    with db.transaction() as tx:
+        tx.audit(
+            AuditEvent(
+                at=now,
+                actor=peer.calling_ae_title or peer.address,
+                action=AuditAction.WORKLIST_QUERIED,
+                detail={
+                    "questions": asked.questions,
+                    "answers": asked.answers,
+                    "sop_class_uid": asked.sop_class_uid,
+                    "address": peer.address,
+                    "called_ae_title": peer.called_ae_title,
+                },
+            )
+        )
 
 
 def get_step(db: Database, blobs: BlobStore, sop_instance_uid: str) -> Step | None:

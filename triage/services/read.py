@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from triage.domain.account import Person, Role
 from triage.domain.audit import AuditAction, AuditEvent
@@ -10,9 +11,12 @@ from triage.domain.errors import NotFound, NotPossibleNow
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import JUDGEABLE, Reading, Verdict
 from triage.services import recover, view
-from triage.store import readings, worklist
+from triage.store import audit, readings, worklist
 from triage.store.db import Database
 from triage.store.transaction import Transaction
+
+OPENED_LATELY: Final = timedelta(hours=12)
+"""A page that was opened so long ago may still be open: its slices need no row of their own."""
 
 _WHY_NOT = {
     WorklistStatus.PENDING: "The analysis has not ended yet, so there is nothing to judge.",
@@ -35,15 +39,44 @@ def open_study(db: Database, study_instance_uid: str, person: Person, now: datet
         first = person.role is Role.RADIOLOGIST and readings.mark_opened(
             tx, study_instance_uid, reader=person.name, now=now
         )
-        tx.audit(
-            AuditEvent(
-                at=now,
-                actor=person.name,
-                action=AuditAction.STUDY_OPENED,
-                study_instance_uid=study_instance_uid,
-                detail={"role": person.role.value, "first": first, "status": row.status.value},
-            )
-        )
+        tx.audit(_opened(study_instance_uid, person, now, row.status, first=first))
+
+
+def look(db: Database, study_instance_uid: str, person: Person, now: datetime) -> None:
+    """Record that a person is shown a picture of a study whose page they have not opened lately.
+
+    A picture alone is no reading: it does not end the wait for a radiologist.
+
+    Raises
+    ------
+    NotFound
+        No instance of this study has come in.
+    """
+    with db.read() as tx:
+        row = worklist.row(tx, study_instance_uid)
+        if row is None:
+            raise NotFound("There is no such study.")
+        if any(
+            record.event.action is AuditAction.STUDY_OPENED
+            and record.event.actor == person.name
+            and record.event.at > now - OPENED_LATELY
+            for record in audit.records(tx, study_instance_uid=study_instance_uid)
+        ):
+            return
+    with db.transaction() as tx:
+        tx.audit(_opened(study_instance_uid, person, now, row.status, first=False, how="picture"))
+
+
+def _opened(
+    study_instance_uid: str, person: Person, now: datetime, status: WorklistStatus, *, first: bool, **how: str
+) -> AuditEvent:
+    return AuditEvent(
+        at=now,
+        actor=person.name,
+        action=AuditAction.STUDY_OPENED,
+        study_instance_uid=study_instance_uid,
+        detail={"role": person.role.value, "first": first, "status": status.value, **how},
+    )
 
 
 def judge(

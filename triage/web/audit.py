@@ -23,7 +23,7 @@ from triage.store import audit_forward
 from triage.store.audit import UNREADABLE, AuditFilter, AuditRow, UnreadableRow
 from triage.web.access import Administrator, client_address
 from triage.web.desk import Desk, DeskDep
-from triage.web.page import page
+from triage.web.page import STOP_POLLING, page
 from triage.web.statistics import cell
 
 router = APIRouter()
@@ -115,6 +115,7 @@ def audit(
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
 ) -> HTMLResponse:
     """Show the log, newest first."""
+    progress = desk.verifier.progress  # before the log: what has ended by now stands in it
     with desk.db.read() as tx:
         rows = audit_log.page(tx, asked.wanted, before=before, limit=ROWS_OF_A_PAGE + 1)
         head, _ = audit_log.head(tx)
@@ -134,7 +135,7 @@ def audit(
         outcomes=list(Outcome),
         head=head,
         last=last,
-        progress=desk.verifier.progress,
+        progress=progress,
         signed=bool(desk.proof.all_keys()),
         receivers=receivers,
         unreadable=UNREADABLE,
@@ -143,11 +144,16 @@ def audit(
 
 @router.get("/audit/verification/now", response_class=HTMLResponse)
 def verification(request: Request, desk: DeskDep, person: Administrator) -> HTMLResponse:
-    """Tell how far a verification is. It shows no row of the log, and is not audited."""
+    """Tell how far a verification is; a page that was told of its end asks no more.
+
+    It shows no row of the log, and is not audited.
+    """
+    progress = desk.verifier.progress  # before the log, as above
     with desk.db.read() as tx:
         last = desk.verifier.last(tx)
     signed = bool(desk.proof.all_keys())
-    return page(request, "audit_state.html", person, last=last, progress=desk.verifier.progress, signed=signed)
+    status = 200 if progress.running else STOP_POLLING
+    return page(request, "audit_state.html", person, status_code=status, last=last, progress=progress, signed=signed)
 
 
 @router.post("/audit/verify")

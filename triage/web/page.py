@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -17,6 +17,9 @@ from triage.domain.intended_use import INTENDED_USE
 from triage.web.access import csrf_token, session_value
 
 STATIC = Path(__file__).parent / "static"
+
+STOP_POLLING: Final = 286
+"""The status by which htmx takes an answer and does not ask again."""
 
 
 @dataclass(frozen=True, slots=True)

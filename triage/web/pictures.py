@@ -22,7 +22,7 @@ from triage.domain.errors import NotFound, UnreadableInstance, UnusableSeries
 from triage.domain.finding import KeySlice, WorklistStatus
 from triage.domain.study import is_uid
 from triage.domain.volume import SliceSource
-from triage.services import view
+from triage.services import read, view
 from triage.services.view import Found, SeriesView
 from triage.store.blobs import BlobStore
 from triage.store.transaction import Transaction
@@ -134,7 +134,7 @@ def known_uid(study_uid: str) -> str:
 @router.get("/study/{study_uid}/slice/{index}.png", responses={200: {"content": {"image/png": {}}}})
 def slice_png(
     desk: DeskDep,
-    _person: Reader,
+    person: Reader,
     study_uid: StudyUid,
     index: str,
     window: WindowName = "brain",
@@ -142,12 +142,13 @@ def slice_png(
     v: Annotated[str, Query(max_length=64)] = "",
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Draw one slice, counted from 0 in the order of the volume."""
+    """Draw one slice, counted from 0 in the order of the volume; a person who has not opened the study is recorded."""
     if not _INDEX.fullmatch(index):
         raise HTTPException(404, "There is no such slice.")
+    read.look(desk.db, known_uid(study_uid), person, desk.clock())
     gallery = gallery_of(desk)
     with desk.db.read() as tx:
-        found = view.find(tx, known_uid(study_uid))
+        found = view.find(tx, study_uid)
         etag = _etag(found, index, window, str(outline))
         if if_none_match == etag:
             return _unchanged(etag, kept=bool(v))

@@ -19,6 +19,7 @@ import structlog
 
 from triage.domain.errors import StoreUnavailable
 from triage.domain.finding import WorklistStatus
+from triage.domain.worklist_json import instant
 from triage.store import reading_list
 from triage.store.db import Database
 from triage.store.reading_list import Change
@@ -64,14 +65,14 @@ class _Look:
     def news(self, before: _Look) -> list[Event]:
         """What has happened since an earlier look."""
         changed = any(before.changed.get(study) != at for study, at in self.changed.items())
-        new = [study for study in self.flagged if study not in before.flagged]
+        new = [flag for flag in self.flagged if flag not in before.flagged]
         events = [WORKLIST] if changed or self.overdue != before.overdue else []
         return [*events, suspected(new)] if new else events
 
 
-def suspected(studies: Collection[str]) -> Event:
-    """Newly suspected studies, and nothing of who they are."""
-    return Event("suspected", json.dumps({"count": len(studies), "studies": list(studies)}))
+def suspected(flags: Collection[str]) -> Event:
+    """Newly suspected studies by the names of their flags, and nothing of who the patients are."""
+    return Event("suspected", json.dumps({"count": len(flags), "studies": list(flags)}))
 
 
 def latest_changes(tx: Transaction, now: datetime) -> list[Change]:
@@ -80,9 +81,12 @@ def latest_changes(tx: Transaction, now: datetime) -> list[Change]:
 
 
 def lately_flagged(changes: Iterable[Change], now: datetime, *, opened: bool) -> dict[str, datetime]:
-    """The studies that have become suspected lately, and when; ``opened`` ones only when asked for."""
+    """The flags of lately by their names, and when each was set; those of ``opened`` studies only when asked for.
+
+    A name is the UID of the study, ``@`` and the moment: a study may be flagged again after its suspicion has gone.
+    """
     return {
-        change.study_instance_uid: change.flagged_at
+        f"{change.study_instance_uid}@{instant(change.flagged_at)}": change.flagged_at
         for change in changes
         if change.status is WorklistStatus.SUSPECTED
         and (opened or change.opened_at is None)
@@ -132,7 +136,7 @@ class Streams:
             self._listeners.append(listener)
             # Whoever comes back after a break hears of the latest flags again; the page knows which it has shown.
             latest = {} if self._last is None else self._last.flagged
-            if again := [study for study, at in latest.items() if at >= clock() - LOOK_BACK]:
+            if again := [flag for flag, at in latest.items() if at >= clock() - LOOK_BACK]:
                 listener.tell(suspected(again))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, args=(db, clock), name="streams", daemon=True)

@@ -15,14 +15,11 @@ from triage.services import read, view
 from triage.services.tell import reading_json, study_json
 from triage.web.access import Caller, Reader
 from triage.web.desk import Desk, DeskDep
-from triage.web.page import page
+from triage.web.page import STOP_POLLING, page
 from triage.web.pictures import known_uid
 from triage.web.study_page import reading_values, study_values
 
 router = APIRouter()
-
-STOP_POLLING: Final = 286
-"""The status by which htmx takes an answer and does not ask again."""
 
 SEEN_CHARACTERS: Final = 200
 

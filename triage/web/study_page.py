@@ -30,6 +30,8 @@ from triage.web.pictures import Gallery, gallery_of
 LONGEST_TIMELINE: Final = 300
 """Rows of the log; the audit page has all of them."""
 
+_LONGEST_NUMBER: Final = 6
+
 _VERDICTS: Final[Mapping[WorklistStatus, Mapping[Verdict, str]]] = {
     WorklistStatus.SUSPECTED: {
         Verdict.AGREE: "Agree: there is a haemorrhage",
@@ -227,7 +229,8 @@ def _viewer(gallery: Gallery, found: Found, shown: SeriesView, asked: Mapping[st
     row_key = found.listed.row.key_slice
     key = row_key.index if row_key is not None and row_key.index < len(bars) else None
     wanted = asked.get("slice", "")
-    start = int(wanted) if wanted.isascii() and wanted.isdigit() and int(wanted[:6]) < len(bars) else None
+    is_number = len(wanted) <= _LONGEST_NUMBER and wanted.isascii() and wanted.isdigit()
+    start = int(wanted) if is_number and int(wanted) < len(bars) else None
     window = asked.get("window", "brain")
     return Viewer(
         bars=tuple(bars),

@@ -123,6 +123,8 @@ def _given_up(detail: Mapping[str, Detail]) -> str:
 
 
 def _opened(detail: Mapping[str, Detail]) -> str:
+    if detail.get("how") == "picture":
+        return "A slice was fetched without the page of the study"
     return "Opened for the first time by a radiologist" if detail.get("first") else "Opened"
 
 

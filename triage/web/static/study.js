@@ -4,6 +4,7 @@
 const viewer = document.getElementById("viewer");
 const FIVE = 5;
 const AHEAD = 3;
+const SCROLLS = /^(Arrow|Page|Home|End)/;
 
 if (viewer) {
   const picture = document.getElementById("slice");
@@ -191,5 +192,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 function keyIsFree(event) {
   const place = event.target;
   const typing = place.closest && place.closest("textarea, select, dialog, input:not([type=range])");
-  return !typing && !event.ctrlKey && !event.metaKey && !event.altKey && !event.defaultPrevented;
+  // A wide table is scrolled by the keys that turn the slices elsewhere.
+  const scrolling = SCROLLS.test(event.key) && place.closest && place.closest(".scroll");
+  return !typing && !scrolling && !event.ctrlKey && !event.metaKey && !event.altKey && !event.defaultPrevented;
 }

@@ -141,6 +141,7 @@
   // A call for a new suspicion: only where it was asked for, and without saying who the patient is.
   const button = document.getElementById("notify");
   const WANTED = "ich-triage.notify";
+  // Of flags, not of studies: one whose suspicion had gone is called again when it is back.
   const told = new Set(document.getElementById("live").dataset.flagged.split(" ")); // what stood there already
   let sound = null;
   function wanted() {
@@ -197,10 +198,10 @@
     });
   }
 
-  function call(studies) {
-    const fresh = studies.filter((study) => !told.has(study));
+  function call(flags) {
+    const fresh = flags.filter((flag) => !told.has(flag));
     if (!fresh.length) return;
-    fresh.forEach((study) => told.add(study));
+    fresh.forEach((flag) => told.add(flag));
     const text = fresh.length === 1 ? "A new suspected study is on the list." : `${fresh.length} new suspected studies are on the list.`;
     announced.textContent = text;
     document.title = `(${fresh.length} new) Worklist - ich-triage`;
@@ -220,12 +221,12 @@
       return new Promise(() => {});
     });
   }
-  function notify(studies, text) {
+  function notify(flags, text) {
     if (!mayShow()) return;
     const note = new Notification("ich-triage", { body: text, tag: "ich-triage-suspected", renotify: true, requireInteraction: true });
     note.onclick = () => {
       window.focus();
-      window.location.href = studies.length === 1 ? `/study/${studies[0]}` : "/";
+      window.location.href = flags.length === 1 ? `/study/${flags[0].split("@")[0]}` : "/";
     };
   }
   document.addEventListener("visibilitychange", () => {
