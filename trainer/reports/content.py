@@ -30,7 +30,8 @@ class Cost:
 class PartCount:
     """One part of a split.
 
-    ``patients`` is None where the data set does not name them all, ``positive`` (slices with blood) where it labels none.
+    ``patients`` is None where the data set does not name them all; ``positive``, its slices with blood, where it labels
+    none.
     """
 
     name: str
