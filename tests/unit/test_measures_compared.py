@@ -37,7 +37,7 @@ def test_pairing_sees_what_the_anova_of_the_paper_cannot() -> None:
 
 
 def test_slices_of_one_patient_are_one_case_of_wilcoxon() -> None:
-    """Six patients of fifty slices: the slices alone would prove a difference that three patients against three deny."""
+    """Six patients of fifty slices: their slices alone would prove a difference that three of the patients deny."""
     rng = np.random.default_rng(0)
     of = np.repeat(np.arange(6), 50)
     shift = np.array([0.3, -0.1, 0.3, -0.1, 0.3, -0.1])[of]
