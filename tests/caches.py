@@ -38,7 +38,8 @@ class Made:
 
     ``bleeding`` says which patients bleed (every ``bleeding``-th, 0: none). ``known_types`` False draws blood as
     ``BLOOD_OF_UNKNOWN_TYPE`` and leaves the subtypes' labels unknown. ``drawn`` False leaves every mask out.
-    ``labelled`` False leaves the slices' labels unknown and keeps those of the study. ``named`` False: no patients.
+    ``labelled`` False leaves the slices' labels unknown and keeps those of the study, unless ``studied`` is False too.
+    ``named`` False: no patients.
     """
 
     patients: int = 8
@@ -49,6 +50,7 @@ class Made:
     known_types: bool = True
     drawn: bool = True
     labelled: bool = True
+    studied: bool = True
     named: bool = True
     pictures: bool = False
     unusable: int = 0
@@ -104,7 +106,7 @@ def _arrays(made: Made) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray
                 table[row]["study"] = len(studies) - 1
                 table[row]["position_mm"] = 5.0 * place
                 table[row]["labels"] = _labels(subtype if middle else 0, made) if made.labelled else UNKNOWN
-                table[row]["study_labels"] = _labels(subtype, made)
+                table[row]["study_labels"] = _labels(subtype, made) if made.studied else UNKNOWN
                 table[row]["drawn"] = made.drawn
                 table[row]["pixel_mm"] = np.nan if made.pictures else made.pixel_mm
                 table[row]["usable"] = True

@@ -209,9 +209,24 @@ def test_an_external_set_is_a_part_of_its_own(run: Path, tmp_path: Path) -> None
     assert "else-where" in content(run)["experiments"][0]["nets"][0]["parts"], "it stays when the command is given anew"
 
 
+def test_an_external_set_that_labels_patients_alone_gives_figures_of_scans_alone(run: Path, tmp_path: Path) -> None:
+    """As CQ500 does: of no slice anybody says whether it shows blood."""
+    made = replace(MADE, patients=6, labelled=False, drawn=False, seed=7)
+    outside = written_cache(tmp_path / "outside", made)
+    evaluated(run, "--external", f"cq500={outside.folder}")
+    (found,) = content(run)["experiments"]
+    count = {"name": "external set cq500", "patients": 6, "slices": 24, "positive": None}
+    assert found["split"][-1] == count
+    classifier = {net["name"]: net["parts"] for net in found["nets"]}["slice_classifier"]["cq500"]
+    assert {measure["level"] for measure in classifier} == {"scan"}
+    assert {"AUC", "sensitivity", "specificity"} <= {measure["name"] for measure in classifier}
+    assert {measure["n"] for measure in classifier if measure["name"] in ("sensitivity", "specificity")} == {3}
+    assert "external set cq500624not known" in words(run)
+
+
 def test_what_does_not_fit_is_refused_before_the_test_part_is_opened(run: Path, tmp_path: Path, cache: Path) -> None:
     large = written_cache(tmp_path / "large", Made(size=64)).folder
-    nothing = written_cache(tmp_path / "nothing", Made(patients=2, labelled=False, drawn=False)).folder
+    nothing = written_cache(tmp_path / "nothing", Made(patients=2, labelled=False, studied=False, drawn=False)).folder
     (tmp_path / "empty").mkdir()
     external = {
         f"x={large}": "run trainer prepare with --size 32 --geometry resize",

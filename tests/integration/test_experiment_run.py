@@ -213,6 +213,18 @@ def test_the_record_says_what_was_run(tmp_path: Path, cache: Cache) -> None:
         load_run(tmp_path)
 
 
+def test_a_net_that_reads_scans_is_not_balanced_and_says_so(tmp_path: Path, cache: Cache) -> None:
+    net = NetSpec("gate_2p5d", {"widths": [8, 8, 8, 8]})
+    protocol = small_protocol(
+        nets=(net,), loss=LossSpec(label="bce"), fit=FitSpec(epochs=1, batch=2, steps_per_epoch=1)
+    )
+    run = train(tmp_path / "run", replace(protocol, balance=BalanceSpec("sampler")), cache)
+    assert "gate_2p5d reads whole scans" in run.record.remarks[0]
+    with pytest.raises(ValueError, match="gate_2p5d reads whole scans, and the pictures that SMOTE mixes lie in none"):
+        train(tmp_path / "mixed", replace(protocol, balance=BalanceSpec("smote_pixel")), cache)
+    assert not (tmp_path / "mixed").exists()
+
+
 def test_one_fold_alone_and_the_rest_later(tmp_path: Path, cache: Cache) -> None:
     protocol = small_protocol(split=SplitSpec("patient", folds=2), fit=FitSpec(epochs=1, batch=8))
     run = train(tmp_path / "run", protocol, cache, fold=1)

@@ -16,7 +16,7 @@ from trainer.experiment.balance import epoch_entries, scan_steps, scans_of, step
 from trainer.experiment.batches import Slices
 from trainer.experiment.fold_data import balance_remarks, fold_data
 from trainer.experiment.predict import Asking
-from trainer.experiment.protocol import BalanceSpec, InputSpec, LossSpec, SplitSpec
+from trainer.experiment.protocol import BalanceSpec, InputSpec, LossSpec, NetSpec, SplitSpec
 from trainer.experiment.smote import mix, mixed_slices
 from trainer.experiment.smote_head import last_layer, refit_head
 from trainer.experiment.split import Split, draw_split
@@ -109,6 +109,15 @@ def test_smote_fills_up_to_a_multiple_of_the_largest_class_and_is_the_same_for_i
     assert made.pixels.dtype == cache.pixels.dtype
 
 
+@pytest.mark.parametrize("kind", ["none", "paste", "smote_feature", "replicate", "sampler"])
+def test_what_nets_that_read_scans_do_not_follow_is_said(kind: Any) -> None:
+    nets = (NetSpec("slice_classifier"), NetSpec("gate_2p5d"), NetSpec("gate_2p5d"))
+    said = balance_remarks(small_protocol(nets=nets, balance=BalanceSpec(kind)))
+    ignored = f"what the protocol says of balance ({kind}) holds for the other nets alone."
+    found = [line for line in said if line.startswith("gate_2p5d reads whole scans") and line.endswith(ignored)]
+    assert len(found) == (kind in ("replicate", "sampler"))
+
+
 def test_a_class_of_one_is_repeated() -> None:
     vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
     made, of = mix(vectors, np.array([0, 0, 4]), {4: 2}, seed=1)
@@ -117,8 +126,8 @@ def test_a_class_of_one_is_repeated() -> None:
 
 
 def test_smote_of_whole_pictures_is_called_harmful_and_refused_for_large_sets(cache: Cache) -> None:
-    assert "known to harm" in balance_remarks(BalanceSpec("smote_pixel"))[0]
-    assert balance_remarks(BalanceSpec("sampler")) == ()
+    assert "known to harm" in balance_remarks(small_protocol(balance=BalanceSpec("smote_pixel")))[0]
+    assert balance_remarks(small_protocol(balance=BalanceSpec("sampler"))) == ()
     slices = Slices(cache, slice_truth(cache), InputSpec(size=32))
     with pytest.raises(ValueError, match="a few hundred slices"):
         mixed_slices(slices, np.arange(80), 100_000, 1)

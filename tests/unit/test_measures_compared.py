@@ -36,13 +36,29 @@ def test_pairing_sees_what_the_anova_of_the_paper_cannot() -> None:
     assert tests["a", "b"].p == stats.wilcoxon(values["a"], values["b"]).pvalue
 
 
+def test_slices_of_one_patient_are_one_case_of_wilcoxon() -> None:
+    """Six patients of fifty slices: their slices alone would prove a difference that three of the patients deny."""
+    rng = np.random.default_rng(0)
+    of = np.repeat(np.arange(6), 50)
+    shift = np.array([0.3, -0.1, 0.3, -0.1, 0.3, -0.1])[of]
+    values = {"a": 0.5 + shift + rng.normal(0, 0.01, 300), "b": np.full(300, 0.5)}
+    assert stats.wilcoxon(values["a"], values["b"]).pvalue < 1e-6
+    (found,) = paired_tests(values, clusters_of(of.astype(str), of.astype(str)), seed=1)
+    means = [(values["a"] - values["b"])[of == patient].mean() for patient in range(6)]
+    assert found.p == pytest.approx(stats.wilcoxon(means).pvalue)
+    assert found.p > 0.1
+    assert (found.n, found.unit, found.entries) == (6, "patients", 300)
+    (alone,) = paired_tests(values, clusters_of(np.full(300, "p"), of.astype(str)), seed=1)
+    assert (alone.p, alone.n) == (1.0, 1)
+
+
 def test_cases_without_a_value_are_left_out_of_pairs_and_equal_nets_do_not_differ() -> None:
     values = _values()
     values["a"][:10] = np.nan
     values["d"] = values["c"].copy()
     people = clusters_of(np.arange(60).astype(str), np.arange(60).astype(str))
     tests = {(t.first, t.second): t for t in paired_tests(values, people, seed=1)}
-    assert tests["a", "b"].n == tests["a", "b"].difference.n == 50
+    assert tests["a", "b"].n == tests["a", "b"].difference.n == tests["a", "b"].entries == 50
     assert tests["c", "d"].p == 1.0
     assert anova({"c": np.ones(4), "d": np.ones(4)}, "slices").p == 1.0
     apart = anova({"c": np.ones(4), "d": np.zeros(4)}, "slices")

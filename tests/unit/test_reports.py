@@ -219,7 +219,7 @@ def test_few_slices_are_compared_without_batches_and_none_not_at_all() -> None:
     few = compared("test", {"a": (first(6), 0.5), "b": (first(6), 0.5)}, 1)
     assert few is not None
     assert few.anova_of_batches is None
-    assert few.paired[0].n == 2
+    assert few.paired[0].entries == 2
     assert compared("test", {"a": (first(1), 0.5), "b": (first(1), 0.5)}, 1) is None
 
 

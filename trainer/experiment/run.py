@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets.cache import Cache
-from trainer.experiment.fold_data import balance_remarks, fold_data
+from trainer.experiment.fold_data import balance_remarks, check_balance, fold_data
 from trainer.experiment.fold_training import FoldTraining, Machine
 from trainer.experiment.grid import search
 from trainer.experiment.inputs import check_fits
@@ -83,6 +83,7 @@ def run_experiment(
     """
     protocol = options.applied(protocol)
     check_fits(protocol.input, cache)
+    check_balance(protocol)
     nets = net_folders(protocol)
     for net in nets.values():
         check_side(net.name, protocol.input.size)
@@ -178,7 +179,7 @@ def _begin(
         software=software_versions(),
         began_at=began_at,
         device=options.machine.device.type,
-        remarks=split.remarks + balance_remarks(protocol.balance),
+        remarks=split.remarks + balance_remarks(protocol),
     )
     write_record(out, record)
 

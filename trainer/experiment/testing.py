@@ -58,7 +58,8 @@ def check_external(run: Run, cache: Cache, external: Cache) -> None:
     Raises
     ------
     ValueError
-        The external cache was prepared otherwise, is the one that trained, or nothing is known of its slices.
+        The external cache was prepared otherwise, is the one that trained, or nothing is known of its slices and
+        studies.
     """
     protocol, ours, theirs = run.protocol, cache.spec, external.spec
     check_fits(protocol.input, external)
@@ -80,16 +81,17 @@ def check_external(run: Run, cache: Cache, external: Cache) -> None:
             f"{external.folder} holds images as {theirs.geometry} and the nets were trained on {ours.geometry}: heads "
             "would have another size"
         )
-    _external_rows(run, external)
+    _external_rows(external)
 
 
 def predict_external(run: Run, external: Cache, net: str, machine: Machine, using: Using = "mean") -> Predictions:
-    """Ask the trained nets about every labelled slice of another data set, after `check_external`."""
-    return predict_rows(run, external, net, _external_rows(run, external), machine, using)
+    """Ask the trained nets about every slice that another data set knows anything of, after `check_external`."""
+    return predict_rows(run, external, net, _external_rows(external), machine, using)
 
 
-def _external_rows(run: Run, external: Cache) -> Indices:
-    truth = slice_truth(external, run.protocol.labels)
+def _external_rows(external: Cache) -> Indices:
+    """Every slice of which, or of whose study, anything is known: some data sets can judge scans alone."""
+    truth = slice_truth(external, "study")
     return selected_rows(external, SplitSpec("image", select="all"), truth, np.random.default_rng(0))
 
 

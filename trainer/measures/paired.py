@@ -31,13 +31,29 @@ class Anova:
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """Two nets on the same cases: mean difference with its interval by patients, and Wilcoxon's signed-rank test."""
+    """Two nets on the same entries.
+
+    Attributes
+    ----------
+    difference : Interval
+        Mean over entries, with its interval by patients.
+    p : float
+        Of Wilcoxon's signed-rank test on the mean difference of each patient: their slices are no independent cases.
+    n : int
+        Patients, or whatever is independent, in which both nets have a value.
+    unit : str
+        What they are, see `trainer.measures.bootstrap.Clusters`.
+    entries : int
+        Slices in which both nets have a value.
+    """
 
     first: str
     second: str
     difference: Interval
     p: float
     n: int
+    unit: str
+    entries: int
 
 
 def anova(values: Mapping[str, Numbers], entry: str) -> Anova:
@@ -77,14 +93,15 @@ def per_batch(values: Numbers, batch: int) -> Numbers:
 
 
 def paired_tests(values: Mapping[str, Numbers], clusters: Clusters, seed: int) -> list[PairedTest]:
-    """Every pair of nets on the cases where both have a value."""
+    """Every pair of nets on the entries where both have a value."""
     found: list[PairedTest] = []
     for first, second in combinations(values, 2):
         known = ~(np.isnan(values[first]) | np.isnan(values[second]))
         if known.sum() < 2:
             continue
-        ours, theirs = values[first][known], values[second][known]
-        interval = bootstrapped(difference(mean_of(ours), mean_of(theirs)), clusters.only(known), seed)
-        p = float(stats.wilcoxon(ours, theirs).pvalue) if np.any(ours != theirs) else 1.0
-        found.append(PairedTest(first, second, interval, p, int(known.sum())))
+        ours, theirs, people = values[first][known], values[second][known], clusters.only(known)
+        interval = bootstrapped(difference(mean_of(ours), mean_of(theirs)), people, seed)
+        apart = np.bincount(people.index, ours - theirs, people.count) / np.bincount(people.index)
+        p = float(stats.wilcoxon(apart).pvalue) if apart.any() else 1.0
+        found.append(PairedTest(first, second, interval, p, people.count, people.unit, int(known.sum())))
     return found

@@ -28,12 +28,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PartCount:
-    """One part of a split; ``patients`` is None where the data set does not name them all."""
+    """One part of a split.
+
+    ``patients`` is None where the data set does not name them all; ``positive``, its slices with blood, where it labels
+    none.
+    """
 
     name: str
     patients: int | None
     slices: int
-    positive: int
+    positive: int | None
 
 
 @dataclass(frozen=True, slots=True)

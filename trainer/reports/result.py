@@ -121,7 +121,8 @@ def _net(run: Run, net: str, evaluation: Evaluation) -> NetResult:
 
 def _counted(name: str, said: Predictions) -> PartCount:
     patients = None if (said.patient == "").any() else len(np.unique(said.patient))
-    return PartCount(name, patients, len(said), int((said.label[:, 0] == 1).sum()))
+    known = said.label[:, 0] >= 0
+    return PartCount(name, patients, len(said), int((said.label[:, 0] == 1).sum()) if known.any() else None)
 
 
 def _numbers(epoch: Mapping[str, Any]) -> dict[str, float]:
