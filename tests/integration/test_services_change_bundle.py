@@ -13,7 +13,7 @@ from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, Site, head
 from tests.onnx_models import tiny_bundle
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
-from triage.domain.errors import BundleError, OutOfSpace, ProviderUnavailable, UnusableSeries
+from triage.domain.errors import BundleError, OutOfSpace, ProviderUnavailable, StoreUnavailable, UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.inference.bundle import SEGMENTER, Bundle, load_bundle
 from triage.services import change_bundle
@@ -181,6 +181,19 @@ def test_a_shadow_that_does_not_load_ends_nothing(site: Site, bundles: dict[str,
     assert worker.shadow() is None
     assert worker.shadow() is None
     assert [e.detail["slot"] for e in events(site) if e.outcome is Outcome.SERIOUS_FAILURE] == ["shadow"]
+
+
+def test_a_shadow_that_met_a_database_without_an_answer_is_tried_again(site: Site, bundles: dict[str, Bundle]) -> None:
+    load = Loader(trouble={"new": StoreUnavailable("SYNTHETIC: restarting")})
+    worker = rack(site, bundles["old"], load)
+    choose(site, bundles["new"], Slot.SHADOW)
+    with pytest.raises(StoreUnavailable):
+        worker.shadow()
+    load.trouble.clear()
+    shadow = worker.shadow()
+    assert shadow is not None
+    assert worker.shadow() is shadow
+    assert load.loaded == ["new"]
 
 
 def test_a_shadow_comes_and_goes(site: Site, bundles: dict[str, Bundle]) -> None:

@@ -16,7 +16,7 @@ from tests.builders import ct_series, part10_damaged
 from tests.fakes import FixedPredictor
 from tests.integration.site import REPORT, Site, head
 from triage.domain.encoded import ObjectKind
-from triage.domain.errors import OutOfSpace
+from triage.domain.errors import OutOfSpace, UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.profile import Profile
@@ -116,6 +116,83 @@ def test_the_localizer_of_an_analysed_head_is_no_news(site: Site) -> None:
     while report_next(site.analyst):
         pass
     assert objects(site, study) == before
+
+
+def drain(site: Site) -> int:
+    """Report what is due; how many were looked at."""
+    looked = 0
+    while report_next(site.analyst):
+        looked += 1
+    return looked
+
+
+def refuse() -> None:
+    raise UnusableSeries(ReasonCode.OUT_OF_DISTRIBUTION, "SYNTHETIC: plastic.")
+
+
+def in_work(site: Site) -> str:
+    """A study of which one series was refused long ago, with a smaller one in the queue."""
+    series = head(16)
+    study = str(series[0].StudyInstanceUID)
+    refused(site, ct_series(18, 64, 64, StudyInstanceUID=study, ImagePositionPatient=None))
+    site.send(series, "a2")
+    site.settle()
+    site.wait(WAIT_SECONDS)
+    return study
+
+
+def test_a_refusal_waits_for_the_series_that_is_still_in_work_and_is_told_when_that_fails_too(site: Site) -> None:
+    study = in_work(site)
+    assert site.row(study).status is WorklistStatus.PENDING
+    assert drain(site) == 1, "looked at once, and again later"
+    assert objects(site, study) == []
+    site.predictor = FixedPredictor(at_gate=refuse)
+    assert site.analyse()
+    row = site.row(study)
+    assert (row.status, row.reason) == (WorklistStatus.NOT_ANALYSED, ReasonCode.NO_GEOMETRY)
+    site.wait(WAIT_SECONDS)
+    drain(site)
+    assert {o.kind for o in objects(site, study)} == {ObjectKind.SR, ObjectKind.SR_TEXT}
+    made = objects(site, study)
+    site.wait(3600)
+    assert drain(site) == 0
+    assert objects(site, study) == made
+
+
+def test_a_refusal_that_waited_is_no_news_once_the_other_series_is_analysed(site: Site) -> None:
+    study = in_work(site)
+    drain(site)
+    assert site.analyse()
+    made = objects(site, study)
+    site.wait(WAIT_SECONDS)
+    drain(site)
+    site.wait(3600)
+    assert drain(site) == 0
+    assert objects(site, study) == made
+
+
+def test_a_refusal_that_was_no_news_is_told_when_the_series_that_was_analysed_fails_later(site: Site) -> None:
+    """Its late slice opens another revision, which no net takes."""
+    series = head(17)
+    study = str(series[0].StudyInstanceUID)
+    refused(site, ct_series(18, 64, 64, StudyInstanceUID=study, ImagePositionPatient=None))
+    site.send(series[:16], "a2")
+    site.settle()
+    site.predictor = FixedPredictor(score=0.02)
+    assert site.analyse()
+    site.wait(WAIT_SECONDS)
+    drain(site)
+    site.send(series[16:], "a3")
+    site.settle()
+    site.predictor = FixedPredictor(at_gate=refuse)
+    assert site.analyse()
+    assert site.row(study).reason is ReasonCode.NO_GEOMETRY
+    before = len(objects(site, study))
+    site.wait(WAIT_SECONDS)
+    drain(site)
+    told = [site.blobs.read(o.blob_key) for o in objects(site, study)[before:]]
+    assert len(told) == 2
+    assert all(ReasonCode.NO_GEOMETRY.value.encode() in content for content in told)
 
 
 def test_a_late_slice_takes_the_report_back_before_it_is_made(site: Site) -> None:

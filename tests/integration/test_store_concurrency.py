@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 
@@ -275,18 +276,21 @@ def test_everything_at_once_never_deadlocks(database: Database) -> None:
 
 
 @pytest.mark.parametrize("end", ["commit", "roll back"])
-def test_a_claim_steps_over_what_another_holds(database: Database, end: str) -> None:
+@pytest.mark.parametrize("now", [at(30), at(3630)], ids=["in time", "late"])
+def test_a_claim_steps_over_what_another_holds(database: Database, end: str, now: datetime) -> None:
     """PostgreSQL only: SQLite has one writer at a time, and the second one waits."""
     if database.is_sqlite:
         return
     first = queued(database, study="1.1", series_uid="1.1.1")
     second = queued(database, study="1.2", series_uid="1.2.1")
+    if now > at(600):  # the newest first
+        first, second = second, first
 
     def hold(tx: Transaction) -> None:
-        held = jobs.claim(tx, owner="w1", now=NOW, lease_seconds=60)
+        held = jobs.claim(tx, owner="w1", now=now, lease_seconds=60)
         with database.transaction() as other:
-            stepped = jobs.claim(other, owner="w2", now=NOW, lease_seconds=60)
-            assert jobs.claim(other, owner="w2", now=NOW, lease_seconds=60) is None
+            stepped = jobs.claim(other, owner="w2", now=now, lease_seconds=60)
+            assert jobs.claim(other, owner="w2", now=now, lease_seconds=60) is None
         assert (held.series_id, stepped.series_id) == (first.id, second.id)
         if end == "roll back":
             raise InterruptedError
@@ -295,7 +299,7 @@ def test_a_claim_steps_over_what_another_holds(database: Database, end: str) -> 
         with database.transaction() as tx:
             hold(tx)
     except InterruptedError:
-        assert claim(database).series_id == first.id
+        assert claim(database, now=now).series_id == first.id
 
 
 def test_a_sender_steps_over_a_result_that_another_is_claiming(database: Database) -> None:

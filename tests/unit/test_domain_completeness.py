@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.domain.completeness import Arrival, Timings, complete_at, is_gap_free, look_at
+from triage.domain.completeness import Arrival, Timings, complete_at, is_gap_free
 from triage.domain.study import FrameGeometry
 
 T0 = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -85,7 +85,7 @@ def test_bounds_that_always_hold(last: float, released: float | None, gap_free: 
     at = complete_at(given_arrival, gap_free, TIMINGS)
     assert at <= after(TIMINGS.max_wait_seconds)
     assert at >= min(after(last + TIMINGS.settle_seconds), after(TIMINGS.max_wait_seconds))
-    assert look_at(given_arrival, TIMINGS) <= at
+    assert complete_at(given_arrival, True, TIMINGS) <= at
 
 
 @given(seconds, st.none() | seconds, st.floats(0, 60))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -36,14 +36,43 @@ def _give_back(db: Database, job: ClaimedJob, *, now: float = 1, wait: float = 5
         )
 
 
-def test_claims_go_by_priority_then_deadline_then_age(database: Database) -> None:
-    order = [(1, 5), (0, 90), (1, 2), (1, 2), (2, 0)]
-    added = [_add(database, number, *key) for number, key in enumerate(order)]
-    claimed = [claim(database).job_id for _ in order]
-    assert claimed == [added[i] for i in (1, 2, 3, 0, 4)]
-    with database.transaction() as tx:
-        assert not jobs.any_due(tx, NOW)
-        assert jobs.claim(tx, owner="w", now=NOW, lease_seconds=1) is None
+CATCHING_UP, OLDEST_FIRST = at(2 * 3600 + 30), at(2 * 3600)
+"""Two hours later: in the middle of a minute, and at its beginning."""
+NEW = 2 * 3600
+
+
+def _order(db: Database, keys: list[tuple[int, float]], now: datetime) -> list[int]:
+    """The jobs of these priorities and deadlines, by their place in the list, as they are claimed one after another."""
+    added = {_add(db, number, *key): number for number, key in enumerate(keys)}
+    claimed = [added[claim(db, now=now).job_id] for _ in keys]
+    with db.transaction() as tx:
+        assert not jobs.any_due(tx, now)
+        assert jobs.claim(tx, owner="w", now=now, lease_seconds=1) is None
+    return claimed
+
+
+@pytest.mark.parametrize("now", [NOW, at(30)])
+def test_claims_go_by_priority_then_deadline_then_age(database: Database, now: datetime) -> None:
+    assert _order(database, [(1, 5), (0, 90), (1, 2), (1, 2), (2, 0)], now) == [1, 2, 3, 0, 4]
+
+
+def test_after_an_outage_what_is_new_goes_first_and_then_the_newest(database: Database) -> None:
+    late = [(1, 0.0), (1, 1800.0), (1, 3600.0), (1, 3600.0)]
+    new = [(1, NEW - 5.0), (1, NEW - 300.0)]
+    assert _order(database, [*late, *new], CATCHING_UP) == [5, 4, 3, 2, 1, 0]
+
+
+def test_a_late_job_goes_before_a_new_one_of_less_priority(database: Database) -> None:
+    assert _order(database, [(2, NEW - 5.0), (1, 0.0), (0, 10.0), (2, 0.0)], CATCHING_UP) == [2, 1, 0, 3]
+
+
+def test_at_the_beginning_of_each_minute_the_oldest_has_its_turn(database: Database) -> None:
+    assert _order(database, [(1, 1800.0), (1, 0.0), (1, NEW - 5.0), (0, 3600.0)], OLDEST_FIRST) == [3, 1, 0, 2]
+
+
+@pytest.mark.parametrize(("deadline", "goes"), [(NEW + 30 - 600.0, 0), (NEW + 30 - 600.1, 1)])
+def test_a_job_is_late_when_its_study_rises_in_the_list(database: Database, deadline: float, goes: int) -> None:
+    assert _order(database, [(1, deadline), (1, NEW)], CATCHING_UP)[0] == goes
 
 
 def test_a_claim_says_what_to_do_and_until_when(database: Database) -> None:
@@ -179,15 +208,6 @@ def test_a_job_that_nobody_has_yet_steps_back(database: Database) -> None:
     with database.transaction() as tx:
         assert jobs.cancel_queued(tx, stable.id, why="a better one", now=at(1), actor="clock") == 1
         assert not jobs.any_due(tx, at(2))
-
-
-def test_the_oldest_waiting_job_is_known(database: Database) -> None:
-    with database.read() as tx:
-        assert jobs.oldest_waiting(tx) is None
-    queued(database, now=at(5), study="1.1", series_uid="1.1.1")
-    queued(database, now=at(3), study="1.2", series_uid="1.2.1")
-    with database.read() as tx:
-        assert jobs.oldest_waiting(tx) == at(3)
 
 
 def test_only_a_failed_job_of_that_revision_is_tried_again(database: Database) -> None:

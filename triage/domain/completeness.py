@@ -60,8 +60,3 @@ def complete_at(arrival: Arrival, gap_free: bool, timings: Timings) -> datetime:
     settled = max(arrival.released_at, arrival.last_received_at) + timedelta(seconds=timings.settle_seconds)
     # A release that comes after the quiet time does not make the series wait again.
     return min(settled, quiet, latest)
-
-
-def look_at(arrival: Arrival, timings: Timings) -> datetime:
-    """When the clock should look at the series next, before its geometry has been read."""
-    return complete_at(arrival, gap_free=True, timings=timings)

@@ -81,16 +81,23 @@ class Rack:
         """The bundle that is run beside it; None when there is none, or it does not load.
 
         Whatever is wrong with a shadow, it never ends the worker.
+
+        Raises
+        ------
+        StoreUnavailable
+            It is tried again when asked for again.
         """
         choice = self._chosen(Slot.SHADOW)
         if Slot.SHADOW not in self._seen or choice != self._seen[Slot.SHADOW]:
-            self._shadow, self._seen[Slot.SHADOW] = None, choice
+            self._shadow = None
             if choice is not None:
                 try:
                     self._shadow = Shadow(self._open(self.root / choice.path, choice.digest), choice.chosen_at)
                     log.info("shadow_loaded", bundle=self._shadow.predictor.bundle.name, digest=choice.digest)
                 except (BundleError, ProviderUnavailable) as exc:
                     self._say(choice, exc)
+            # Not before: when the database did not answer, it is tried again.
+            self._seen[Slot.SHADOW] = choice
         return self._shadow
 
     def _chosen(self, slot: Slot) -> ChosenBundle | None:
@@ -124,7 +131,7 @@ class Rack:
         """Put on record that a choice did not load, once, however often it is tried."""
         if choice in self._said:
             return
-        self._said.add(choice)
         log.error("bundle_not_loaded", slot=choice.slot.value, digest=choice.digest, why=str(why))
         with self.db.transaction() as tx:
             bundle_slots.not_loaded(tx, choice, why=str(why), now=self.clock(), actor=ACTOR)
+        self._said.add(choice)

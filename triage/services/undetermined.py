@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import Enum
 
 import structlog
 
@@ -14,7 +15,6 @@ from triage.domain.encoded import Addressed
 from triage.domain.errors import NotFound, OutOfSpace, StaleState, StoreUnavailable, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.notice import Notice
-from triage.domain.worklist import WorklistRow
 from triage.services.analyse import Analyst
 from triage.services.notify import messages
 from triage.store import deliveries, instances, result_objects, results, series, studies, worklist
@@ -24,12 +24,22 @@ from triage.store.series import SeriesRecord
 log = structlog.get_logger()
 
 
+class _Standing(Enum):
+    """What the worklist makes of a study with a refused series."""
+
+    SPEAKS = "not analysed, and this series says why"
+    SILENT = "not analysed, and another series says why"
+    OPEN = "another series may still be analysed"
+    DECIDED = "another series was analysed"
+
+
 def report_next(analyst: Analyst) -> bool:
     """Report one series whose refusal has stood for a while; False when none is due.
 
     Only the series that the worklist shows speaks for its study, and only while the study is not analysed: the
-    localizer of a study whose head was analysed is no news. Nothing is locked while files are read and written;
-    whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
+    localizer of a study whose head was analysed is no news. While another series is still in work the refusal
+    waits on: should that one end unusable as well, somebody must be told. Nothing is locked while files are read and
+    written; whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
 
     Raises
     ------
@@ -37,41 +47,50 @@ def report_next(analyst: Analyst) -> bool:
         It is still due then. Whatever else goes wrong, it is tried once: the worklist says why the study was not
         analysed, and one study must not keep the worker from all others.
     """
-    now = analyst.clock()
     with analyst.db.read() as tx:
-        record = series.next_unreported(tx, now)
+        record = series.next_unreported(tx, analyst.clock())
         if record is None:
             return False
-        row = worklist.row(tx, record.study_instance_uid)
-    speaks = row is not None and _speaks(row, record)
+        standing = _standing(tx, record)
     try:
-        _report(analyst, record, speaks=speaks)
+        _report(analyst, record, standing)
     except StaleState:
         log.info("undetermined_superseded", series_instance_uid=record.series_instance_uid)
     except (StoreUnavailable, OutOfSpace):
         raise
     except Exception as exc:
         log.error("undetermined_not_reported", series_instance_uid=record.series_instance_uid, exc_info=exc)
-        with suppress(StaleState):
-            _report(analyst, record, speaks=False)
+        with suppress(StaleState), analyst.db.transaction() as tx:
+            studies.lock(tx, record.study_instance_uid, now=analyst.clock())
+            series.reported(tx, record)
     return True
 
 
-def _report(analyst: Analyst, record: SeriesRecord, *, speaks: bool) -> None:
-    """Make what is to be sent, none when the series does not speak for its study, and end the waiting."""
+def _standing(tx: Transaction, record: SeriesRecord) -> _Standing:
+    row = worklist.row(tx, record.study_instance_uid)
+    if row is None or row.status in (WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED):
+        return _Standing.DECIDED
+    if row.status is WorklistStatus.PENDING:
+        return _Standing.OPEN
+    return _Standing.SPEAKS if row.series_instance_uid == record.series_instance_uid else _Standing.SILENT
+
+
+def _report(analyst: Analyst, record: SeriesRecord, standing: _Standing) -> None:
+    """Make what is to be sent, if the series speaks for its study, and end the waiting or begin it again."""
     reason = record.reason or ReasonCode.FAILED
-    reports = _reports(analyst, record, reason) if speaks else []
+    reports = _reports(analyst, record, reason) if standing is _Standing.SPEAKS else []
     placed = [(item, analyst.blobs.put(item.encoded.content)) for item in reports]
+    now = analyst.clock()
     with analyst.db.transaction() as tx:
-        studies.lock(tx, record.study_instance_uid, now=analyst.clock())
-        series.reported(tx, record)
+        studies.lock(tx, record.study_instance_uid, now=now)
+        if _standing(tx, record) is not standing:
+            raise StaleState(f"Study {record.study_instance_uid} has moved on meanwhile.")
+        waits = standing is _Standing.OPEN
+        series.reported(tx, record, again_at=now + series.REPORT_AFTER if waits else None)
+        if standing is _Standing.SILENT:
+            series.report_speaker(tx, record.study_instance_uid, now)
         if placed:
             _record(tx, analyst, record, reason, placed)
-
-
-def _speaks(row: WorklistRow, record: SeriesRecord) -> bool:
-    shown = row.status, row.series_instance_uid
-    return shown == (WorklistStatus.NOT_ANALYSED, record.series_instance_uid)
 
 
 def _record(
@@ -84,7 +103,8 @@ def _record(
     now = analyst.clock()
     digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
     result_id = results.record_undetermined(tx, record, reason, bundle_digest=digest, bundle=label, now=now)
-    if not _speaks(worklist.refresh(tx, record.study_instance_uid, now), record):
+    worklist.refresh(tx, record.study_instance_uid, now)
+    if _standing(tx, record) is not _Standing.SPEAKS:
         return  # what the gate said of it hid that an earlier revision is suspected
     for item, blob_key in placed:
         object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)

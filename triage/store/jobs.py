@@ -13,12 +13,20 @@ from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.errors import StaleState
 from triage.domain.lifecycle import JOB_MOVES, JobState
 from triage.domain.work import ClaimedJob
+from triage.domain.worklist import PENDING_RISES_AFTER
 from triage.store import moves
 from triage.store.schema import jobs, series
 from triage.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from triage.store.series import SeriesRecord
+
+
+OLDEST_FIRST_SECONDS = 6
+"""For so long at the beginning of each minute the job that has waited longest goes first, late or not.
+
+A tenth of the time: while more comes in than can be analysed no job waits for ever, and no new one long for an old.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +80,8 @@ def any_due(tx: Transaction, now: datetime) -> bool:
 
 
 def claim(tx: Transaction, *, owner: str, now: datetime, lease_seconds: float) -> ClaimedJob | None:
-    """Lease the most urgent job that is due: by priority, then deadline, then age."""
-    urgency = (jobs.c.priority, jobs.c.deadline_at, jobs.c.id)
-    found = tx.connection.execute(
-        _with_uids().where(*_due(now)).order_by(*urgency).limit(1).with_for_update(of=jobs, skip_locked=True)
-    ).one_or_none()
+    """Lease the most urgent job that is due: by priority, then what is not late by deadline, then the newest."""
+    found = _most_urgent(tx, now)
     if found is None:
         return None
     lease, lease_until = uuid.uuid4().hex, now + timedelta(seconds=lease_seconds)
@@ -241,14 +246,32 @@ def of_study(tx: Transaction, study_instance_uid: str) -> list[JobRecord]:
     return [_record(row) for row in tx.connection.execute(mine)]
 
 
-def oldest_waiting(tx: Transaction) -> datetime | None:
-    """Since when the job has been waiting that has waited longest; None when no job waits."""
-    queued = select(jobs.c.created_at).where(jobs.c.state == JobState.QUEUED)
-    return tx.connection.execute(queued.order_by(jobs.c.created_at).limit(1)).scalar_one_or_none()
-
-
 def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return jobs.c.state == JobState.QUEUED, or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
+
+
+def _most_urgent(tx: Transaction, now: datetime) -> Row[Any] | None:
+    """The job to claim next, locked; None when each that is due is locked by another worker."""
+    due = _due(now)
+    priorities = select(jobs.c.priority).where(*due).distinct().order_by(jobs.c.priority)
+    for priority in tx.connection.execute(priorities).scalars().all():
+        mine = _with_uids().where(*due, jobs.c.priority == priority).limit(1)
+        for part, order in _turns(now):
+            found = tx.connection.execute(
+                mine.where(*part).order_by(*order).with_for_update(of=jobs, skip_locked=True)
+            ).one_or_none()
+            if found is not None:
+                return found
+    return None
+
+
+def _turns(now: datetime) -> list[tuple[tuple[ColumnElement[bool], ...], tuple[ColumnElement[Any], ...]]]:
+    """Which jobs of a priority are looked at one after the other, and in which order. Each goes along the index."""
+    longest_waiting: tuple[ColumnElement[Any], ...] = (jobs.c.deadline_at, jobs.c.id)
+    if now.second < OLDEST_FIRST_SECONDS:
+        return [((), longest_waiting)]
+    late = jobs.c.deadline_at < now - PENDING_RISES_AFTER
+    return [((~late,), longest_waiting), ((late,), (jobs.c.deadline_at.desc(), jobs.c.id.desc()))]
 
 
 def _lapsed(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -16,7 +16,7 @@ from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import SERIES_MOVES, SeriesState
 from triage.domain.study import InstanceHeader
 from triage.store import jobs, moves, result_objects, studies
-from triage.store.schema import AssociationEnd, associations, instances, series
+from triage.store.schema import AssociationEnd, associations, instances, results, series, worklist
 from triage.store.schema import studies as study_rows
 from triage.store.transaction import Transaction
 
@@ -121,8 +121,8 @@ def next_unreported(tx: Transaction, now: datetime) -> SeriesRecord | None:
     return None if row is None else _record(row)
 
 
-def reported(tx: Transaction, record: SeriesRecord) -> None:
-    """The refusal is reported, or need not be. The caller holds the study's lock.
+def reported(tx: Transaction, record: SeriesRecord, *, again_at: datetime | None = None) -> None:
+    """The refusal is reported, or need not be; or is to be looked at again later. The caller holds the study's lock.
 
     Raises
     ------
@@ -130,9 +130,31 @@ def reported(tx: Transaction, record: SeriesRecord) -> None:
         Somebody else reported it, or another revision has begun.
     """
     mine = series.c.id == record.id, series.c.revision == record.revision, series.c.report_at.is_not(None)
-    done = update(series).where(*mine).values(report_at=None).returning(series.c.id)
+    done = update(series).where(*mine).values(report_at=again_at).returning(series.c.id)
     if tx.connection.execute(done).one_or_none() is None:
         raise StaleState(f"Series {record.id} needs no report any more.")
+
+
+def report_speaker(tx: Transaction, study_instance_uid: str, at: datetime) -> None:
+    """Have the refusal that the worklist shows of a study reported, unless it is due already or on record.
+
+    The caller holds the study's lock.
+    """
+    speaker = select(worklist.c.series_instance_uid).where(worklist.c.study_instance_uid == study_instance_uid)
+    on_record = select(results.c.id).where(
+        results.c.series_id == series.c.id, results.c.revision == series.c.revision, results.c.reason.is_not(None)
+    )
+    tx.connection.execute(
+        update(series)
+        .where(
+            series.c.study_instance_uid == study_instance_uid,
+            series.c.series_instance_uid == speaker.scalar_subquery(),
+            series.c.state == SeriesState.UNUSABLE,
+            series.c.report_at.is_(None),
+            ~on_record.exists(),
+        )
+        .values(report_at=at)
+    )
 
 
 def look_again(tx: Transaction, series_id: int, at: datetime) -> None:
