@@ -75,11 +75,11 @@ def messages(
     for name, notifier in notifiers.items():
         if not notifier.wants(about) and name not in told_before:
             continue
-        objects = {
-            item.encoded.kind: item.encoded.reference(about.study_instance_uid)
+        objects = tuple(
+            (item.encoded.kind, item.encoded.reference(about.study_instance_uid))
             for item in made
             if notifier.after is None or notifier.after in item.destinations
-        }
+        )
         if notifier.after is not None and not objects:
             continue  # nothing goes there, so nothing will be available
         what = about.reason.value if about.reason is not None else "result"
