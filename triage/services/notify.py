@@ -68,8 +68,8 @@ def messages(
     made : sequence of Addressed
         The result objects, and who is sent which.
     told_before : collection of str
-        Lists that have a message about an earlier revision: they hear of this one, whatever it says, or a study
-        that is no longer suspected would stay at their top.
+        Lists that have a message about an earlier revision or another series: they hear of this one, whatever it
+        says, or a study that is no longer suspected would stay at their top.
     """
     told = []
     for name, notifier in notifiers.items():
