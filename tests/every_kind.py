@@ -52,7 +52,7 @@ def messages_to_lists() -> Mapping[str, list[EncodedObject]]:
         )
         made = _reference(case.sr())
         unknown = replace(about, result=None, reason=ReasonCode.NOT_HEAD)
-        for notice in (replace(about, objects={ObjectKind.SR: made}), unknown):
+        for notice in (replace(about, objects=((ObjectKind.SR, made),)), unknown):
             steps.append(encode_ups(notice, source, "2.25.77", retrieve_ae_title="PACS"))
         availability.append(encode_availability([made], "PACS", "2.25.78"))
     return {"UPS": steps, "IAN": availability}

@@ -54,12 +54,18 @@ def notice(**changes: Any) -> Notice:
         "demographics": PATIENT,
         "provenance": PROVENANCE,
         "result": result(),
-        "objects": {
-            ObjectKind.SR: ObjectReference(STUDY, "2.25.1006", "1.2.840.10008.5.1.4.1.1.88.34", SR),
-            ObjectKind.SEG: ObjectReference(STUDY, "2.25.1007", "1.2.840.10008.5.1.4.1.1.66.4", SEG),
-        },
+        "objects": (
+            (ObjectKind.SR, ObjectReference(STUDY, "2.25.1006", "1.2.840.10008.5.1.4.1.1.88.34", SR)),
+            (ObjectKind.SEG, ObjectReference(STUDY, "2.25.1007", "1.2.840.10008.5.1.4.1.1.66.4", SEG)),
+        ),
     }
     return Notice(**{**fields, **changes})
+
+
+def pages() -> tuple[tuple[ObjectKind, ObjectReference], ...]:
+    """Two pages of a Secondary Capture, the first with the higher UID, beside the objects that every notice has."""
+    made = [ObjectReference(STUDY, "2.25.1008", "1.2.840.10008.5.1.4.1.1.7", uid) for uid in ("2.25.1010", "2.25.1009")]
+    return (*notice().objects, *((ObjectKind.SC, one) for one in made))
 
 
 def negative(**changes: Any) -> Notice:
@@ -69,7 +75,7 @@ def negative(**changes: Any) -> Notice:
 
 def not_analysed(**changes: Any) -> Notice:
     """A study that could not be analysed."""
-    return notice(result=None, reason=ReasonCode.GAP, objects={}, **changes)
+    return notice(result=None, reason=ReasonCode.GAP, objects=(), **changes)
 
 
 def real(said: Notice) -> Notice:

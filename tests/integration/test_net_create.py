@@ -80,7 +80,7 @@ def managing(manager, syntaxes=(EXPLICIT, IMPLICIT), classes=(UPS_PUSH, INSTANCE
 
 def test_a_step_and_a_notification_are_created_as_they_are_kept():
     manager, encoded = Manager(), step()
-    available = encode_availability(list(notice().objects.values()), "PACS", "2.25.9")
+    available = encode_availability([one for _, one in notice().objects], "PACS", "2.25.9")
     with managing(manager) as there:
         outcomes = send(there, [outgoing(encoded), outgoing(available)])
 
@@ -200,7 +200,7 @@ def test_a_message_whose_file_is_gone_is_that_message_s_own_error():
 
 
 def test_dcmtk_reads_what_the_outbox_keeps(dcmtk, tmp_path):
-    available = encode_availability(list(notice().objects.values()), "PACS", "2.25.9")
+    available = encode_availability([one for _, one in notice().objects], "PACS", "2.25.9")
     for encoded in (step(), available):
         file = tmp_path / encoded.kind
         file.write_bytes(encoded.content)

@@ -37,7 +37,7 @@ def a_step(uid, said=None, kind="utf8", **overrides):
         study_instance_uid=source.study_instance_uid,
         series_instance_uid=source.series_instance_uid,
         demographics=read_demographics(contents[0]),
-        objects={},
+        objects=(),
     )
     return Step(uid, encode_ups(of_this, source, uid, retrieve_ae_title="PACS").content)
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.certificates import Authority
-from tests.notices import IDENTIFIER, PATIENT, SERIES, SR, STUDY, message, negative, not_analysed, notice
+from tests.notices import IDENTIFIER, PATIENT, SEG, SERIES, SR, STUDY, message, negative, not_analysed, notice, pages
 from tests.services import free_port
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ConfigurationError, DeliveryRefused, DeliveryUnconfirmed, NotFound
@@ -209,6 +209,17 @@ def test_the_body_has_the_names_of_the_worklist():
     assert body["content_at"] == "2024-01-02T03:04:05.678Z"
     assert {"kind": "SR", "sop_instance_uid": SR} in body["objects"]
     assert body["statements"] == list(notice().statements)
+
+
+def test_every_object_of_a_kind_is_named():
+    named = json.loads(encode_webhook(notice(objects=pages()), IDENTIFIER).content)["objects"]
+
+    assert [(one["kind"], one["sop_instance_uid"]) for one in named] == [
+        ("SC", "2.25.1010"),
+        ("SC", "2.25.1009"),
+        ("SEG", SEG),
+        ("SR", SR),
+    ]
 
 
 def test_a_study_that_was_not_analysed_says_why():

@@ -19,6 +19,7 @@ from triage.dicom.source import Source
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.encoded import EncodedObject, ObjectKind
 from triage.domain.notice import Notice
+from triage.domain.profile import Profile
 from triage.net.hl7 import Hl7Names, encode_oru
 from triage.net.smtp import MailServer, MailTls, encode_email, send
 from triage.net.webhook import encode_webhook
@@ -167,6 +168,18 @@ def test_each_list_has_its_own_time_and_its_own_words(site: Site, study: str) ->
     assert sent(site, study, "quiet") == []
     assert escalate(site, ALL) == 0
     assert len(escalations(site)) == 3
+
+
+def test_every_page_is_named_when_it_is_told_again(site: Site) -> None:
+    site.profiles = {"archive": Profile((ObjectKind.SR, ObjectKind.SC))}
+    study = flagged(site)
+    site.wait(60 * MINUTES)
+    escalate(site, ALL)
+    oru = content(site, study, ObjectKind.ORU)
+    with site.db.read() as tx:
+        pages = [o.sop_instance_uid for o in result_objects.of_study(tx, study) if o.kind is ObjectKind.SC]
+    assert len(pages) > 1
+    assert all(uid.encode() in oru for uid in pages)
 
 
 def test_a_late_slice_makes_no_second_escalation(site: Site) -> None:

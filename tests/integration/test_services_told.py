@@ -9,14 +9,18 @@ import pytest
 
 from tests.fakes import FixedPredictor
 from tests.integration.site import REPORT, Site, head
+from tests.integration.test_services_reanalyse import OTHER, bundle
 from triage.dicom.source import Source
 from triage.dicom.ups import encode_ups
-from triage.domain.encoded import EncodedObject
+from triage.domain.encoded import EncodedObject, ObjectKind
+from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Notice
 from triage.net.hl7 import Hl7Names, encode_oru
 from triage.net.ups_scp import StepQuery
 from triage.services.notify import Notifier
 from triage.services.offer import find_steps
+from triage.services.reanalyse import reanalyse
+from triage.store import result_objects
 
 SUSPECTED, NEGATIVE = b"Suspected ICH: priority read", b"ICH not suspected"
 
@@ -45,8 +49,16 @@ def analysed(site: Site, score: float, study: str, kernel: str) -> None:
     assert site.analyse()
 
 
+def said(site: Site, study: str) -> list[str]:
+    """What the RIS was told, in that order."""
+    with site.db.read() as tx:
+        told = [one for one in result_objects.of_study(tx, study) if one.kind is ObjectKind.ORU]
+    contents = [site.blobs.read(one.blob_key) for one in told]
+    return ["Present" if b"^Present^" in content else "Absent" for content in contents]
+
+
 def steps(site: Site) -> list[bytes]:
-    """The label of each step that is there to be pulled."""
+    """The label of each step that is there to be pulled: one of each study."""
     contents = [found.content for found in find_steps(site.db, site.blobs, StepQuery(), site.now)]
     return [label for content in contents for label in (SUSPECTED, NEGATIVE) if label in content]
 
@@ -67,3 +79,63 @@ def test_a_list_that_pulls_hears_that_a_study_is_no_longer_suspected(site: Site)
 def test_a_list_that_pulls_hears_nothing_of_a_study_that_never_was(site: Site) -> None:
     analysed(site, 0.02, "2.25.7", "H30s")
     assert steps(site) == []
+
+
+def test_no_other_series_takes_back_what_the_worklist_shows_as_suspected(site: Site) -> None:
+    analysed(site, 0.95, "2.25.7", "H60s")
+    analysed(site, 0.02, "2.25.7", "H30s")
+    assert site.row("2.25.7").status is WorklistStatus.SUSPECTED
+    assert said(site, "2.25.7") == ["Present"]
+    assert len([o for o in site.row("2.25.7").objects if o.destination == "archive"]) == 2
+
+
+def test_a_suspicion_is_told_after_another_series_was_negative(site: Site) -> None:
+    analysed(site, 0.02, "2.25.7", "H60s")
+    analysed(site, 0.95, "2.25.7", "H30s")
+    assert said(site, "2.25.7") == ["Absent", "Present"]
+
+
+def test_a_lesser_suspicion_is_told_too(site: Site) -> None:
+    """The greater one may be taken back by its next revision, and this one alone would speak."""
+    analysed(site, 0.95, "2.25.7", "H60s")
+    analysed(site, 0.6, "2.25.7", "H30s")
+    assert said(site, "2.25.7") == ["Present", "Present"]
+
+
+def test_a_flag_of_the_gate_alone_that_goes_is_told_where_another_series_was_suspected(site: Site) -> None:
+    """While a second worker has a worse series, the better one is analysed again and is negative."""
+    better = head(StudyInstanceUID="2.25.7")
+    site.send(better[:-1], "early")
+    site.settle()
+    assert site.analyse()
+    site.send(head(StudyInstanceUID="2.25.7", ConvolutionKernel="H60s"), "worse", released=False)
+    site.wait(60)
+    site.send(better[-1:], "late")
+    site.assemble()
+
+    def meanwhile() -> None:
+        site.settle()
+        site.predictor = FixedPredictor(score=0.02)
+        assert site.analyse()
+        assert steps(site) == [SUSPECTED]
+        worse.score = 0.02
+
+    site.predictor = worse = FixedPredictor(at_segment=meanwhile)
+    assert site.analyse()
+    assert site.row("2.25.7").status is WorklistStatus.NOT_SUSPECTED
+    assert steps(site) == [NEGATIVE]
+
+
+def test_the_last_suspicion_that_goes_is_told(site: Site) -> None:
+    analysed(site, 0.95, "2.25.7", "H60s")
+    analysed(site, 0.9, "2.25.7", "H30s")
+    assert reanalyse(site.db, "2.25.7", bundle_digest=OTHER, actor="person", now=site.now) == 2
+    site.predictor = FixedPredictor(score=0.02, bundle=bundle())
+    assert site.analyse()
+    assert site.row("2.25.7").status is WorklistStatus.SUSPECTED
+    assert said(site, "2.25.7") == ["Present", "Present"]
+    assert steps(site) == [SUSPECTED]
+    assert site.analyse()
+    assert site.row("2.25.7").status is WorklistStatus.NOT_SUSPECTED
+    assert said(site, "2.25.7") == ["Present", "Present", "Absent"]
+    assert steps(site) == [NEGATIVE]

@@ -7,7 +7,7 @@ from tests.results import dataset
 from triage.dicom.availability import INSTANCE_AVAILABILITY_NOTIFICATION, encode_availability
 from triage.domain.encoded import ObjectKind, ObjectReference
 
-OBJECTS = list(notice().objects.values())
+OBJECTS = [reference for _, reference in notice().objects]
 
 
 def test_every_object_is_online_at_the_archive():

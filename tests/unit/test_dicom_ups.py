@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from dataclasses import replace
 
 import pytest
 from pydicom import dcmread
@@ -16,7 +17,7 @@ from triage.dicom.codes import Code
 from triage.dicom.demographics import read_demographics
 from triage.dicom.source import read_source
 from triage.dicom.ups import UPS_PUSH, encode_ups
-from triage.domain.encoded import ObjectKind, ObjectReference
+from triage.domain.encoded import ObjectKind
 from triage.domain.finding import Subtype
 
 STEP = "2.25.77"
@@ -47,10 +48,8 @@ def of(said, contents=None, **options):
     source = read_source(contents, None)
     changes = {"study_instance_uid": source.study_instance_uid, "series_instance_uid": source.series_instance_uid}
     changes["demographics"] = read_demographics(contents[0])
-    objects = {
-        kind: ObjectReference(source.study_instance_uid, r.series_instance_uid, r.sop_class_uid, r.sop_instance_uid)
-        for kind, r in said.objects.items()
-    }
+    study = source.study_instance_uid
+    objects = tuple((kind, replace(one, study_instance_uid=study)) for kind, one in said.objects)
     fields = {name: getattr(said, name) for name in ("provenance", "result", "reason", "revision")}
     return encode_ups(
         notice(**{**fields, **changes, "objects": objects}),

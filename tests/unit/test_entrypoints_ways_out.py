@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,15 @@ def test_each_list_is_told_in_its_own_words(kind: str, made: ObjectKind, secret:
     settings = Settings(destinations=(PACS,), notify=(notifier(kind, **more),))
     source = read_source([part10(ds) for ds in ct_series(2, 8, 8)], None)
     sr = ObjectReference(source.study_instance_uid, "2.25.8", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.9")
+    page = ObjectReference(source.study_instance_uid, "2.25.10", "1.2.840.10008.5.1.4.1.1.7", "2.25.11")
+    last = replace(page, sop_instance_uid="2.25.12")
     notice = Notice(
         source.study_instance_uid,
         source.series_instance_uid,
         Demographics(),
         PROVENANCE,
         result(0.9),
-        objects={ObjectKind.SR: sr},
+        objects=((ObjectKind.SR, sr), (ObjectKind.SC, page), (ObjectKind.SC, last)),
     )
     (told,) = ways_out.notifiers(settings).values()
     assert told.only_suspected
@@ -143,6 +146,8 @@ def test_each_list_is_told_in_its_own_words(kind: str, made: ObjectKind, secret:
     assert (encoded.kind, encoded.sop_instance_uid) == (made, "2.25.77")
     if kind == "ian":
         assert b"PACS" in encoded.content
+    if kind != "email":  # which names no object
+        assert all(one.sop_instance_uid.encode() in encoded.content for one in (sr, page, last))
 
 
 def test_a_mail_server_is_logged_in_to_as_configured(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hl7apy.exceptions import HL7apyException
 from hl7apy.parser import parse_message
 from hypothesis import given
 
-from tests.notices import IDENTIFIER, PATIENT, SEG, SR, STUDY, negative, not_analysed, notice, real, result
+from tests.notices import IDENTIFIER, PATIENT, SEG, SR, STUDY, negative, not_analysed, notice, pages, real, result
 from triage.dicom import codes
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import ConfigurationError
@@ -168,6 +168,13 @@ def test_study_and_result_objects_can_be_found():
 
     assert (found["113014"], found["SR"], found["SEG"]) == (STUDY, SR, SEG)
     assert found["BUNDLE"] == f"demo-heads 1.2, sha256 {notice().provenance.bundle_digest}"
+
+
+def test_objects_of_one_kind_are_told_apart_by_their_sub_identifier():
+    named = [o[3:6] for o in observations(notice(objects=pages())) if o[3].startswith("S")]
+    found = [(name.split("^")[0], number, uid) for name, number, uid in named if uid.startswith("2.25.")]
+
+    assert found == [("SC", "1", "2.25.1010"), ("SC", "2", "2.25.1009"), ("SEG", "", SEG), ("SR", "", SR)]
 
 
 def test_no_flag_never_reads_as_negative():

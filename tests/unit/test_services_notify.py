@@ -25,7 +25,7 @@ MADE = [Addressed(encoded("SEG", "2.25.1"), ["pacs"]), Addressed(encoded("SR", "
 
 def spell_out(notice: Notice, source: Source, identifier: str) -> EncodedObject:
     """A driver that writes down what it is told."""
-    named = sorted(f"{kind}={reference.sop_instance_uid}" for kind, reference in notice.objects.items())
+    named = sorted(f"{kind}={reference.sop_instance_uid}" for kind, reference in notice.objects)
     text = f"{notice.status} {' '.join(named)}"
     return EncodedObject(ObjectKind.WEBHOOK, "", identifier, "", "", text.encode())
 
@@ -80,6 +80,12 @@ def test_a_list_that_heard_of_an_earlier_revision_hears_that_it_is_no_longer_sus
 def test_a_list_that_pulls_is_sent_nothing() -> None:
     (message,) = told(Notifier(spell_out, pulled=True))
     assert message.destinations == []
+
+
+def test_every_object_of_a_kind_is_named() -> None:
+    pages = [Addressed(encoded("SC", f"2.25.{number}"), ["pacs"]) for number in (3, 4)]
+    (message,) = messages({"ris": Notifier(spell_out)}, SUSPECTED, SOURCE, [*MADE, *pages])
+    assert message.encoded.content == b"suspected SC=2.25.3 SC=2.25.4 SEG=2.25.1 SR=2.25.2"
 
 
 def test_a_message_about_an_archive_names_what_goes_there() -> None:

@@ -97,7 +97,8 @@ def encode_ups(
     ds.CommentsOnTheScheduledProcedureStep = " ".join(notice.statements)
     ds.InputReadinessState = "READY"
     title = AeTitle(retrieve_ae_title).value
-    inputs = by_series([*[ObjectReference.of(header) for header in source.instances], *notice.objects.values()])
+    results = [reference for _, reference in notice.objects]
+    inputs = by_series([*[ObjectReference.of(header) for header in source.instances], *results])
     ds.InputInformationSequence = [_input(members, title) for members in inputs.values()]
     ds.StudyInstanceUID = source.study_instance_uid
     ds.ProcedureStepState = "SCHEDULED"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -86,8 +85,8 @@ class Notice:
     ----------
     result, reason
         One of them: what was found, or why nothing could be.
-    objects : mapping of kind to reference
-        The result objects of this revision, wherever they are sent.
+    objects : tuple of (kind, reference)
+        The result objects of this revision, wherever they are sent; there may be several of a kind.
     revision : int
         0 for the first outcome of the series; a higher one supersedes those before.
     escalation : Escalation or None
@@ -100,7 +99,7 @@ class Notice:
     provenance: Provenance
     result: TriageResult | None
     reason: ReasonCode | None = None
-    objects: Mapping[ObjectKind, ObjectReference] = field(default_factory=dict)
+    objects: tuple[tuple[ObjectKind, ObjectReference], ...] = ()
     revision: int = 0
     escalation: Escalation | None = None
 

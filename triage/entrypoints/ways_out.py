@@ -145,7 +145,7 @@ def _encoder(notifier: NotifierSettings, settings: Settings) -> Encode:
 
     def ian(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
         title = notifier.retrieve_ae_title or _ae_title_of(notifier.after, settings)
-        return encode_availability(list(notice.objects.values()), title, identifier)
+        return encode_availability([reference for _, reference in notice.objects], title, identifier)
 
     def post(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
         return encode_webhook(notice, identifier, include_patient=notifier.include_patient)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from triage.domain.encoded import EncodedObject, ObjectKind
+from triage.domain.encoded import EncodedObject, ObjectKind, ObjectReference
 from triage.domain.errors import ConfigurationError
 from triage.domain.finding import ReasonCode, Subtype, TriageResult, Urgency
 from triage.domain.notice import Demographics, Notice, PersonName, short_identifier
@@ -167,9 +167,7 @@ def _observations(notice: Notice) -> Iterator[str]:
     digest = f"{notice.bundle}, sha256 {notice.provenance.bundle_digest}"
     rows.append(_Observation("ST", _BUNDLE, escape(digest)))
     rows.append(_Observation("ST", STUDY, escape(notice.study_instance_uid)))
-    for kind, reference in sorted(notice.objects.items()):
-        name = (str(kind), f"SOP Instance UID of {kind}", SCHEME)
-        rows.append(_Observation("ST", name, escape(reference.sop_instance_uid)))
+    rows += _objects(notice.objects)
     return (row.segment(number, _instant(notice)) for number, row in enumerate(rows, 1))
 
 
@@ -207,6 +205,15 @@ def _found(result: TriageResult, flag: str) -> Iterator[_Observation]:
 def _not_analysed(reason: ReasonCode) -> Iterator[_Observation]:
     yield _Observation("CWE", FINDING, _components(UNDETERMINED), "1", status="X")
     yield _Observation("ST", _REASON, escape(reason), "1")
+
+
+def _objects(objects: Sequence[tuple[ObjectKind, ObjectReference]]) -> Iterator[_Observation]:
+    """The UID of each object by kind; several of a kind are numbered, for two OBX of one name must differ in OBX-4."""
+    for kind in sorted({kind for kind, _ in objects}):
+        uids = [reference.sop_instance_uid for of_kind, reference in objects if of_kind is kind]
+        name = (str(kind), f"SOP Instance UID of {kind}", SCHEME)
+        for number, uid in enumerate(uids, 1):
+            yield _Observation("ST", name, escape(uid), group=str(number) if len(uids) > 1 else "")
 
 
 def _segment(name: str, fields: dict[int, str]) -> str:

@@ -168,7 +168,8 @@ def _begin(webhook: Webhook) -> str:
 def _body(notice: Notice, identifier: str, include_patient: bool) -> dict[str, Any]:
     result, patient = notice.result, notice.demographics
     key = result.key_slice if result is not None else None
-    objects = [{"kind": str(k), "sop_instance_uid": r.sop_instance_uid} for k, r in sorted(notice.objects.items())]
+    by_kind = sorted(notice.objects, key=lambda named: named[0])
+    objects = [{"kind": str(kind), "sop_instance_uid": one.sop_instance_uid} for kind, one in by_kind]
     body: dict[str, Any] = {
         "message_id": identifier,
         "study_instance_uid": notice.study_instance_uid,

@@ -13,7 +13,7 @@ from triage.dicom.demographics import read_demographics
 from triage.dicom.select import usable
 from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import Addressed, ObjectKind
+from triage.domain.encoded import MESSAGE_KINDS, Addressed, ObjectKind
 from triage.domain.errors import (
     BundleError,
     OutOfSpace,
@@ -23,12 +23,13 @@ from triage.domain.errors import (
     TriageError,
     UnusableSeries,
 )
-from triage.domain.finding import ReasonCode
+from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.notice import Notice
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
 from triage.domain.work import ClaimedJob
+from triage.domain.worklist import WorklistRow
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Analysis, Gate, Predictor
 from triage.services.lease import kept_alive
@@ -228,10 +229,20 @@ def _record(
         now=now,
         slice_scores=_slice_scores(gate),
     )
+    untold = _untold(job, analysis.result, worklist.refresh(tx, job.study_instance_uid, now))
     for item, blob_key in placed:
-        object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
-        deliveries.add(tx, object_id, item.destinations, now)
-    worklist.refresh(tx, job.study_instance_uid, now)
+        if item.encoded.kind not in untold:
+            object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
+            deliveries.add(tx, object_id, item.destinations, now)
+
+
+def _untold(job: ClaimedJob, result: TriageResult, row: WorklistRow) -> frozenset[ObjectKind]:
+    """Kinds of messages that are not sent: no list is told "absent" of a study that is suspected for another series.
+
+    A suspicion is always told, for it may outlive the greater one.
+    """
+    of_another = row.status is WorklistStatus.SUSPECTED and row.series_instance_uid != job.series_instance_uid
+    return MESSAGE_KINDS if of_another and result.status is not WorklistStatus.SUSPECTED else frozenset()
 
 
 def _refuse(analyst: Analyst, job: ClaimedJob, reason: ReasonCode, sentence: str) -> None:

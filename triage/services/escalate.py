@@ -117,13 +117,16 @@ def _message(
         demographics=read_demographics(content),
         provenance=_provenance(shown, record.last_received_at),
         result=shown.result,
-        objects={
-            one.kind: ObjectReference(
-                study.study_instance_uid, one.series_instance_uid, one.sop_class_uid, one.sop_instance_uid
+        objects=tuple(
+            (
+                one.kind,
+                ObjectReference(
+                    study.study_instance_uid, one.series_instance_uid, one.sop_class_uid, one.sop_instance_uid
+                ),
             )
             for one in made
             if one.result_id == shown.result_id and one.kind not in MESSAGE_KINDS
-        },
+        ),
         revision=shown.revision - 1,
         escalation=escalation,
     )

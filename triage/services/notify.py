@@ -68,18 +68,18 @@ def messages(
     made : sequence of Addressed
         The result objects, and who is sent which.
     told_before : collection of str
-        Lists that have a message about an earlier revision: they hear of this one, whatever it says, or a study
-        that is no longer suspected would stay at their top.
+        Lists that have a message about an earlier revision or another series: they hear of this one, whatever it
+        says, or a study that is no longer suspected would stay at their top.
     """
     told = []
     for name, notifier in notifiers.items():
         if not notifier.wants(about) and name not in told_before:
             continue
-        objects = {
-            item.encoded.kind: item.encoded.reference(about.study_instance_uid)
+        objects = tuple(
+            (item.encoded.kind, item.encoded.reference(about.study_instance_uid))
             for item in made
             if notifier.after is None or notifier.after in item.destinations
-        }
+        )
         if notifier.after is not None and not objects:
             continue  # nothing goes there, so nothing will be available
         what = about.reason.value if about.reason is not None else "result"

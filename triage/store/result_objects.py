@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
 
 from triage.domain.encoded import MESSAGE_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
 from triage.store.schema import deliveries, result_objects, results, series
@@ -102,29 +102,21 @@ def sent_before(tx: Transaction, series_id: int, before_revision: int, destinati
 
 
 def told_before(tx: Transaction, series_id: int, before_revision: int, pulling: Collection[str] = ()) -> set[str]:
-    """The reading lists that have a message about an earlier revision, sent or on its way.
+    """The reading lists that have a message about an earlier revision or another series, sent or on its way.
 
-    ``pulling`` are the lists that ask for procedure steps themselves: whatever steps there are, they see.
+    A list is told of studies: what one series made it believe another may have to take back. ``pulling`` are the lists
+    that ask for procedure steps themselves: whatever steps there are, they see.
     """
-    mine = (
-        select(deliveries.c.destination)
-        .select_from(deliveries.join(result_objects).join(results))
-        .where(
-            results.c.series_id == series_id,
-            results.c.revision < before_revision,
-            result_objects.c.kind.in_(MESSAGE_KINDS),
-        )
-    )
-    told = set(tx.connection.execute(mine.distinct()).scalars())
-    return told.union(pulling) if stepped_before(tx, series_id, before_revision) else told
-
-
-def stepped_before(tx: Transaction, series_id: int, before_revision: int) -> bool:
-    """Whether there is a procedure step of an earlier revision."""
-    earlier = results.c.series_id == series_id, results.c.revision < before_revision
-    made = select(result_objects.c.id).select_from(result_objects.join(results))
-    step = made.where(*earlier, result_objects.c.kind == ObjectKind.UPS).limit(1)
-    return tx.connection.execute(step).first() is not None
+    told_of = series.alias()
+    of_study = select(told_of.c.study_instance_uid).where(told_of.c.id == series_id).scalar_subquery()
+    others = or_(results.c.series_id != series_id, results.c.revision < before_revision)
+    heard = series.c.study_instance_uid == of_study, others
+    made = result_objects.join(results).join(series)
+    messages = select(deliveries.c.destination).select_from(deliveries.join(made))
+    told = messages.where(*heard, result_objects.c.kind.in_(MESSAGE_KINDS)).distinct()
+    steps = select(result_objects.c.id).select_from(made).where(*heard, result_objects.c.kind == ObjectKind.UPS)
+    pulled = pulling if tx.connection.execute(steps.limit(1)).first() is not None else ()
+    return {*tx.connection.execute(told).scalars(), *pulled}
 
 
 def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:
