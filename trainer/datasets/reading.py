@@ -122,7 +122,9 @@ def _patient(content: bytes) -> str:
         warnings.simplefilter("ignore")
         try:
             said = read_dataset(content, ["PatientID"]).get("PatientID")
-        except (UnreadableInstance, *DAMAGED):
+        except UnreadableInstance:
+            said = None
+        except DAMAGED:  # read_dataset converts a value only when it is asked for
             said = None
     return str(said).strip() if said is not None else ""
 
