@@ -163,13 +163,13 @@ def test_what_was_opened_before_the_page_heard_of_it_does_not_call(ward: Ward) -
 
 def test_a_study_that_is_suspected_again_calls_again(ward: Ward) -> None:
     ward.ask_for_calls()
-    slices = head(24)
+    slices = head(20)
     uid = taken_in(ward.site, slices[:18]).study_instance_uid
     ward.heard(1)
-    taken_in(ward.site, slices[18:21], score=0.1)
-    ward.room.wait(lambda: "Not suspected" in ward.room.one(f"[id='study-{uid}']").text)
+    taken_in(ward.site, slices[18:19], score=0.1)
+    ward.room.wait(lambda: ward.room.all(".line-not_suspected"))
     ward.heard(1)
-    taken_in(ward.site, slices[21:])
+    taken_in(ward.site, slices[19:])
     ward.heard(2)
     ward.room.browser.execute_script("window.note.onclick()")
     ward.room.wait(lambda: ward.room.browser.current_url.split("?")[0].endswith(f"/study/{uid}"))

@@ -36,8 +36,10 @@ class _StoredText(TypeDecorator[str]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         """Decode what SQLite gives: bytes for text, and hexadecimal digits for what is no text."""
-        if value is None or dialect.name != "sqlite":
-            return None if value is None else str(value)
+        if value is None:
+            return None
+        if dialect.name != "sqlite":
+            return str(value)
         try:
             return str(value, "utf-8") if isinstance(value, bytes) else Spoilt(bytes.fromhex(value), "utf-8", "replace")
         except UnicodeDecodeError:
