@@ -27,6 +27,7 @@ HEAD_BYTES = 16 * 1024
 
 _WRAP = 4096
 _ONE_AT_A_TIME = threading.Lock()
+_UNREAD: tuple[type[Exception], ...] = (UnreadableInstance, *DAMAGED)
 
 
 def whole_hu(values: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -122,9 +123,7 @@ def _patient(content: bytes) -> str:
         warnings.simplefilter("ignore")
         try:
             said = read_dataset(content, ["PatientID"]).get("PatientID")
-        except UnreadableInstance:
-            said = None
-        except DAMAGED:  # read_dataset converts a value only when it is asked for
+        except _UNREAD:
             said = None
     return str(said).strip() if said is not None else ""
 
