@@ -12,7 +12,6 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from tests.builders import ct_series
 from tests.fakes import DIGEST, FixedPredictor
 from tests.integration.site import BOTH, Site, head
 from triage.domain.encoded import ObjectKind
@@ -22,7 +21,7 @@ from triage.domain.profile import Profile
 from triage.services.reanalyse import reanalyse
 from triage.services.undetermined import report_next
 from triage.services.view import find, series_view
-from triage.store import deliveries, result_objects
+from triage.store import deliveries, jobs, result_objects, series, studies, worklist
 from triage.store.result_objects import ResultObjectRecord
 
 EVERYTHING = Profile((ObjectKind.SEG, ObjectKind.SR, ObjectKind.SC, ObjectKind.KOS), reject_superseded=True)
@@ -35,12 +34,15 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     made.db.dispose()
 
 
-def localizer(series: list[Dataset]) -> list[Dataset]:
-    """An image that the scanner files under the series of the slices, and that says nothing of the head."""
-    ds = ct_series(1, 64, 64)[0]
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = series[0].StudyInstanceUID, series[0].SeriesInstanceUID
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    return [ds]
+def analysed_anew(site: Site, study: str) -> None:
+    """The same slices by the same bundle as the next revision: so releases before did when a localizer came late."""
+    with site.db.transaction() as tx:
+        studies.lock(tx, study, now=site.now)
+        (record,) = series.of_study(tx, study)
+        begun = series.begin_again(tx, record, why="SYNTHETIC: begun anew", now=site.now, actor="person")
+        jobs.add(tx, begun, priority=1, deadline_at=site.now, now=site.now)
+        worklist.refresh(tx, study, site.now)
+    assert site.analyse()
 
 
 def objects(site: Site, study: str) -> list[ResultObjectRecord]:
@@ -58,7 +60,7 @@ def sent(site: Site, study: str) -> list[str]:
 
 
 class Twice(NamedTuple):
-    """A study that was analysed, got a localizer, and was analysed again; its objects and deliveries before."""
+    """A study that was analysed twice from the same slices; its objects and deliveries before the second time."""
 
     study: str
     last_slice: list[Dataset]
@@ -69,20 +71,18 @@ class Twice(NamedTuple):
 @pytest.fixture(params=[0.95, 0.02], ids=["suspected", "negative"])
 def twice(request: pytest.FixtureRequest, site: Site) -> Twice:
     site.predictor = FixedPredictor(score=request.param)
-    series = head()
-    study = str(series[0].StudyInstanceUID)
-    site.send(series[:-1])
+    slices = head()
+    study = str(slices[0].StudyInstanceUID)
+    site.send(slices[:-1])
     site.settle()
     assert site.analyse()
-    before = Twice(study, series[-1:], objects(site, study), sent(site, study))
-    site.send(localizer(series), "late")
+    before = Twice(study, slices[-1:], objects(site, study), sent(site, study))
     site.wait(60)
-    site.assemble()
-    assert site.analyse()
+    analysed_anew(site, study)
     return before
 
 
-def test_a_localizer_after_the_analysis_changes_nothing(site: Site, twice: Twice) -> None:
+def test_what_says_the_same_changes_nothing(site: Site, twice: Twice) -> None:
     study, before, were_sent = twice.study, twice.objects, twice.sent
     (record,) = site.series(study)
     assert (record.state, record.revision) == (SeriesState.ANALYSED, 2)
@@ -137,9 +137,9 @@ def fail(site: Site) -> None:
 def test_a_segmentation_that_fails_again_is_reported_once_and_ends_no_worker(site: Site) -> None:
     site.profiles = {"archive": replace(BOTH, undetermined=True)}
     site.predictor = FixedPredictor(score=0.02, at_segment=crash)
-    series = head()
-    study = str(series[0].StudyInstanceUID)
-    site.send(series)
+    slices = head()
+    study = str(slices[0].StudyInstanceUID)
+    site.send(slices)
     site.settle()
     fail(site)
     before = objects(site, study)
@@ -156,13 +156,13 @@ def test_a_segmentation_that_fails_again_is_reported_once_and_ends_no_worker(sit
 def test_an_earlier_suspicion_stands_again_when_the_gate_alone_denied_it(site: Site) -> None:
     """No report says Undetermined of a study that the worklist shows as suspected."""
     site.profiles = {"archive": replace(BOTH, undetermined=True)}
-    series = head()
-    study = str(series[0].StudyInstanceUID)
-    site.send(series[:-1])
+    slices = head()
+    study = str(slices[0].StudyInstanceUID)
+    site.send(slices[:-1])
     site.settle()
     assert site.analyse()
     before = objects(site, study)
-    site.send(series[-1:], "late")
+    site.send(slices[-1:], "late")
     site.settle()
     site.predictor = FixedPredictor(score=0.02, at_segment=crash)
     fail(site)
