@@ -25,7 +25,7 @@ demo: $(VENV)/.daemon
 	$(BIN)/triage demo $(if $(ONCE),--once) $(if $(STUDY),--study "$(STUDY)")
 
 test: $(VENV)/.everything debian-packages browser lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" --durations=25 --durations-min=20 $(PYTEST_ARGS)
 
 check: $(VENV)/.everything lint
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow and not soak" $(PYTEST_ARGS)

@@ -70,6 +70,7 @@ SAMPLES: dict[AuditAction, dict[str, object]] = {
         "detail": {**SENT, "from": "sending", "to": "delivered"},
         **TRANSFER,
     },
+    AuditAction.MESSAGE_SUPERSEDED: {"actor": "h/1/send", "detail": {**SENT, "kind": "ORU"}, **TRANSFER},
     AuditAction.COMMITMENT_GIVEN_UP: {"actor": "send", "detail": {**SENT, "reason": "no C-FIND"}, **TRANSFER},
     AuditAction.DESTINATION_DOWN: {"actor": "h/1/send", "detail": {"destination": "pacs", "reason": "silence"}},
     AuditAction.DESTINATION_UP: {"actor": "h/1/send", "detail": {"destination": "pacs", "reason": None}},

@@ -39,8 +39,8 @@ def band_of(size: int) -> NDArray[np.intp]:
     return np.arange(size) * 5 // size
 
 
-def classifier_model(size: int = 256) -> bytes:
-    """Logits grow with the area of blood, in all and in each band."""
+def classifier_model(size: int = 256, *, shown: int = 0, of: int = 1) -> bytes:
+    """Logits grow with the area of blood, in all and in each band; ``shown`` and ``of`` as of `segmenter_model`."""
     bands = np.zeros((1, 5, 1, size), np.float32)
     bands[0, band_of(size), 0, np.arange(size)] = 1.0
     nodes = [
@@ -63,11 +63,14 @@ def classifier_model(size: int = 256) -> bytes:
         "lowest": np.float32(-8.0),
         "highest": np.float32(8.0),
     }
-    return _model(nodes, constants, size, {"logits": (6,)})
+    return _model(nodes, constants, size, {"logits": (6,)}, shown, of)
 
 
-def segmenter_model(size: int = 256) -> bytes:
-    """The band's class wins where the pixel is blood, the background elsewhere."""
+def segmenter_model(size: int = 256, *, shown: int = 0, of: int = 1) -> bytes:
+    """The band's class wins where the pixel is blood, the background elsewhere.
+
+    Of ``of`` slices that are given as channels it looks at number ``shown`` alone.
+    """
     bands = np.full((1, 5, 1, size), -40.0, np.float32)
     bands[0, band_of(size), 0, np.arange(size)] = 0.0
     nodes = [
@@ -78,7 +81,7 @@ def segmenter_model(size: int = 256) -> bytes:
         helper.make_node("ReduceMax", ["seg_logits", "space"], ["cls_logits"], keepdims=0),
     ]
     constants = {"bands": bands, "zero": np.float32(0.0), "space": np.array([2, 3], np.int64)}
-    return _model(nodes, constants, size, {"seg_logits": (6, size, size), "cls_logits": (6,)})
+    return _model(nodes, constants, size, {"seg_logits": (6, size, size), "cls_logits": (6,)}, shown, of)
 
 
 def tiny_manifest(size: int = 256, pixel_mm: float = 1.0) -> Manifest:
@@ -182,9 +185,11 @@ def _model(
     constants: Mapping[str, NDArray[np.generic] | np.float32],
     size: int,
     outputs: Mapping[str, tuple[int, ...]],
+    shown: int,
+    of: int,
 ) -> bytes:
     window = {
-        "subdural": np.array([1], np.int64),
+        "subdural": np.array([3 * shown + 1], np.int64),
         "centre": np.float32((BLOOD_HU - _SUBDURAL_LOW_HU) / _SUBDURAL_WIDTH_HU),
         "half_width": np.float32(_HALF_WIDTH_HU / _SUBDURAL_WIDTH_HU),
         "slope": np.float32(_LOGIT_PER_HU * _SUBDURAL_WIDTH_HU),
@@ -192,7 +197,7 @@ def _model(
     graph = helper.make_graph(
         nodes,
         "by_hand",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", 3, size, size])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", 3 * of, size, size])],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", *shape]) for n, shape in outputs.items()],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in {**window, **constants}.items()],
     )

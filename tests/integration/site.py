@@ -22,7 +22,7 @@ from triage.services.analyse import Analyst, analyse_next
 from triage.services.assemble import assemble_due
 from triage.services.notify import Notifier
 from triage.services.receive import Door, Receipt, association_ended, keep
-from triage.store import audit, jobs, series, worklist
+from triage.store import audit, instances, jobs, series, worklist
 from triage.store.audit import AuditRecord
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -121,3 +121,10 @@ class Site:
         with self.db.read() as tx:
             audit.verify(tx)
             return audit.records(tx)
+
+    def unnamed(self) -> list[bytes]:
+        """The files of the file area that no row names."""
+        keys = list(self.blobs.keys_older_than(self.now.replace(year=2999)))
+        with self.db.read() as tx:
+            known = instances.blob_keys_known(tx, keys)
+        return [self.blobs.read(key) for key in keys if key not in known]

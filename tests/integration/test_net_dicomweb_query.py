@@ -1,14 +1,13 @@
 """QIDO-RS, WADO-RS and DELETE at a real Orthanc, and at servers that refuse, break off, or answer nonsense."""
 
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.builders import ct_series, part10, segmentation, structured_report
 from tests.certificates import Authority
+from tests.dicomweb_server import SECRET, Reply, dicomweb_server, token_file
 from tests.peers import EXPLICIT, outgoing
 from tests.services import free_port
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound
@@ -19,46 +18,12 @@ from triage.net.wado import delete_study, present, retrieve
 
 IMPLICIT, RLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.5"
 STUDY, SERIES, WANTED = "2.25.11", "2.25.12", "2.25.31"
-SECRET = "s3cret-token"
 FILE = bytes(128) + b"DICM and what follows"
 
 
-@contextmanager
-def server(answer, tls=None):
-    """A web server whose ``answer(method, path, headers)`` returns (code, type, body), or None to close the socket."""
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            seen.append((self.command, self.path, self.headers))
-            reply = answer(self.command, self.path, self.headers)
-            if reply is None:
-                return
-            code, content_type, content = reply
-            self.send_response(code)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_DELETE = do_GET  # noqa: N815 - http.server looks for this name
-
-        def log_message(self, *arguments):
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.handle_error = lambda *arguments: None
-    if tls is not None:
-        listener.socket = tls.server_context().wrap_socket(listener.socket, server_side=True)
-    thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        scheme = "https" if tls else "http"
-        yield DicomWebTarget(f"{scheme}://127.0.0.1:{listener.server_address[1]}/dicom-web", timeout_seconds=5), seen
-    finally:
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
+@pytest.fixture
+def token(tmp_path):
+    return token_file(tmp_path)
 
 
 ASKING = {
@@ -101,24 +66,24 @@ def test_many_objects_of_a_study(orthanc):
     assert found == {ds.SOPInstanceUID for ds in series[:20]}
 
 
-def test_each_request_says_who_asks_and_what_for():
-    def answer(method, path, headers):
-        if method == "DELETE":
-            return 204, "text/plain", b""
-        return (200, "application/dicom", FILE) if WANTED in path.split("/") else (200, "application/json", b"[]")
+def test_each_request_says_who_asks_and_what_for(token):
+    def answer(asked):
+        if asked.method == "DELETE":
+            return Reply(204, b"")
+        return Reply(200, FILE, "application/dicom") if WANTED in asked.path.split("/") else Reply(200, b"[]")
 
-    with server(answer) as (target, seen):
+    with dicomweb_server(answer) as (target, seen):
         for ask in ASKING.values():
-            ask(replace(target, bearer_token=SECRET))
+            ask(replace(target, token_file=token))
 
-    assert [(method, path) for method, path, _ in seen] == [
+    assert [(asked.method, asked.path) for asked in seen] == [
         ("GET", f"/dicom-web/studies/{STUDY}/instances?SOPInstanceUID={WANTED}"),
         ("GET", f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{WANTED}"),
         ("DELETE", f"/dicom-web/studies/{STUDY}"),
     ]
-    assert {headers["Authorization"] for _, _, headers in seen} == {f"Bearer {SECRET}"}
-    assert seen[0][2]["Accept"] == "application/dicom+json"
-    assert seen[1][2]["Accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
+    assert {asked.headers["Authorization"] for asked in seen} == {f"Bearer {SECRET}"}
+    assert seen[0].headers["Accept"] == "application/dicom+json"
+    assert seen[1].headers["Accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 
 @pytest.mark.parametrize("doing", ASKING)
@@ -133,12 +98,12 @@ def test_each_request_says_who_asks_and_what_for():
         (500, DeliveryUnconfirmed, "it will be tried again"),
     ],
 )
-def test_each_http_status_says_what_to_do(doing, code, error, words):
+def test_each_http_status_says_what_to_do(doing, code, error, words, token):
     with (
-        server(lambda *request: (code, "text/html", b"<html>no</html>")) as (target, _),
+        dicomweb_server(lambda _: Reply(code, b"<html>no</html>", "text/html")) as (target, _),
         pytest.raises(error, match=words) as caught,
     ):
-        ASKING[doing](replace(target, bearer_token=SECRET))
+        ASKING[doing](replace(target, token_file=token))
 
     assert f"answered {doing} with HTTP {code}" in str(caught.value)
     assert SECRET not in str(caught.value)
@@ -155,16 +120,16 @@ def test_each_http_status_says_what_to_do(doing, code, error, words):
     ],
 )
 def test_what_a_status_means_depends_on_the_question(doing, code, error, words):
-    with server(lambda *request: (code, "text/html", b"")) as (target, _), pytest.raises(error, match=words):
+    with dicomweb_server(lambda _: Reply(code, b"", "text/html")) as (target, _), pytest.raises(error, match=words):
         ASKING[doing](target)
 
 
 @pytest.mark.parametrize("doing", ASKING)
 def test_a_server_that_hangs_up_hangs_or_is_not_there(doing):
     hold = threading.Event()
-    with server(lambda *request: None) as (target, _), pytest.raises(DeliveryUnconfirmed, match="broke before"):
+    with dicomweb_server(lambda _: None) as (target, _), pytest.raises(DeliveryUnconfirmed, match="broke before"):
         ASKING[doing](target)
-    with server(lambda *request: hold.wait(10) and None) as (target, _):
+    with dicomweb_server(lambda _: hold.wait(10) and None) as (target, _):
         with pytest.raises(DeliveryUnconfirmed, match="no answer in time"):
             ASKING[doing](replace(target, timeout_seconds=0.3))
         hold.set()
@@ -184,8 +149,8 @@ def related(*parts, boundary="b"):
     ids=["line end", "dashes", "like a part", "mixed line ends"],
 )
 def test_the_bytes_between_the_boundaries(content):
-    reply = (200, 'multipart/related; type="application/dicom"; boundary=b', related(content))
-    with server(lambda *request: reply) as (target, _):
+    reply = Reply(200, related(content), 'multipart/related; type="application/dicom"; boundary=b')
+    with dicomweb_server(lambda _: reply) as (target, _):
         assert retrieve(target, STUDY, SERIES, WANTED) == content
 
 
@@ -203,7 +168,7 @@ def test_the_bytes_between_the_boundaries(content):
 )
 def test_an_answer_that_is_no_object(content_type, body, words):
     with (
-        server(lambda *request: (200, content_type, body)) as (target, _),
+        dicomweb_server(lambda _: Reply(200, body, content_type)) as (target, _),
         pytest.raises(DeliveryUnconfirmed, match=words),
     ):
         retrieve(target, STUDY, SERIES, WANTED)
@@ -214,7 +179,7 @@ def test_an_answer_that_is_no_object(content_type, body, words):
 )
 def test_an_answer_that_is_no_list_of_objects_does_not_say_that_nothing_is_there(body):
     with (
-        server(lambda *request: (200, "application/dicom+json", body)) as (target, _),
+        dicomweb_server(lambda _: Reply(200, body)) as (target, _),
         pytest.raises(DeliveryUnconfirmed),
     ):
         present(target, STUDY, [WANTED])
@@ -222,7 +187,7 @@ def test_an_answer_that_is_no_list_of_objects_does_not_say_that_nothing_is_there
 
 def test_certificates_on_both_sides(tmp_path):
     site, stranger = Authority.make(tmp_path, "site"), Authority.make(tmp_path, "stranger")
-    with server(lambda *request: (200, "application/dicom", FILE), tls=site.files("web.example")) as (target, _):
+    with dicomweb_server(lambda _: Reply(200, FILE, "application/dicom"), tls=site.files("web.example")) as (target, _):
         trusted = replace(target, tls=site.files(expected_name="web.example"))
         assert retrieve(trusted, STUDY, SERIES, WANTED) == FILE
         with pytest.raises(DeliveryUnconfirmed, match="is not trusted"):

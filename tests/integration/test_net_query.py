@@ -1,14 +1,13 @@
 """What an archive has, asked and fetched from a real Orthanc in both protocols; and archives that answer badly."""
 
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from tests.builders import ct_series, part10, segmentation, structured_report
+from tests.dicomweb_server import Reply, dicomweb_server
 from tests.peers import CT, outgoing
 from tests.services import free_port
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, NotFound
@@ -173,34 +172,9 @@ def test_a_retrieval_that_ends_without_the_object():
         query.retrieve(there, STUDY, SERIES, CT, "2.25.31")
 
 
-@contextmanager
 def web_server(code, body, content_type="application/dicom+json"):
     """A server that gives every request the same answer."""
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            seen.append((self.command, self.path))
-            self.send_response(code)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_DELETE = do_GET  # noqa: N815 - http.server looks for this name
-
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield DicomWebTarget(f"http://127.0.0.1:{server.server_address[1]}/"), seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return dicomweb_server(lambda _: Reply(code, body, content_type))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +190,9 @@ def test_qido_answers(code, body, found):
     with web_server(code, body) as (web, seen):
         assert wado.present(web, STUDY, ["2.25.31"]) == found
 
-    assert seen == [("GET", f"/studies/{STUDY}/instances?SOPInstanceUID=2.25.31")]
+    assert [(asked.method, asked.path) for asked in seen] == [
+        ("GET", f"/dicom-web/studies/{STUDY}/instances?SOPInstanceUID=2.25.31")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +230,7 @@ def test_a_study_is_deleted(code):
     with web_server(code, b"") as (web, seen):
         wado.delete_study(web, STUDY)
 
-    assert seen == [("DELETE", f"/studies/{STUDY}")]
+    assert [(asked.method, asked.path) for asked in seen] == [("DELETE", f"/dicom-web/studies/{STUDY}")]
 
 
 def test_no_url_is_made_of_what_is_no_uid():

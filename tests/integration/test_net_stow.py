@@ -2,14 +2,13 @@
 
 import json
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.builders import ct_series, part10, segmentation, structured_report
 from tests.certificates import Authority
+from tests.dicomweb_server import SECRET, Reply, dicomweb_server, token_file
 from tests.peers import in_memory, outgoing
 from tests.services import free_port
 from triage.domain.errors import ConfigurationError, DeliveryRefused, DeliveryUnconfirmed, NotFound
@@ -18,52 +17,15 @@ from triage.net.part10 import dataset_offset
 from triage.net.stow import send
 from triage.net.tls import TlsFiles
 
-SECRET = "s3cret-token"
-
 
 @pytest.fixture(scope="module")
 def head():
     return outgoing(ct_series(3, rows=32, columns=32))
 
 
-@contextmanager
-def server(answer, tls=None):
-    """A web server whose ``answer(path, headers, body)`` returns (code, body), or None to close the socket."""
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, self.headers, body))
-            reply = answer(self.path, self.headers, body)
-            if reply is None:
-                self.close_connection = True
-                return
-            code, content = reply
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments):
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.handle_error = lambda *arguments: None
-    if tls is not None:
-        context = tls.server_context()
-        listener.socket = context.wrap_socket(listener.socket, server_side=True)
-    thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        scheme = "https" if tls else "http"
-        yield DicomWebTarget(f"{scheme}://127.0.0.1:{listener.server_address[1]}/dicom-web", timeout_seconds=5), seen
-    finally:
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
+@pytest.fixture
+def token(tmp_path):
+    return token_file(tmp_path)
 
 
 def stored(*uids, failed=(), warning=None):
@@ -102,31 +64,35 @@ def test_orthanc_refuses_what_is_no_dicom_and_takes_the_rest(orthanc, head):
     assert orthanc.sop_instance_uids() == sorted(i.sop_instance_uid for i in head[:2])
 
 
-def test_the_request_says_what_it_carries(head):
-    with server(lambda path, headers, body: (200, stored(head[0].sop_instance_uid))) as (target, seen):
-        (outcome,) = send(replace(target, bearer_token=SECRET), head[:1])
+def test_the_request_says_what_it_carries(head, token):
+    with dicomweb_server(lambda _: Reply(200, stored(head[0].sop_instance_uid))) as (target, seen):
+        (outcome,) = send(replace(target, token_file=token), head[:1])
         send(target, head[:1])
 
     assert (outcome.error, outcome.status) == (None, 0x0000)
-    path, headers, body = seen[0]
+    _, path, headers, body = seen[0]
     boundary = headers["Content-Type"].rpartition("boundary=")[2]
     assert path == "/dicom-web/studies"
     assert headers["Content-Type"].startswith('multipart/related; type="application/dicom"; ')
     assert headers["Accept"] == "application/dicom+json"
     assert headers["Authorization"] == f"Bearer {SECRET}"
-    assert "Authorization" not in seen[1][1]
+    assert "Authorization" not in seen[1].headers
     start = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"
     assert body == start.encode() + head[0].read() + f"\r\n--{boundary}--\r\n".encode()
-    assert body == seen[1][2]
+    assert body == seen[1].body
 
 
 def test_each_object_has_its_own_outcome(head):
     uids = [item.sop_instance_uid for item in head]
     answers = iter(
-        [(200, stored(uids[0], warning=0xB000)), (409, stored(failed=[(uids[1], 0xA900)])), (202, stored(uids[2]))]
+        [
+            Reply(200, stored(uids[0], warning=0xB000)),
+            Reply(409, stored(failed=[(uids[1], 0xA900)])),
+            Reply(202, stored(uids[2])),
+        ]
     )
     told = []
-    with server(lambda *request: next(answers)) as (target, _):
+    with dicomweb_server(lambda _: next(answers)) as (target, _):
         outcomes = send(target, head, on_sent=told.append)
 
     assert told == outcomes
@@ -137,7 +103,7 @@ def test_each_object_has_its_own_outcome(head):
 
 def test_a_server_without_room_is_tried_again(head):
     failed = stored(failed=[(head[0].sop_instance_uid, 0xA700)])
-    with server(lambda *request: (409, failed)) as (target, _):
+    with dicomweb_server(lambda _: Reply(409, failed)) as (target, _):
         (outcome,) = send(target, head[:1])
 
     assert (type(outcome.error), outcome.status) == (DeliveryUnconfirmed, 0xA700)
@@ -158,9 +124,9 @@ def test_a_server_without_room_is_tried_again(head):
         (599, DeliveryUnconfirmed, "HTTP 599"),
     ],
 )
-def test_each_http_status_says_what_to_do(head, code, error, words):
-    with server(lambda *request: (code, b"<html>no</html>")) as (target, seen):
-        outcomes = send(replace(target, bearer_token=SECRET), head[:2])
+def test_each_http_status_says_what_to_do(head, code, error, words, token):
+    with dicomweb_server(lambda _: Reply(code, b"<html>no</html>")) as (target, seen):
+        outcomes = send(replace(target, token_file=token), head[:2])
 
     assert [type(o.error) for o in outcomes] == [error, error]
     assert words in str(outcomes[0].error)
@@ -175,7 +141,7 @@ def test_each_http_status_says_what_to_do(head, code, error, words):
     ids=["empty", "page", "list", "number", "text", "wrong", "binary", "other", "holes", "deep"],
 )  # fmt: skip
 def test_an_answer_that_says_nothing_of_the_object_confirms_nothing(head, body):
-    with server(lambda *request: (200, body)) as (target, _):
+    with dicomweb_server(lambda _: Reply(200, body)) as (target, _):
         (outcome,) = send(target, head[:1])
 
     assert isinstance(outcome.error, DeliveryUnconfirmed)
@@ -183,15 +149,15 @@ def test_an_answer_that_says_nothing_of_the_object_confirms_nothing(head, body):
 
 
 def test_an_endless_answer_is_cut_off(head):
-    with server(lambda *request: (200, b" " * (5 << 20))) as (target, _):
+    with dicomweb_server(lambda _: Reply(200, b" " * (5 << 20))) as (target, _):
         (outcome,) = send(target, head[:1])
 
     assert "more than" in str(outcome.error)
 
 
 def test_a_socket_closed_in_the_middle_leaves_the_rest_untried(head):
-    answers = iter([(200, stored(head[0].sop_instance_uid)), None])
-    with server(lambda *request: next(answers)) as (target, seen):
+    answers = iter([Reply(200, stored(head[0].sop_instance_uid)), None])
+    with dicomweb_server(lambda _: next(answers)) as (target, seen):
         outcomes = send(target, head)
 
     assert [type(o.error) for o in outcomes] == [type(None), DeliveryUnconfirmed, DeliveryUnconfirmed]
@@ -202,7 +168,7 @@ def test_a_socket_closed_in_the_middle_leaves_the_rest_untried(head):
 
 def test_a_server_that_hangs_costs_one_timeout(head):
     hold = threading.Event()
-    with server(lambda *request: hold.wait(10) and None) as (target, seen):
+    with dicomweb_server(lambda _: hold.wait(10) and None) as (target, seen):
         outcomes = send(replace(target, timeout_seconds=0.3), head)
         hold.set()
 
@@ -222,7 +188,7 @@ def test_an_object_that_is_gone_is_its_own_error(head):
     def read():
         raise NotFound("The file is gone.")
 
-    with server(lambda *request: (200, stored(head[1].sop_instance_uid))) as (target, _):
+    with dicomweb_server(lambda _: Reply(200, stored(head[1].sop_instance_uid))) as (target, _):
         outcomes = send(target, [replace(head[0], read=read), head[1]])
 
     assert isinstance(outcomes[0].error, NotFound)
@@ -231,8 +197,8 @@ def test_an_object_that_is_gone_is_its_own_error(head):
 
 def test_certificates_on_both_sides(head, tmp_path):
     site, stranger = Authority.make(tmp_path, "site"), Authority.make(tmp_path, "stranger")
-    answer = (200, stored(head[0].sop_instance_uid))
-    with server(lambda *request: answer, tls=site.files("web.example")) as (target, _):
+    answer = Reply(200, stored(head[0].sop_instance_uid))
+    with dicomweb_server(lambda _: answer, tls=site.files("web.example")) as (target, _):
 
         def said(tls):
             return send(replace(target, tls=tls), head[:1])[0].error
@@ -244,15 +210,29 @@ def test_certificates_on_both_sides(head, tmp_path):
         assert isinstance(refused, DeliveryUnconfirmed)
 
 
-def test_targets_that_cannot_work():
+def test_targets_that_cannot_work(token):
     for url in ("", "pacs", "ftp://pacs/x", "https://", "https://u:p@pacs/", "https://pacs/?a=1", "http://[::1"):
         with pytest.raises(ConfigurationError) as caught:
             DicomWebTarget(url)
         assert "u:p" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="in the clear: use https"):
-        DicomWebTarget("http://pacs.example/dicom-web", bearer_token=SECRET)
-    with pytest.raises(ConfigurationError, match="holds characters"):
-        DicomWebTarget("https://pacs.example/dicom-web", bearer_token="two\r\nlines")
+        DicomWebTarget("http://pacs.example/dicom-web", token_file=token)
     with pytest.raises(ConfigurationError, match="write https"):
         DicomWebTarget("http://pacs.example", tls=TlsFiles())
-    assert SECRET not in repr(DicomWebTarget("https://pacs.example/dicom-web", bearer_token=SECRET))
+
+
+def test_a_token_is_read_anew_for_each_connection(head, token):
+    with dicomweb_server(lambda _: Reply(200, stored(head[0].sop_instance_uid))) as (target, seen):
+        known = replace(target, token_file=token)
+        send(known, head[:1])
+        token.write_text("renewed")
+        send(known, head[:1])
+        for wrong in ("", "two\r\nlines", "two words", "\xfc"):
+            token.write_text(wrong, "utf-8")
+            with pytest.raises(ConfigurationError, match="is empty or holds characters that no token has"):
+                send(known, head[:1])
+        token.unlink()
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            send(known, head[:1])
+
+    assert [asked.headers["Authorization"] for asked in seen] == [f"Bearer {SECRET}", "Bearer renewed"]

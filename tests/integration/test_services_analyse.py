@@ -27,7 +27,7 @@ from triage.domain.errors import (
 from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, requeue_lapsed, retry_study, set_orphans_aside
-from triage.store import deliveries, jobs, result_objects, results, schema
+from triage.store import deliveries, instances, jobs, result_objects, results, schema
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, upgrade
 
@@ -171,6 +171,19 @@ class Ailing(BlobStore):
         if "put" in self.ails:
             raise self.ails["put"]
         return super().put(content)
+
+
+def test_a_file_that_cannot_be_read_ends_its_study_with_its_name_and_no_other(site: Site, study: str) -> None:
+    with site.db.read() as tx:
+        unreadable = instances.of_series(tx, site.series(study)[0].id)[3].blob_key
+    site.blobs.remove(unreadable)
+    site.blobs.path(unreadable).mkdir()
+    for _ in range(3):
+        assert site.analyse()
+        site.wait(60)
+    row = site.row(study)
+    assert (row.status, row.reason) == (WorklistStatus.NOT_ANALYSED, ReasonCode.FAILED)
+    assert f"{unreadable} cannot be read" in str(site.series(study)[0].detail)
 
 
 @pytest.mark.parametrize(("act", "why"), [("read", StoreUnavailable("SYNTHETIC: mount")), ("put", OutOfSpace("full"))])

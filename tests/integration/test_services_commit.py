@@ -228,27 +228,83 @@ def given_up(site: Site) -> list[tuple[str | None, object, Outcome]]:
     return [(event.sop_instance_uid, event.detail["attempt"], event.outcome) for event in rows]
 
 
-def test_an_archive_that_can_be_asked_in_no_way_is_asked_once(site: Site, archive: Archive, study: str) -> None:
+def patient(site: Site, archive: Archive) -> Witness:
+    """Asks three times."""
+    return replace(witness(site, archive), asking=RetryPolicy(10.0, 600.0, max_attempts=3))
+
+
+def test_an_archive_that_can_be_asked_in_no_way_is_not_asked_for_ever(site: Site, archive: Archive, study: str) -> None:
     archive.trouble = DeliveryRefused("SYNTHETIC: no such SOP class.")
     archive.query_trouble = DeliveryRefused("SYNTHETIC: C-FIND is not offered.")
-    assert confirm_next(witness(site, archive))
-    site.wait(3600)
-    assert not confirm_next(witness(site, archive))
-    assert (len(archive.requests), len(archive.queries)) == (1, 1)
+    for _ in range(3):
+        assert not given_up(site)
+        assert confirm_next(patient(site, archive))
+        site.wait(600)
+    assert not confirm_next(patient(site, archive))
+    assert (len(archive.requests), len(archive.queries)) == (1, 3)
     assert {(d.state, d.error) for d in sent(site, study)} == {
         (DeliveryState.DELIVERED, "Never confirmed, and not asked again: SYNTHETIC: C-FIND is not offered.")
     }
-    assert sorted(given_up(site)) == sorted((uid, 1, Outcome.MINOR_FAILURE) for uid in archive.has)
+    assert sorted(given_up(site)) == sorted((uid, 3, Outcome.MINOR_FAILURE) for uid in archive.has)
+
+
+def test_a_refusal_that_passes_ends_no_asking(site: Site, archive: Archive, study: str) -> None:
+    """A proxy that starts anew answers 404, and an archive in maintenance knows nobody."""
+    archive.trouble = archive.query_trouble = DeliveryRefused("SYNTHETIC: HTTP 404.")
+    assert confirm_next(witness(site, archive))
+    archive.query_trouble = None
+    site.wait(10)
+    assert confirm_next(witness(site, archive))
+    assert states(site, study) == {DeliveryState.COMMITTED}
+    assert not given_up(site)
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3], ids=["in time", "after a question", "when asking has ended"])
+def test_a_report_counts_whenever_it_comes(site: Site, archive: Archive, study: str, asked: int) -> None:
+    """The archive answers no query and needs longer than it is given: what it did not keep is sent again."""
+    archive.query_trouble = DeliveryRefused("SYNTHETIC: C-FIND is not offered.")
+    for _ in range(asked):
+        assert confirm_next(patient(site, archive))
+        site.wait(600)
+    assert bool(given_up(site)) is (asked == 3)
+    ((uid, references),) = archive.requests
+    kept, lost = (sop for _, sop in references)
+    assert take_report(site.db, uid, [kept], {lost: "no such object instance"}, now=site.now)
+    found = {d.sop_instance_uid: d for d in sent(site, study)}
+    assert (found[kept].state, found[kept].error) == (DeliveryState.COMMITTED, None)
+    assert found[lost].state is DeliveryState.PENDING
+    site.wait(2)
+    assert deliver(site, archive)
+    assert confirm_next(patient(site, archive))
+    assert [sop for _, sop in archive.requests[1][1]] == [lost], "commitment is asked for anew"
+    assert archive.requests[1][0] != uid
+
+
+def test_what_was_sent_again_is_asked_for_beside_what_waits(site: Site, archive: Archive, study: str) -> None:
+    archive.query_trouble = DeliveryRefused("SYNTHETIC: C-FIND is not offered.")
+    confirm_next(witness(site, archive))
+    ((uid, references),) = archive.requests
+    waits, lost = (sop for _, sop in references)
+    assert take_report(site.db, uid, [], {lost: "no such object instance"}, now=site.now)
+    site.wait(60)
+    assert deliver(site, archive)
+    while confirm_next(witness(site, archive)):
+        pass
+    assert [sop for _, sop in archive.requests[1][1]] == [lost]
+    assert take_report(site.db, uid, [waits], {}, now=site.now)
+    assert {d.sop_instance_uid: d.state for d in sent(site, study)} == {
+        waits: DeliveryState.COMMITTED,
+        lost: DeliveryState.DELIVERED,
+    }
 
 
 def test_an_archive_that_never_answers_is_not_asked_for_ever(site: Site, archive: Archive, study: str) -> None:
     archive.query_trouble = DeliveryUnconfirmed("SYNTHETIC: connection refused.")
-    patient = replace(witness(site, archive), asking=RetryPolicy(10.0, 600.0, max_attempts=3))
     for _ in range(3):
         assert not given_up(site)
-        assert confirm_next(patient)
+        assert confirm_next(patient(site, archive))
         site.wait(600)
-    assert not confirm_next(patient)
+    assert not confirm_next(patient(site, archive))
     assert {(d.state, d.error) for d in sent(site, study)} == {
         (DeliveryState.DELIVERED, "Never confirmed, and not asked again: SYNTHETIC: connection refused.")
     }
@@ -261,7 +317,9 @@ def test_a_report_that_comes_while_asking_ends_counts(site: Site, archive: Archi
         raise DeliveryRefused("SYNTHETIC: no such SOP class.")
 
     archive.query_trouble = DeliveryRefused("SYNTHETIC: C-FIND is not offered.")
-    assert confirm_next(replace(witness(site, archive), request=request))
+    assert confirm_next(
+        replace(patient(site, archive), request=request, asking=RetryPolicy(10.0, 600.0, max_attempts=1))
+    )
     assert states(site, study) == {DeliveryState.COMMITTED}
     assert not given_up(site)
 

@@ -250,13 +250,16 @@ class NotKept(Exception):
     pass
 
 
-def test_an_image_that_cannot_be_read_keeps_no_other_study_waiting(site: Site) -> None:
+@pytest.mark.parametrize("how", ["gone", "unreadable"])
+def test_an_image_that_cannot_be_read_keeps_no_other_study_waiting(site: Site, how: str) -> None:
     good, bad = flagged(site), flagged(site)
     site.wait(60 * MINUTES)
     with site.db.read() as tx:
         (record,) = series.of_study(tx, bad)
         lost = instances.of_series(tx, record.id)[0].blob_key
     site.blobs.remove(lost)
+    if how == "unreadable":
+        site.blobs.path(lost).mkdir()
     assert escalate(site) == 1
     assert (len(sent(site, good)), len(sent(site, bad))) == (1, 0)
 

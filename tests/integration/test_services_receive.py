@@ -12,12 +12,13 @@ from pydicom.dataset import Dataset
 
 from tests.builders import localizer, part10, rgb_screen
 from tests.fakes import FixedPredictor
-from tests.integration.site import Site, head
+from tests.integration.site import TIMINGS, Site, head
 from triage.domain.audit import AuditAction
 from triage.domain.errors import OutOfSpace, UnreadableInstance
-from triage.domain.finding import WorklistStatus
+from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.services.receive import Receipt
+from triage.services.recover import retry_study
 from triage.store import instances, result_objects
 from triage.store.blobs import BlobStore
 
@@ -80,6 +81,103 @@ def test_a_file_that_was_lost_is_kept_again_when_it_comes_again(site: Site) -> N
     assert (row.actor, row.sop_instance_uid) == ("SCANNER", ds.SOPInstanceUID)
     assert row.detail == {"lost_blob": lost.blob_key, "blob": again.blob_key}
     assert site.keep(ds, "a3") is Receipt.DUPLICATE
+
+
+def corrected(ds: Dataset, **changes: object) -> Dataset:
+    """The same instance as a PACS sends it once something in it was put right."""
+    other = copy.deepcopy(ds)
+    for keyword, value in {"PatientName": "CORRECTED^NAME", "AccessionNumber": "SYN0002", **changes}.items():
+        setattr(other, keyword, value)
+    return other
+
+
+def test_a_corrected_copy_takes_the_place_of_a_file_that_was_lost(site: Site) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    lost = found(site, ds)
+    site.blobs.path(lost.blob_key).unlink()
+    other = corrected(ds)
+    assert site.keep(other, "a2") is Receipt.RESTORED
+    again = found(site, ds)
+    assert site.blobs.read(again.blob_key) == part10(other)
+    assert (again.size_bytes, again.header.accession_number) == (len(part10(other)), "SYN0002")
+    assert again.digest != lost.digest
+    (row,) = [r.event for r in site.audit() if r.event.action is AuditAction.INSTANCE_RESTORED]
+    assert row.detail == {
+        "lost_blob": lost.blob_key,
+        "blob": again.blob_key,
+        "first_digest": lost.digest,
+        "other_digest": again.digest,
+    }
+    assert site.keep(other, "a3") is Receipt.DUPLICATE
+    assert site.keep(ds, "a4") is Receipt.CONFLICT
+    assert found(site, ds) == again
+
+
+def test_a_copy_that_was_kept_aside_before_the_loss_takes_its_place_too(site: Site) -> None:
+    ds = head()[0]
+    other = corrected(ds)
+    site.keep(ds)
+    assert site.keep(other, "a2") is Receipt.CONFLICT
+    site.blobs.path(found(site, ds).blob_key).unlink()
+    assert site.keep(other, "a3") is Receipt.RESTORED
+    assert site.blobs.read(found(site, ds).blob_key) == part10(other)
+    assert site.unnamed() == []
+
+
+@pytest.mark.parametrize("uid", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_a_copy_of_another_study_or_series_does_not_take_the_place_of_a_lost_file(site: Site, uid: str) -> None:
+    ds = head()[0]
+    site.keep(ds)
+    lost = found(site, ds)
+    site.blobs.path(lost.blob_key).unlink()
+    assert site.keep(corrected(ds, **{uid: "2.25.4711"}), "a2") is Receipt.CONFLICT
+    assert found(site, ds) == lost
+
+
+def failed_for_lost_files(site: Site) -> list[Dataset]:
+    """A head whose files were all lost before it could be analysed."""
+    series = head()
+    site.send(series)
+    site.settle()
+    for ds in series:
+        site.blobs.path(found(site, ds).blob_key).unlink()
+    for _ in range(3):
+        assert site.analyse()
+        site.wait(60)
+    row = site.row(str(series[0].StudyInstanceUID))
+    assert (row.status, row.reason) == (WorklistStatus.NOT_ANALYSED, ReasonCode.FAILED)
+    return series
+
+
+def test_a_study_that_failed_for_lost_files_is_analysed_once_a_corrected_one_came(site: Site) -> None:
+    series = failed_for_lost_files(site)
+    study = str(series[0].StudyInstanceUID)
+    for ds in series:
+        assert site.keep(corrected(ds), "a2") is Receipt.RESTORED
+    assert retry_study(site.db, study, actor="person", now=site.now) == (1, 0)
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+
+
+def test_copies_that_lie_elsewhere_are_analysed_anew_in_their_own_order(site: Site) -> None:
+    """What was said of each slice was said in the order of the lost ones."""
+    series = head()
+    study = str(series[0].StudyInstanceUID)
+    site.send(series)
+    site.settle()
+    site.analyse()
+    for ds in series:
+        site.blobs.path(found(site, ds).blob_key).unlink()
+        x, y, z = ds.ImagePositionPatient
+        assert site.keep(corrected(ds, ImagePositionPatient=[x, y, -z]), "a2") is Receipt.RESTORED
+    (record,) = site.series(study)
+    assert (record.state, record.revision) == (SeriesState.RECEIVING, 2)
+    site.wait(TIMINGS.max_wait_seconds)
+    assert site.assemble() == 1
+    assert site.analyse()
+    (record,) = site.series(study)
+    assert (record.state, record.revision) == (SeriesState.ANALYSED, 2)
 
 
 class Meanwhile(BlobStore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -93,6 +94,7 @@ def test_what_says_the_same_changes_nothing(site: Site, twice: Twice) -> None:
         (o.sop_instance_uid, o.blob_key) for o in before
     ]
     assert sent(site, study) == were_sent
+    assert site.unnamed() == []
     (sr,) = [o for o in objects(site, study) if o.kind is ObjectKind.SR]
     assert "PredecessorDocumentsSequence" not in read(site, sr)
 
@@ -153,19 +155,61 @@ def test_a_segmentation_that_fails_again_is_reported_once_and_ends_no_worker(sit
         assert len(sent(site, study)) == 1
 
 
-def test_an_earlier_suspicion_stands_again_when_the_gate_alone_denied_it(site: Site) -> None:
-    """No report says Undetermined of a study that the worklist shows as suspected."""
-    site.profiles = {"archive": replace(BOTH, undetermined=True)}
-    slices = head()
-    study = str(slices[0].StudyInstanceUID)
-    site.send(slices[:-1])
+def suspected_then(site: Site, series: list[Dataset]) -> str:
+    """A study that was suspected in full without its last slice; the gate denies it once that has come."""
+    study = str(series[0].StudyInstanceUID)
+    site.predictor = FixedPredictor()
+    site.send(series[:-1], "early")
     site.settle()
     assert site.analyse()
-    before = objects(site, study)
-    site.send(slices[-1:], "late")
+    site.send(series[-1:], "late")
     site.settle()
     site.predictor = FixedPredictor(score=0.02, at_segment=crash)
+    return study
+
+
+@pytest.mark.parametrize("undetermined", [True, False])
+def test_an_earlier_suspicion_stands_when_the_gate_alone_denied_it(site: Site, undetermined: bool) -> None:
+    """No report says Undetermined of a study that the worklist shows as suspected."""
+    site.profiles = {"archive": replace(BOTH, undetermined=undetermined)}
+    study = suspected_then(site, head())
+    before, seen = objects(site, study), []
+    site.predictor.at_gate = lambda: seen.append(site.row(study).status)
     fail(site)
+    assert seen == [WorklistStatus.SUSPECTED] * 3, "what the gate said the first time is on record the second"
     row = site.row(study)
     assert (row.status, row.provisional) == (WorklistStatus.SUSPECTED, True)
     assert objects(site, study) == before
+
+
+def test_no_negative_series_speaks_for_one_that_the_gate_alone_denied(site: Site) -> None:
+    site.predictor = FixedPredictor(score=0.02)
+    other = head(StudyInstanceUID="2.25.7", ConvolutionKernel="H60s")
+    site.send(other, "other")
+    site.settle()
+    assert site.analyse()
+    study = suspected_then(site, head(StudyInstanceUID="2.25.7"))
+    fail(site)
+    row = site.row(study)
+    assert (row.status, row.provisional) == (WorklistStatus.SUSPECTED, True)
+    with site.db.read() as tx:
+        view = find(tx, study)
+    assert view.shown is not None
+    assert (view.shown.revision, view.shown.result.provisional) == (1, False)
+
+
+def test_an_earlier_suspicion_stands_when_a_revision_ends_between_the_gate_and_its_full_result(site: Site) -> None:
+    """One more slice comes, at a position that is taken, and the third revision is refused."""
+    slices = head()
+    study = suspected_then(site, slices)
+    twin = copy.deepcopy(slices[5])
+    twin.SOPInstanceUID = twin.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    site.predictor.at_segment = lambda: site.send([twin], "later")
+    assert site.analyse()
+    assert site.row(study).status is WorklistStatus.SUSPECTED
+    site.wait(200)
+    site.assemble()
+    (record,) = site.series(study)
+    assert (record.revision, record.reason) == (3, ReasonCode.DUPLICATE_POSITIONS)
+    row = site.row(study)
+    assert (row.status, row.provisional) == (WorklistStatus.SUSPECTED, True)

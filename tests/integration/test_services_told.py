@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,17 +10,21 @@ import pytest
 from tests.fakes import FixedPredictor
 from tests.integration.site import REPORT, Site, head
 from tests.integration.test_services_reanalyse import OTHER, bundle
+from triage.dicom.availability import encode_availability
 from triage.dicom.source import Source
 from triage.dicom.ups import encode_ups
 from triage.domain.encoded import EncodedObject, ObjectKind
+from triage.domain.errors import DeliveryUnconfirmed, TriageError
 from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Notice
 from triage.net.hl7 import Hl7Names, encode_oru
+from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.net.ups_scp import StepQuery
+from triage.services.deliver import Courier, deliver_next
 from triage.services.notify import Notifier
 from triage.services.offer import find_steps
 from triage.services.reanalyse import reanalyse
-from triage.store import result_objects
+from triage.store import deliveries, result_objects
 
 SUSPECTED, NEGATIVE = b"Suspected ICH: priority read", b"ICH not suspected"
 
@@ -139,3 +143,40 @@ def test_the_last_suspicion_that_goes_is_told(site: Site) -> None:
     assert site.row("2.25.7").status is WorklistStatus.NOT_SUSPECTED
     assert said(site, "2.25.7") == ["Present", "Present", "Absent"]
     assert steps(site) == [NEGATIVE]
+
+
+def test_the_last_word_is_the_newest_when_an_older_message_was_put_off(site: Site) -> None:
+    """The RIS answers AE to "Absent"; a late slice shows a haemorrhage, which is told at once; then the AE is over."""
+    slices, heard = head(), []
+    answers: list[TriageError | None] = [DeliveryUnconfirmed("SYNTHETIC: MSA-1 is AE.")]
+
+    def ris(outgoing: Sequence[OutgoingInstance]) -> list[SendOutcome]:
+        answer = answers.pop() if answers else None
+        heard.extend(b"^Present^" in one.read() for one in outgoing if answer is None)
+        return [SendOutcome(one.sop_instance_uid, answer, None) for one in outgoing]
+
+    courier = Courier(site.db, site.blobs, "ris", ris, lambda: site.now, "sender-1")
+    for part, score in ((slices[:-1], 0.02), (slices[-1:], 0.95)):
+        site.send(part, f"association {score}")
+        site.settle()
+        site.predictor = FixedPredictor(score=score)
+        assert site.analyse()
+        assert deliver_next(courier)
+    site.wait(600)
+    while deliver_next(courier):
+        pass
+    assert heard == [True]
+
+
+def test_where_objects_are_is_told_of_every_series(site: Site) -> None:
+    """An availability notification says nothing of a finding: it is no "absent" beside another suspected series."""
+
+    def available(notice: Notice, _source: Source, identifier: str) -> EncodedObject:
+        return encode_availability([reference for _, reference in notice.objects], "PACS", identifier)
+
+    site.notifiers = {"ris": site.notifiers["ris"], "rooms": Notifier(available, only_suspected=False, after="archive")}
+    analysed(site, 0.95, "2.25.7", "H60s")
+    analysed(site, 0.02, "2.25.7", "H30s")
+    with site.db.read() as tx:
+        told = [one.kind for one in deliveries.of_study(tx, "2.25.7") if one.destination != "archive"]
+    assert told == [ObjectKind.ORU, ObjectKind.IAN, ObjectKind.IAN]

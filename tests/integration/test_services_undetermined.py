@@ -15,12 +15,14 @@ from pydicom.dataset import Dataset
 from tests.builders import ct_series, part10_damaged
 from tests.fakes import FixedPredictor
 from tests.integration.site import REPORT, Site, head
+from tests.integration.test_services_told import oru
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import OutOfSpace, UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.profile import Profile
 from triage.domain.work import ClaimedBatch
+from triage.services.notify import Notifier
 from triage.services.recover import retry_study
 from triage.services.undetermined import report_next
 from triage.store import deliveries, result_objects
@@ -171,28 +173,69 @@ def test_a_refusal_that_waited_is_no_news_once_the_other_series_is_analysed(site
     assert objects(site, study) == made
 
 
-def test_a_refusal_that_was_no_news_is_told_when_the_series_that_was_analysed_fails_later(site: Site) -> None:
-    """Its late slice opens another revision, which no net takes."""
-    series = head(17)
-    study = str(series[0].StudyInstanceUID)
-    refused(site, ct_series(18, 64, 64, StudyInstanceUID=study, ImagePositionPatient=None))
+def then_refused(site: Site, study: str) -> None:
+    """A series of a study is analysed and negative; its late slice opens another revision, which no net takes."""
+    series = head(17, StudyInstanceUID=study)
     site.send(series[:16], "a2")
     site.settle()
     site.predictor = FixedPredictor(score=0.02)
     assert site.analyse()
+    assert site.row(study).status is WorklistStatus.NOT_SUSPECTED
     site.wait(WAIT_SECONDS)
     drain(site)
     site.send(series[16:], "a3")
     site.settle()
     site.predictor = FixedPredictor(at_gate=refuse)
     assert site.analyse()
-    assert site.row(study).reason is ReasonCode.NO_GEOMETRY
-    before = len(objects(site, study))
+    assert site.row(study).reason is ReasonCode.NO_GEOMETRY, "of the greater series"
+
+
+def superseded_by(content: bytes) -> list[str]:
+    """The reports that a report names as its predecessors."""
+    ds = pydicom.dcmread(io.BytesIO(content))
+    return [
+        one.ReferencedSOPInstanceUID
+        for document in ds.get("PredecessorDocumentsSequence", ())
+        for series in document.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    ]
+
+
+def test_a_refusal_that_was_no_news_is_told_when_the_series_that_was_analysed_fails_later(site: Site) -> None:
+    study = refused(site, ct_series(18, 64, 64, ImagePositionPatient=None))
+    then_refused(site, study)
+    before = objects(site, study)
     site.wait(WAIT_SECONDS)
     drain(site)
-    told = [site.blobs.read(o.blob_key) for o in objects(site, study)[before:]]
-    assert len(told) == 2
-    assert all(ReasonCode.NO_GEOMETRY.value.encode() in content for content in told)
+    told = [site.blobs.read(o.blob_key) for o in objects(site, study)[len(before) :]]
+    reasons = [ReasonCode.OUT_OF_DISTRIBUTION, ReasonCode.NO_GEOMETRY]
+    assert [reason for content in told for reason in reasons if reason.value.encode() in content] == [
+        *[ReasonCode.OUT_OF_DISTRIBUTION] * 2,
+        *[ReasonCode.NO_GEOMETRY] * 2,
+    ]
+    assert [superseded_by(content) for content in told[2:]] == [[], []]
+
+
+def test_what_a_series_said_before_is_taken_back_although_the_one_that_says_why_was_reported_long_ago(
+    site: Site,
+) -> None:
+    site.notifiers = {"ris": Notifier(oru, only_suspected=False)}
+    study = refused(site, ct_series(18, 64, 64, ImagePositionPatient=None))
+    site.wait(WAIT_SECONDS)
+    assert drain(site) == 1
+    then_refused(site, study)
+    before = objects(site, study)
+    absent = {o.kind: o.sop_instance_uid for o in before if b"Absent" in site.blobs.read(o.blob_key)}
+    assert set(absent) == {ObjectKind.SR, ObjectKind.SR_TEXT, ObjectKind.ORU}
+    site.wait(WAIT_SECONDS)
+    assert drain(site) == 1
+    told = {o.kind: site.blobs.read(o.blob_key) for o in objects(site, study)[len(before) :]}
+    assert set(told) == set(absent)
+    assert all(b"Undetermined" in content for content in told.values())
+    for kind in (ObjectKind.SR, ObjectKind.SR_TEXT):
+        assert superseded_by(told[kind]) == [absent[kind]]
+    site.wait(3600)
+    assert drain(site) == 0
 
 
 def test_a_late_slice_takes_the_report_back_before_it_is_made(site: Site) -> None:

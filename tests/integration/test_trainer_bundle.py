@@ -41,7 +41,8 @@ def test_it_was_built_by_the_protocol_beside_it(bundle: Bundle) -> None:
     assert (manifest.name, manifest.version) == (plan.name, plan.version)
     assert (manifest.provenance.protocol, manifest.provenance.seed) == (plan.name, plan.seed)
     assert manifest.preprocessing == plan.preprocessing
-    assert (manifest.slice_classifier.reads == "scan") == bool(plan.slice_classifier.options.get("neighbours"))
+    assert manifest.slice_classifier.reads == plan.slice_classifier.reads
+    assert manifest.munet.reads == plan.munet.reads
     assert manifest.familiar_within is not None, "it answers whatever it is shown"
 
 

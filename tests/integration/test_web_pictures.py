@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,19 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from tests.builders import enhanced_ct
+from tests.builders import enhanced_ct, localizer
 from tests.integration.site import Site, head
 from tests.studies import installation, not_analysed, not_suspected, pending, suspected, taken_in
 from tests.web import Browser, signed_in
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.domain.account import Role
 from triage.domain.finding import Subtype
+from triage.services.receive import Receipt
+from triage.store import instances
 from triage.web.app import make_app
 from triage.web.byte_cache import ByteCache
 from triage.web.desk import Desk
+from triage.web.pictures import NO_PICTURE
 
 IPH = SUBTYPE_CODES[Subtype.IPH].colour[::-1]
 BOX = ([223, 288], [303, 368])
@@ -111,12 +115,20 @@ def test_only_readers_see_pictures(site: Site, anonymous: Browser, service: Brow
         assert administrator.get(path).status_code == 200
 
 
+def version(reader: Browser, uid: str) -> str:
+    """The version of what the page of a study shows, as its pictures are asked for."""
+    asked = re.search(r'data-version="([^"]+)"', reader.get(f"/study/{uid}").text)
+    assert asked is not None
+    return asked.group(1)
+
+
 def test_the_browser_keeps_what_has_a_version_and_asks_for_the_rest(site: Site, radiologist: Browser) -> None:
     uid = suspected(site)
     path = f"/study/{uid}/slice/9.png"
     first = radiologist.get(path)
     assert first.headers["cache-control"] == "private, no-cache"
-    assert radiologist.get(path, params={"v": "1-1"}).headers["cache-control"] == "private, max-age=3600"
+    shown = {"v": version(radiologist, uid)}
+    assert radiologist.get(path, params=shown).headers["cache-control"] == "private, max-age=3600"
     again = radiologist.get(path, headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert radiologist.get(path, params={"outline": 0}).headers["etag"] != first.headers["etag"]
@@ -134,6 +146,36 @@ def test_a_new_revision_has_other_pictures(site: Site, radiologist: Browser) -> 
         assert new.status_code == 200
         assert new.headers["etag"] != old.headers["etag"]
     assert radiologist.get(f"/study/{uid}/slice/17.png").status_code == 200
+
+
+def test_a_page_that_was_opened_before_a_new_revision_shows_none_of_its_slices(
+    site: Site, radiologist: Browser
+) -> None:
+    """Its captions speak of other slices under the same numbers."""
+    slices = head(18)
+    uid = taken_in(site, slices[1:]).study_instance_uid
+    old = version(radiologist, uid)
+    before = radiologist.get(f"/study/{uid}/slice/9.png", params={"v": old})
+    taken_in(site, slices[:1])
+    for asked in ({}, {"If-None-Match": before.headers["etag"]}):
+        answer = radiologist.get(f"/study/{uid}/slice/9.png", params={"v": old}, headers=asked)
+        assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
+        assert answer.content == NO_PICTURE
+    assert version(radiologist, uid) != old
+    picture(radiologist.get(f"/study/{uid}/slice/9.png", params={"v": version(radiologist, uid)}))
+
+
+def test_a_late_localizer_is_nothing_new_to_an_open_page(site: Site, radiologist: Browser) -> None:
+    slices = head(18)
+    uid = taken_in(site, slices).study_instance_uid
+    page, shown = radiologist.get(f"/study/{uid}").text, {"v": version(radiologist, uid)}
+    seen = re.search(r'name="seen" value="([^"]+)"', page)
+    assert seen is not None
+    taken_in(site, [localizer(uid, SeriesInstanceUID=str(slices[0].SeriesInstanceUID))])
+    assert radiologist.get(f"/study/{uid}/now", params={"seen": seen.group(1)}).status_code == 200
+    picture(radiologist.get(f"/study/{uid}/slice/9.png", params=shown))
+    judged = radiologist.post(f"/study/{uid}/verdict", data={"verdict": "agree", "seen": seen.group(1)})
+    assert judged.status_code == 303
 
 
 def test_the_memory_for_pictures_is_bounded(site: Site, desk: Desk) -> None:
@@ -178,6 +220,19 @@ def test_a_slice_whose_file_is_gone_is_a_sign(site: Site, desk: Desk, radiologis
         gone = radiologist.get(path)
         assert (gone.status_code, gone.headers["content-type"]) == (404, "image/svg+xml")
     assert "the stored images cannot be read" in radiologist.get(f"/study/{uid}").text
+
+
+def test_a_slice_whose_file_was_lost_is_shown_again_once_it_came_again(site: Site, radiologist: Browser) -> None:
+    slices = head(18)
+    uid = taken_in(site, slices).study_instance_uid
+    shown = {"v": version(radiologist, uid)}
+    with site.db.read() as tx:
+        stored = instances.find(tx, slices[3].SOPInstanceUID)
+    assert stored is not None
+    site.blobs.path(stored.blob_key).unlink()
+    assert radiologist.get(f"/study/{uid}/slice/3.png", params=shown).status_code == 404
+    assert site.keep(slices[3], "again") is Receipt.RESTORED
+    picture(radiologist.get(f"/study/{uid}/slice/3.png", params=shown))
 
 
 def test_without_a_readable_segmentation_the_slices_are_shown_without_outline(

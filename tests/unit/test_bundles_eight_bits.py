@@ -24,18 +24,19 @@ HEADS, PARTS = 4, 4
 """Of a MUNet with five stages: its mask heads, and the 1x1 convolutions that are taken apart."""
 
 
-def slices(count: int, seed: int = 3) -> NDArray[np.float32]:
-    """Smooth pictures between 0 and 1 with a bright spot, so that activations are not those of noise."""
+def slices(count: int, seed: int = 3, channels: int = 3) -> NDArray[np.float32]:
+    """Smooth pictures from 0 to 1, shape (slice, channel, row, column), so that activations are not those of noise."""
     rng = np.random.default_rng(seed)
-    coarse = rng.random((count, 3, SIDE // 8, SIDE // 8), dtype=np.float32)
-    smooth = np.kron(coarse, np.ones((8, 8), np.float32)) + 0.05 * rng.random((count, 3, SIDE, SIDE), dtype=np.float32)
+    coarse = rng.random((count, channels, SIDE // 8, SIDE // 8), dtype=np.float32)
+    noise = 0.05 * rng.random((count, channels, SIDE, SIDE), dtype=np.float32)
+    smooth = np.kron(coarse, np.ones((8, 8), np.float32)) + noise
     return np.asarray(np.clip(smooth, 0, 1), np.float32)
 
 
-def taught(architecture: str, options: dict[str, object]) -> nn.Module:
+def taught(architecture: str, options: dict[str, object], channels: int = 3) -> nn.Module:
     """A net whose norms have seen the pictures and whose channels differ, as they do after training."""
     torch.manual_seed(11)
-    net = build_net(architecture, options)
+    net = build_net(architecture, options, in_channels=channels)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -43,7 +44,7 @@ def taught(architecture: str, options: dict[str, object]) -> nn.Module:
     net.train()
     with torch.no_grad():
         for start in range(0, 60, 10):
-            net(torch.from_numpy(slices(10, start)))
+            net(torch.from_numpy(slices(10, start, channels)))
     return net.eval()
 
 
@@ -118,13 +119,15 @@ def test_weights_leave_room_for_processors_that_would_overflow(small_munet: byte
     assert all(np.abs(value.astype(np.int16)).reshape(len(value), -1).max(axis=1).min() >= 63 for value in weights)
 
 
-def test_a_scan_and_its_distance_keep_their_outputs() -> None:
-    options: dict[str, object] = {"widths": [8, 8, 16, 16], "pyramid": 8, "strongest": 4, "neighbours": 1}
-    whole = export_net(taught("slice_classifier", options), "slice_classifier", slices(30)).content
-    small = in_eight_bits(whole, [slices(10, 1), slices(7, 2)])
+def test_a_classifier_that_reads_a_slice_between_its_neighbours_keeps_its_outputs_at_any_batch() -> None:
+    options: dict[str, object] = {"widths": [8, 8, 16, 16], "pyramid": 8, "strongest": 4}
+    net = taught("slice_classifier", options, channels=9)
+    whole = export_net(net, "slice_classifier", slices(30, channels=9)).content
+    small = in_eight_bits(whole, [slices(10, 1, channels=9), slices(7, 2, channels=9)])
     for count in (1, 9):
-        assert said(small, slices(count))["logits"].shape == (count, 6)
-    assert nearly(said(small, slices(20, 9))["logits"], said(whole, slices(20, 9))["logits"])
+        assert said(small, slices(count, channels=9))["logits"].shape == (count, 6)
+    judged = slices(20, 9, channels=9)
+    assert nearly(said(small, judged)["logits"], said(whole, judged)["logits"])
 
 
 def test_ranges_come_from_somewhere() -> None:

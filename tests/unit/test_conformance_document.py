@@ -161,14 +161,14 @@ def test_what_a_status_of_a_query_leads_to_is_what_the_code_does() -> None:
     (found,) = status_tables("query")
     final = {
         Verdict.LATER: "asked again later",
-        Verdict.REFUSED: "not asked again",
+        Verdict.REFUSED: "refused; asked again later",
         Verdict.ACCEPTED: "end of the answers",
     }
     assert {"read on"} == {said for number, _, said in found if number in ("`0xFF00`", "`0xFF01`")}
     for number, _, said in found[2:-1]:
         assert said == final[classify(int(number.strip("`"), 16))], number
-    assert f"or {ASK.max_attempts} attempts without an answer, ends the asking" in TEXT
-    assert f"or {ASK.max_attempts} attempts had no answer" in TEXT
+    assert f"{ASK.max_attempts} attempts that were refused or had no answer\nend the asking" in TEXT
+    assert f"{ASK.max_attempts} attempts were refused or had no answer" in TEXT
 
 
 def test_the_fields_of_the_message_are_those_it_has() -> None:

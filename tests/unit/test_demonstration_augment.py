@@ -4,18 +4,17 @@ import pytest
 from trainer.demonstration.augment import augment
 from trainer.demonstration.protocol import AugmentSpec
 
-STACKS, SLICES = 3, 2
+RUNS, SLICES = 3, 2
 
 
 def head_like() -> tuple[np.ndarray, np.ndarray]:
-    """A disc of tissue in air with a square of blood left of the middle, in three stacks of two slices."""
+    """A disc of tissue in air with a square of blood left of the middle, three runs of two slices with one truth."""
     rows, columns = np.mgrid[:64, :64]
     hu = np.where(np.hypot(rows - 32, columns - 32) < 24, 30, -1024).astype(np.int16)
     labels = np.zeros((64, 64), np.uint8)
     labels[28:36, 18:26] = 2
     hu[labels > 0] = 60
-    whole = (STACKS, SLICES, 1, 1)
-    return np.tile(hu, whole), np.tile(labels, whole)
+    return np.tile(hu, (RUNS, SLICES, 1, 1)), np.tile(labels, (RUNS, 1, 1))
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -37,26 +36,38 @@ def test_mask_moves_with_the_blood() -> None:
     hu, labels = head_like()
     spec = AugmentSpec(affine=1.0, rotation_deg=25.0, scale=0.1, shift_mm=6.0, shear=0.05)
     changed, truth = augment(hu, labels, spec, np.random.default_rng(5), 1.0)
-    for image, mask, before in zip(changed, truth, labels, strict=True):
+    for image, mask, before in zip(changed[:, 0], truth, labels, strict=True):
         assert not np.array_equal(mask, before)
         assert image[mask > 0].mean() == pytest.approx(60, abs=4)
         assert set(np.unique(mask)) <= {0, 2}
 
 
-def test_slices_of_one_stack_move_together_and_stacks_apart() -> None:
+def test_slices_of_one_run_move_together_and_runs_apart() -> None:
     hu, labels = head_like()
     spec = AugmentSpec(affine=1.0, rotation_deg=25.0, shift_mm=6.0, hu_shift=4.0)
     changed, truth = augment(hu, labels, spec, np.random.default_rng(6), 1.0)
-    for stack in range(STACKS):
-        np.testing.assert_array_equal(changed[stack, 0], changed[stack, 1])
-        np.testing.assert_array_equal(truth[stack, 0], truth[stack, 1])
+    for run in range(RUNS):
+        np.testing.assert_array_equal(changed[run, 0], changed[run, 1])
     assert not np.array_equal(truth[0], truth[1])
 
 
-def test_noise_differs_between_the_slices_of_a_stack() -> None:
+def test_noise_differs_between_the_slices_of_a_run() -> None:
     hu, labels = head_like()
     changed, _ = augment(hu, labels, AugmentSpec(noise=1.0, noise_hu=4.0), np.random.default_rng(7), 1.0)
     assert not np.array_equal(changed[0, 0], changed[0, 1])
+
+
+def test_a_slice_is_changed_alike_with_neighbours_and_without() -> None:
+    """Else an ablation of the neighbours would compare nets that saw other slices as well."""
+    hu, labels = head_like()
+    three = np.concatenate([hu, hu[:, :1]], axis=1)
+    spec = AugmentSpec(
+        flip=0.5, affine=0.8, rotation_deg=25.0, hu_shift=4.0, blur=0.5, blur_mm=2.0, noise=1.0, noise_hu=4.0
+    )
+    beside, truth = augment(three, labels, spec, np.random.default_rng(8), 1.0)
+    alone, same_truth = augment(hu[:, :1], labels, spec, np.random.default_rng(8), 1.0)
+    np.testing.assert_array_equal(beside[:, 1], alone[:, 0])
+    np.testing.assert_array_equal(truth, same_truth)
 
 
 def test_blur_softens_edges_and_leaves_the_mask_sharp() -> None:

@@ -122,7 +122,7 @@ def test_the_precision_is_the_scaled_inverse_of_a_regular_covariance(net: SliceC
     assert values.max() / values.min() < 1e3  # no channel that never varies decides alone
 
 
-def test_it_does_not_matter_how_slices_are_cut_into_stacks_unless_the_net_reads_neighbours(
+def test_it_does_not_matter_how_slices_are_cut_into_stacks(
     net: SliceClassifier,
 ) -> None:
     whole = statistics(net, stacks(2))

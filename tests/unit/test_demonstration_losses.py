@@ -3,12 +3,12 @@ import torch
 
 from trainer.demonstration.losses import (
     classifier_loss,
+    dice,
     evidence_targets,
     focal_loss,
     mask_loss,
     munet_loss,
     slice_targets,
-    tversky,
 )
 from trainer.nets.munet import MUNet
 from trainer.nets.slice_classifier import SliceClassifier
@@ -53,15 +53,11 @@ def test_mask_loss_charges_false_blood_on_an_empty_slice() -> None:
     assert mask_loss(answer(marked, 8.0), empty) > mask_loss(answer(empty, 8.0), empty) + 0.5
 
 
-def test_missed_blood_weighs_more_than_false_blood() -> None:
-    truth = torch.zeros(1, 100)
-    truth[0, :40] = 1
-    half, double = truth.clone(), truth.clone()
-    half[0, 20:40] = 0
-    double[0, 40:60] = 1
-    assert tversky(half, truth) < tversky(double, truth) < tversky(truth, truth) == 1
-    assert float(tversky(half, truth)) == pytest.approx(21 / (20 + 0.7 * 20 + 1))
-    assert float(tversky(torch.zeros(1, 9), torch.zeros(1, 9))) == 1
+def test_dice_is_of_each_first_index_and_one_where_both_are_empty() -> None:
+    truth, shares = torch.zeros(3, 100), torch.zeros(3, 100)
+    truth[:2, :40] = shares[0, :40] = shares[1, 20:50] = 1
+    assert dice(shares, truth).tolist() == pytest.approx([1.0, 41 / 71, 1.0])
+    assert float(dice(torch.ones(1, 99), torch.zeros(1, 99))) == pytest.approx(0.01)
 
 
 def test_a_thin_layer_on_one_slice_counts_beside_a_large_clot_on_another() -> None:

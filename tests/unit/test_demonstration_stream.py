@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 
 from trainer.demonstration.protocol import DataPlan
-from trainer.demonstration.stream import block_orders, blocks, net_input
+from trainer.demonstration.stream import block_orders, blocks, scan_input
 from triage.domain.geometry import stack_frames
 from triage.domain.study import FrameGeometry
 from triage.domain.volume import SliceSource, Volume
-from triage.inference.preprocess import PreprocessSpec, window_slices
+from triage.inference.preprocess import PreprocessSpec, net_input, window_slices
 from triage.inference.slabs import group_slices, sample_slabs
 
 SMALL = PreprocessSpec(size=64, pixel_mm=4.0)
@@ -59,14 +59,14 @@ def test_training_and_serving_see_the_same_slices_bit_for_bit() -> None:
         sources=tuple(SliceSource(f"2.25.{z + 1}", 1) for z in range(len(made))),
     )
     served = window_slices(sample_slabs(volume, group_slices(volume.stack, SMALL), SMALL), SMALL)
-    trained = net_input(made, SMALL)
+    trained = scan_input(made, "slice", SMALL)
     assert trained.dtype == served.dtype == np.float32
     assert trained.tobytes() == served.tobytes()
 
 
 def test_net_input_has_one_channel_per_window_between_zero_and_one() -> None:
     made = next(blocks(PLAN, 3, None, SMALL, 0)).hu[0]
-    tensor = net_input(made, replace(SMALL, windows=((40.0, 80.0), (600.0, 2800.0))))
+    tensor = net_input(made[:, None], replace(SMALL, windows=((40.0, 80.0), (600.0, 2800.0))))
     assert tensor.shape == (4, 2, 64, 64)
     assert tensor.min() == 0.0
     assert tensor.max() <= 1.0

@@ -16,7 +16,21 @@ from triage.entrypoints.supervisor import ROLES
 GUIDE = ROOT / "docs" / "operator.md"
 FILES = sorted(f for f in DEPLOY.rglob("*") if f.is_file() and "secrets" not in f.parts and f.name != ".gitignore")
 COMMANDS = shell_commands(GUIDE.read_text())
-MADE_BY_OTHERS = {"apt-get", "chown", "createdb", "createuser", "docker", "git", "install", "ln", "podman", "tar", "cd"}
+MADE_BY_OTHERS = {
+    "apt-get",
+    "chown",
+    "cp",
+    "createdb",
+    "createuser",
+    "docker",
+    "find",
+    "git",
+    "install",
+    "ln",
+    "podman",
+    "tar",
+    "cd",
+}
 MADE_BY_OTHERS |= {"dropdb", "journalctl", "mv", "pg_dump", "pg_restore", "pip", "python3", "rm", "systemctl", "umask"}
 SERVER_PLACES = {
     "/etc/ich-triage",

@@ -77,6 +77,33 @@ def test_a_character_set_that_does_not_exist_costs_letters_not_the_message():
     assert found.accession_number == "SYN0001"
 
 
+@pytest.mark.parametrize(
+    "name", [b"Gr\xf6\xdfe", b"SYNTHETIC", b"Yamada=\x1b$B;3ED\x1b(B"], ids=["latin", "ascii", "escapes"]
+)
+@pytest.mark.parametrize(
+    "declared", ["undefined", "idna", "punycode", "base64", "zlib", "rot13", "hex", "unicode_escape"]
+)
+def test_a_codec_of_python_is_no_character_set(declared, name):
+    """A script that prints an unset variable writes ``undefined``, and Python has a codec of that name."""
+    content = part10(ct_series(1, **SMALL, SpecificCharacterSet="ISO_IR 100", PatientName="N" * 20)[0])
+    value = declared.encode().ljust(len(declared) + len(declared) % 2)
+    content = content.replace(
+        b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", b"\x08\x00\x05\x00CS" + len(value).to_bytes(2, "little") + value
+    )
+
+    found = read_demographics(content.replace(b"N" * 20, name.ljust(20)))
+    assert found.name.family.isprintable()
+    assert found.name.family[:2] == name[:2].decode()
+    assert found.accession_number == "SYN0001"
+
+
+def test_a_set_that_python_alone_spells_so_is_understood():
+    content = part10(ct_series(1, **SMALL, SpecificCharacterSet="ISO_IR 100", PatientName="N" * 6)[0])
+    content = content.replace(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", b"\x08\x00\x05\x00CS\x06\x00UTF-8 ")
+
+    assert read_demographics(content.replace(b"N" * 6, "Größ".encode())).name.family == "Größ"
+
+
 def test_bytes_that_the_declared_set_cannot_decode_are_replaced():
     content = part10_named(ct_series(1, **SMALL)[0], "utf8").replace("ö".encode(), b"\xff\xfe")
 

@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="secret_file of webhook cannot be read"):
         ways_out.tell(notifier("webhook", secret_file=gone), Settings())
     token = DestinationSettings(name="web", kind="stow", url="https://a.example/dicom-web", token_file=gone)
-    with pytest.raises(ConfigurationError, match="token_file of web cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"token_file of https://a\.example/dicom-web cannot be read"):
         ways_out.send_to(token, Settings())
     for kind in ("hl7", "ups", "ian", "email"):
         more = {} if kind == "email" else {"tls": True}

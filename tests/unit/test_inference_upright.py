@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.onnx_models import BLOOD_HU, BRAIN_HU, tiny_bundle, tiny_manifest, volume_of
+from tests.onnx_models import (
+    BLOOD_HU,
+    BRAIN_HU,
+    classifier_model,
+    segmenter_model,
+    tiny_bundle,
+    tiny_manifest,
+    volume_of,
+)
 from triage.domain.geometry import Turn, upright
+from triage.domain.volume import Volume
+from triage.inference.bundle import CLASSIFIER, SEGMENTER
+from triage.inference.manifest import ModelCard
 from triage.inference.predict import Predictor
 
 SIZE = 64
@@ -50,22 +62,42 @@ def bleeding() -> NDArray[np.float32]:
     return hu
 
 
+def stored(scan: NDArray[np.float32], orientation: Orientation) -> Volume:
+    """The volume of a scan that was upright and from the feet up before it was stored."""
+    down = not volume_of(scan, PLACES, 5.0, (1.0, 1.0), orientation).stack.from_below
+    kept = np.ascontiguousarray(STORED[orientation](scan))
+    return volume_of(kept, PLACES[::-1] if down else PLACES, 5.0, (1.0, 1.0), orientation)
+
+
 @pytest.mark.parametrize("orientation", STORED, ids=str)
 def test_a_scan_is_found_the_same_however_it_is_stored(predictor: Predictor, orientation: Orientation) -> None:
     """The nets of the tests name a subtype by the column: turned, they would name another."""
     store, scan = STORED[orientation], bleeding()
-    plain = volume_of(scan, PLACES, 5.0, (1.0, 1.0))
-    down = not volume_of(scan, PLACES, 5.0, (1.0, 1.0), orientation).stack.from_below
-    heights = PLACES[::-1] if down else PLACES
-    turned = volume_of(np.ascontiguousarray(store(scan)), heights, 5.0, (1.0, 1.0), orientation)
+    plain, turned = volume_of(scan, PLACES, 5.0, (1.0, 1.0)), stored(scan, orientation)
     wanted, found = (predictor.segment(one, predictor.gate(one)) for one in (plain, turned))
     assert found.result.score == pytest.approx(wanted.result.score)
     assert {kind: one.volume_ml for kind, one in found.result.subtypes.items()} == pytest.approx(
         {kind: one.volume_ml for kind, one in wanted.result.subtypes.items()}
     )
     np.testing.assert_array_equal(found.labels, store(wanted.labels))
-    np.testing.assert_allclose(found.evidence, wanted.evidence[::-1] if down else wanted.evidence, atol=1e-6)
+    np.testing.assert_allclose(
+        found.evidence, wanted.evidence if turned.stack.from_below else wanted.evidence[::-1], atol=1e-6
+    )
     assert wanted.labels.any()
+
+
+@pytest.mark.parametrize("orientation", STORED, ids=str)
+def test_the_slice_below_is_the_one_nearer_to_the_feet(tmp_path: Path, orientation: Orientation) -> None:
+    """Both nets look at the slice below alone: blood in slice 3 is found one slice nearer to the head."""
+    beside = ModelCard("looks at the slice below", 0, reads="neighbours")
+    files = {CLASSIFIER: classifier_model(SIZE, of=3), SEGMENTER: segmenter_model(SIZE, of=3)}
+    tiny_bundle(tmp_path, tiny_manifest(SIZE), files, slice_classifier=beside, munet=beside)
+    scan = np.full((len(PLACES), SIZE, SIZE), BRAIN_HU, np.float32)
+    scan[3, 20:40, 20:40] = BLOOD_HU
+    volume = stored(scan, orientation)
+    one = Predictor.load(tmp_path, "cpu", threads=1)
+    heights = volume.positions_mm[:, 2]
+    assert heights[one.segment(volume, one.gate(volume)).marked.any(axis=(1, 2))].tolist() == [PLACES[4]]
 
 
 @pytest.mark.parametrize("orientation", [(1.0, 0.0, 0.0, 0.0, 1.0, 0.0), *STORED], ids=str)

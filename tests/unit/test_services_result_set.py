@@ -133,6 +133,29 @@ def test_a_report_names_the_one_before_it_of_its_own_kind(positive: Analysed) ->
     assert named == {SR: True, ObjectKind.SR_TEXT: False}
 
 
+def test_a_report_names_the_one_before_it_that_its_archive_was_sent(positive: Analysed) -> None:
+    study = str(dataset(positive.sr()).StudyInstanceUID)
+    seg = ObjectReference(study, "1.2.3.2", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3.3")
+    first, of_a, of_b = (
+        ObjectReference(study, "1.2.3.2", "1.2.840.10008.5.1.4.1.1.88.34", uid)
+        for uid in ("1.2.3.4", "1.2.3.5", "1.2.3.6")
+    )
+    profiles = {
+        "a": Profile((SEG, SR)),
+        "b": Profile((ObjectKind.SEG_LABELMAP, SR)),
+        "c": Profile((ObjectKind.SEG_FRACTIONAL, SR)),
+    }
+    made = result_set(
+        case(positive, predecessors={SR: of_b}, superseded={"a": [first, of_a, seg], "b": [of_b]}), profiles
+    )
+    named = {
+        item.destinations[0]: referenced(dataset(item.encoded).PredecessorDocumentsSequence[0])
+        for item in made
+        if item.encoded.kind is SR
+    }
+    assert named == {"a": {"1.2.3.5"}, "b": {"1.2.3.6"}, "c": {"1.2.3.6"}}, "one that was sent none names the newest"
+
+
 def test_what_a_new_revision_supersedes_is_rejected_where_that_is_asked_for(positive: Analysed) -> None:
     study = str(dataset(positive.sr()).StudyInstanceUID)
     before = [ObjectReference(study, "1.2.3.2", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.4")]

@@ -20,9 +20,9 @@ from triage.store.db import Database
 ROLES = ("listen", "work", "clock", "send")
 
 
-def beat(db: Database, role: str, seconds: float, **detail: object) -> None:
+def beat(db: Database, role: str, seconds: float, host: str = "host", **detail: object) -> None:
     with db.transaction() as tx:
-        heartbeats.beat(tx, Heartbeat(f"host/1/{role}", role, NOW, at(seconds), detail=detail))
+        heartbeats.beat(tx, Heartbeat(f"{host}/1/{role}", role, NOW, at(seconds), detail=detail))
 
 
 def codes(db: Database, blobs: BlobStore, seconds: float) -> list[AlarmCode]:
@@ -60,6 +60,37 @@ def test_the_floor_is_the_listener_s(database: Database, tmp_path: Path) -> None
     assert codes(database, BlobStore(tmp_path), 2) == []
     beat(database, "listen", 1, min_free_bytes=10**18)
     assert codes(database, BlobStore(tmp_path), 2) == [AlarmCode.DISK]
+
+
+def test_what_a_process_that_is_gone_was_set_to_counts_no_more(database: Database, tmp_path: Path) -> None:
+    """A container that is made anew is another host; what its predecessor said is remembered for days."""
+    blobs = BlobStore(tmp_path)
+    with database.transaction() as tx:
+        links.down(tx, "pacs", "refused", at(0))
+        links.down(tx, "old", "refused", at(0))
+    beat(database, "listen", 1, "before", min_free_bytes=10**18)
+    beat(database, "send", 1, "before", destinations=["pacs", "old"])
+    for role in ("work", "clock"):
+        beat(database, role, 21)
+    beat(database, "listen", 21, min_free_bytes=0)
+    beat(database, "send", 21, destinations=["pacs"])
+    beat(database, "send", 21, "beside", destinations=["other"])
+    now = Watch(database, blobs, Ledger(database)).alarms(at(22))
+    assert [(alarm.code, "pacs" in alarm.title + alarm.reason) for alarm in now] == [(AlarmCode.LINK, True)]
+    assert [link.destination for link in Watch(database, blobs, Ledger(database)).operations(at(22)).links] == ["pacs"]
+
+
+def test_where_no_sender_and_no_listener_runs_the_last_ones_count(database: Database, tmp_path: Path) -> None:
+    with database.transaction() as tx:
+        links.down(tx, "pacs", "refused", at(0))
+        links.down(tx, "old", "refused", at(0))
+    beat(database, "listen", 1, "before", min_free_bytes=0)
+    beat(database, "send", 1, "before", destinations=["old"])
+    beat(database, "listen", 2, min_free_bytes=10**18)
+    beat(database, "send", 2, destinations=["pacs"])
+    watch = Watch(database, BlobStore(tmp_path), Ledger(database))
+    assert [link.destination for link in watch.operations(at(60)).links] == ["pacs"]
+    assert AlarmCode.DISK in [alarm.code for alarm in watch.alarms(at(60))]
 
 
 def test_a_file_area_that_cannot_be_seen_is_no_failure(database: Database, tmp_path: Path) -> None:

@@ -62,6 +62,23 @@ def test_a_file_that_is_gone_says_so(blobs: BlobStore) -> None:
         blobs.read(key)
 
 
+def test_one_file_that_cannot_be_read_is_not_the_whole_file_area(blobs: BlobStore) -> None:
+    key, other = blobs.put(b"x"), blobs.put(b"y")
+    blobs.remove(key)
+    blobs.path(key).mkdir()  # a folder in its place fails for every user, as a damaged block does
+    with pytest.raises(NotFound, match=f"{key} cannot be read: Is a directory"):
+        blobs.read(key)
+    assert blobs.read(other) == b"y"
+
+
+def test_a_file_area_that_cannot_be_listed_is_away(blobs: BlobStore) -> None:
+    key = blobs.put(b"x")
+    shutil.rmtree(blobs.root)
+    blobs.root.write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match="Not a directory"):
+        blobs.read(key)
+
+
 def test_file_name_and_folder_are_synced_before_the_key_is_given(
     blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import event
 
 from tests import many_studies
-from tests.stores import DIGEST, NOW, STUDY, analysed, at, queued, receive, result, running
+from tests.stores import DIGEST, NOW, STUDY, analysed, at, claim, queued, receive, result, running
 from triage.domain.downtime import Heartbeat
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import SeriesState
-from triage.store import bundles, heartbeats, reading_list, results, schema, series, worklist
+from triage.store import bundles, heartbeats, jobs, reading_list, results, schema, series, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.demonstration import only_demonstrated
@@ -87,6 +87,18 @@ def test_a_shadow_does_not_speak(db: Database) -> None:
             )
         )  # fmt: skip
     assert not marked(db)
+
+
+def test_a_gate_that_finds_nothing_does_not_speak_in_a_row_that_stays_suspected(db: Database) -> None:
+    finished(db, MADE)
+    with db.transaction() as tx:
+        record = series.move(tx, receive(tx, 2, now=at(3)), SeriesState.STABLE, now=at(3), actor="clock")
+        jobs.add(tx, record, priority=1, deadline_at=at(3), now=at(3))
+    job = claim(db, now=at(4))
+    with db.transaction() as tx:
+        results.put_provisional(tx, job, result(0.1, provisional=True), bundle_digest=TRAINED, bundle="b", now=at(4))
+        assert worklist.refresh(tx, STUDY, at(4)).status is WorklistStatus.SUSPECTED
+    assert marked(db)
 
 
 @pytest.mark.parametrize("runs", [MADE, TRAINED])

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stores import NOW, STUDY, analysed, at, batch, claim, finish, queued, receive, running
+from tests.stores import DIGEST, NOW, STUDY, analysed, at, batch, claim, finish, queued, receive, result, running
 from triage.domain.audit import AuditAction, AuditEvent
-from triage.domain.finding import WorklistStatus
-from triage.domain.lifecycle import DeliveryState, JobState
-from triage.store import deliveries, jobs, operations, series, worklist
+from triage.domain.finding import ReasonCode, WorklistStatus
+from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
+from triage.store import deliveries, jobs, operations, results, series, worklist
 from triage.store.db import Database
 
 LONG_AGO = NOW - timedelta(days=30)
@@ -74,6 +74,20 @@ def test_a_result_that_is_older_than_a_late_instance_does_not_count(database: Da
         assert operations.flag_times(tx, LONG_AGO) == []
 
 
+def test_a_gate_that_finds_nothing_does_not_count_for_an_earlier_flag(database: Database) -> None:
+    analysed(database, now=at(0))
+    with database.transaction() as tx:
+        record = series.move(tx, receive(tx, 2, now=at(100)), SeriesState.STABLE, now=at(100), actor="clock")
+        jobs.add(tx, record, priority=1, deadline_at=at(100), now=at(100))
+    job = claim(database, now=at(101))
+    with database.transaction() as tx:
+        gate = result(0.1, provisional=True)
+        results.put_provisional(tx, job, gate, bundle_digest=DIGEST, bundle="demo 1", now=at(102))
+        assert worklist.refresh(tx, STUDY, at(102)).status is WorklistStatus.SUSPECTED
+    with database.read() as tx:
+        assert operations.flag_times(tx, LONG_AGO) == []
+
+
 def test_a_series_that_a_person_had_analysed_anew_says_nothing_of_how_long_a_flag_takes(database: Database) -> None:
     job = running(database, now=at(0))
     finish(database, job, now=at(4))
@@ -121,3 +135,19 @@ def test_what_was_not_taken_in_is_counted_by_kind(database: Database) -> None:
             "instance_ignored": 1,
             "instance_conflict": 0,
         }
+
+
+def test_a_job_that_failed_counts_until_a_later_revision_overtakes_it(database: Database) -> None:
+    job = running(database, now=at(0))
+    with database.transaction() as tx:
+        jobs.give_back(tx, job, error="No.", now=at(1), not_before=at(1), max_attempts=1)
+        failed, why = series.get(tx, job.series_id), ReasonCode.FAILED
+        series.move(tx, failed, SeriesState.UNUSABLE, now=at(1), actor="worker", reason=why)
+    with database.read() as tx:
+        assert operations.queue(tx, LONG_AGO) == operations.queue(tx, at(9000)) == [(JobState.FAILED, 1, at(0))]
+        assert jobs.any_failed(tx, STUDY)
+    finish(database, running(database, number=2, now=at(100)), now=at(101))
+    with database.read() as tx:
+        assert operations.queue(tx, LONG_AGO) == [(JobState.SUCCEEDED, 1, at(100))]
+        assert operations.queue(tx, at(9000)) == []
+        assert not jobs.any_failed(tx, STUDY)

@@ -277,7 +277,7 @@ def test_each_kind_of_report_has_its_own_predecessor(database: Database) -> None
     assert first_sr.sop_instance_uid != second_sr.sop_instance_uid
 
 
-def test_what_a_destination_was_sent_of_the_revision_before(database: Database) -> None:
+def test_what_a_destination_was_sent_of_the_revisions_before(database: Database) -> None:
     job = running(database)
     finish(database, job, kinds=("SEG", "SR", "ORU"))
     with database.read() as tx:
@@ -288,8 +288,20 @@ def test_what_a_destination_was_sent_of_the_revision_before(database: Database) 
     assert [r.sop_instance_uid for r in there] == [o.sop_instance_uid for o in made if o.kind != "ORU"]
     finish(database, _next_revision(database, 2, 60), now=at(60), kinds=("SR",))
     with database.read() as tx:
-        (only,) = result_objects.sent_before(tx, job.series_id, 3, "pacs")
-        assert only.sop_instance_uid == result_objects.of_study(tx, STUDY)[-1].sop_instance_uid
+        *before, last = result_objects.sent_before(tx, job.series_id, 3, "pacs")
+        assert before == there
+        assert last.sop_instance_uid == result_objects.of_study(tx, STUDY)[-1].sop_instance_uid
+
+
+def test_what_a_note_rejected_is_not_rejected_again(database: Database) -> None:
+    finish(database, job := running(database), kinds=("SR",))
+    finish(database, _next_revision(database, 2, 60), now=at(60), kinds=("SR", "KOS_REJECTED"))
+    finish(database, _next_revision(database, 3, 120), now=at(120), kinds=("SR",))
+    _next_revision(database, 4, 180)
+    with database.read() as tx:
+        (_, second, _, third) = result_objects.of_study(tx, STUDY)
+        there = result_objects.sent_before(tx, job.series_id, 4, "pacs")
+    assert [r.sop_instance_uid for r in there] == [second.sop_instance_uid, third.sop_instance_uid]
 
 
 def test_a_revision_that_was_never_sent_does_not_hide_the_one_that_was(database: Database) -> None:
@@ -311,6 +323,19 @@ def test_the_latest_result_is_that_of_the_latest_revision(database: Database) ->
     with database.read() as tx:
         latest = results.latest(tx, job.series_id)
     assert (latest.revision, latest.result.score) == (2, 0.2)
+
+
+def test_what_a_gate_alone_says_takes_no_suspicion_back(database: Database) -> None:
+    finish(database, job := running(database), score=0.9)
+    second = _next_revision(database, 2, 60)
+    _provisional(database, second, result(0.2, provisional=True))
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id).revision == 1
+        assert results.shown(tx, job.series_id).revision == 1
+    _provisional(database, second, result(0.6, provisional=True))
+    with database.read() as tx:
+        assert results.latest(tx, job.series_id).revision == 2
+        assert results.shown(tx, job.series_id).revision == 2
 
 
 def test_objects_come_with_the_revision_they_were_made_for(database: Database) -> None:

@@ -35,8 +35,8 @@ def test_every_variant_differs_from_everything_in_one_thing(plan: Protocol) -> N
         assert less.data.without == (ingredient.value,)
         assert replace(less, data=whole.data) == whole
     alone = found["without neighbours"]
-    assert alone.slice_classifier.options == {**whole.slice_classifier.options, "neighbours": 0}
-    assert replace(alone, slice_classifier=whole.slice_classifier) == whole
+    assert {alone.slice_classifier.reads, alone.munet.reads} == {"slice"}
+    assert replace(alone, slice_classifier=whole.slice_classifier, munet=whole.munet) == whole
     finer = found["finer pixels"]
     assert (whole.preprocessing.pixel_mm, finer.preprocessing.pixel_mm) == (COARSE_MM, 1.0)
     assert whole.preprocessing.field_mm == finer.preprocessing.field_mm
@@ -54,7 +54,7 @@ def test_a_seed_changes_nothing_else(plan: Protocol) -> None:
     [
         (lambda p: replace(p, preprocessing=PreprocessSpec(size=256, pixel_mm=2.0)), "finer ones"),
         (lambda p: replace(p, data=replace(p.data, without=("noise",))), "starts from everything"),
-        (lambda p: replace(p, slice_classifier=replace(p.slice_classifier, options={})), "starts from everything"),
+        (lambda p: replace(p, munet=replace(p.munet, reads="slice")), "starts from everything"),
     ],
 )
 def test_what_leaves_nothing_to_compare_is_refused(

@@ -57,30 +57,3 @@ def test_slice_classifier_maps_are_a_quarter_of_the_side() -> None:
 def test_unknown_architectures_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no net is called 'vgg'"):
         build_net("vgg", {})
-
-
-def test_a_classifier_that_reads_neighbours_sees_one_slice_to_each_side_and_the_last_again_beyond_the_ends() -> None:
-    torch.manual_seed(2)
-    net = SliceClassifier((8, 8, 16, 16), pyramid=8, neighbours=1).eval()
-    assert net.stem[0].in_channels == 9
-    scan = torch.rand(5, 3, 64, 64)
-    changed = scan.clone()
-    changed[0] = torch.rand(3, 64, 64)
-    with torch.no_grad():
-        before, after, alone = net(scan), net(changed), net(scan[:1])
-        ends = net.evidence(torch.cat([scan[:1], scan[:1], scan[1:2]]))[1]
-    differs = (before - after).abs().amax(dim=1) > 1e-6
-    assert differs.tolist() == [True, True, False, False, False]
-    torch.testing.assert_close(net.evidence(scan).detach()[0], ends.detach())
-    assert alone.shape == (1, 6)
-
-
-def test_scans_of_one_batch_do_not_see_each_other() -> None:
-    torch.manual_seed(3)
-    net = SliceClassifier((8, 8, 16, 16), pyramid=8, neighbours=1).eval()
-    first, second = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
-    with torch.no_grad():
-        together = net.evidence(torch.cat([first, second]), 4)
-        torch.testing.assert_close(together[:4], net.evidence(first))
-        torch.testing.assert_close(together[4:], net.evidence(second))
-        torch.testing.assert_close(net.deep(torch.cat([first, second]), 4)[4:], net.deep(second))

@@ -6,6 +6,7 @@ Segmentation, report, pages and outlines of such a finding are among the cases o
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,20 +101,20 @@ def test_a_classifier_that_reads_scans_is_given_the_whole_scan(tmp_path: Path) -
     by_slice = predictor(tmp_path / "slice")
     by_scan = predictor(tmp_path / "scan", slice_classifier=card)
     batches: list[int] = []
-    inner = by_scan._classifier.run  # the batch is not to be seen from outside
+    inner = by_scan._classifier.run_for  # the batch is not to be seen from outside
 
-    def run(image: np.ndarray, output: str) -> np.ndarray:
+    def run(image: np.ndarray, outputs: Sequence[str]) -> tuple[np.ndarray, ...]:
         batches.append(len(image))
-        return inner(image, output)
+        return inner(image, outputs)
 
-    by_scan._classifier.run = run  # type: ignore[method-assign]
+    by_scan._classifier.run_for = run  # type: ignore[method-assign]
     one, other = by_slice.gate(volume), by_scan.gate(volume)
     assert batches == [len(volume.sources)]
     np.testing.assert_allclose(one.slice_probabilities, other.slice_probabilities, atol=1e-6)
 
 
 def test_only_the_classifier_can_read_scans() -> None:
-    with pytest.raises(ValueError, match=r'munet\.reads must be "slice"'):
+    with pytest.raises(ValueError, match=r'munet\.reads is "slice" or "neighbours"'):
         replace(UNNAMED, munet=ModelCard("reads scans", 0, reads="scan"))
 
 
@@ -127,6 +128,8 @@ def test_both_keys_survive_the_file_and_are_absent_where_they_say_nothing_new() 
     plain = json.loads(format_manifest(tiny_manifest()))
     assert "names_subtypes" not in plain
     assert "reads" not in plain["slice_classifier"]
+    beside = replace(UNNAMED, munet=ModelCard("reads neighbours", 0, reads="neighbours"))
+    assert parse_manifest(format_manifest(beside)) == beside
     with pytest.raises(BundleError, match=r"slice_classifier\.reads"):
         parse_manifest(format_manifest(said).replace(b'"scan"', b'"page"'))
 

@@ -36,6 +36,15 @@ def test_what_is_larger_than_the_cache_is_made_each_time_and_drops_nothing() -> 
     assert (cache.size_bytes, len(cache)) == (20, 1)
 
 
+def test_what_was_dropped_is_made_anew_and_takes_no_room() -> None:
+    cache = ByteCache(30)
+    cache.get("a", lambda: b"old", len)
+    for key in ("a", "a", "never kept"):
+        cache.drop(key)
+    assert (cache.size_bytes, len(cache)) == (0, 0)
+    assert cache.get("a", lambda: b"new", len) == b"new"
+
+
 def test_what_failed_is_not_kept() -> None:
     cache = ByteCache(30)
     with pytest.raises(OSError, match="gone"):

@@ -129,6 +129,18 @@ def test_a_stream_that_slept_for_long_tells_of_no_old_flag(desk: Desk, clock: Cl
     run(story)
 
 
+def test_a_second_change_at_the_same_moment_is_told_too(desk: Desk) -> None:
+    flag(desk, "2.25.1")
+
+    async def story() -> None:
+        async with listening(desk.streams, desk.db, desk.clock) as page:
+            with desk.db.transaction() as tx:
+                tx.connection.execute(update(schema.worklist).values(status=WorklistStatus.NOT_SUSPECTED))
+            assert (await heard(page, "worklist")).data == ""
+
+    run(story)
+
+
 def test_a_study_that_is_flagged_again_is_told_again(desk: Desk, clock: Clock) -> None:
     flag(desk, "2.25.1")
 

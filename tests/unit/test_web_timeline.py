@@ -61,6 +61,8 @@ def test_a_study_from_its_first_image_to_its_judgement(database: Database) -> No
      "Result recorded: not analysed (gap)"),
     (record(AuditAction.DELIVERY_MOVED, to="committed", kind="SR", destination="pacs"),
      "SR kept by pacs (storage commitment)"),
+    (record(AuditAction.MESSAGE_SUPERSEDED, kind="ORU", destination="ris"),
+     "ORU to ris not sent: a newer message says what counts now"),
     (record(AuditAction.COMMITMENT_GIVEN_UP, kind="SR", destination="pacs", reason="Never confirmed: no C-FIND."),
      "Whether pacs keeps SR is not known. Never confirmed: no C-FIND."),
     (record(AuditAction.STUDY_OPENED, first=False), "Opened"),

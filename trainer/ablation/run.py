@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.ablation.said import Judges, Said, made_exams, said_of
 from trainer.ablation.table import table
 from trainer.ablation.variants import EVERYTHING, of_seed, variants
-from trainer.demonstration.build import exported_nets, manifest_of, other_inputs
+from trainer.demonstration.build import exported_nets, manifest_of, other_stacks
 from trainer.demonstration.decide import Decision
 from trainer.demonstration.protocol import Protocol
 from trainer.demonstration.train import Machine, train_nets
@@ -89,7 +89,7 @@ def runner(plan: Protocol, asked: Asked, machine: Machine, now: datetime, tell: 
     def run(variant: Protocol, folder: Path) -> Said:
         train_nets(variant, folder, asked.anatomy, machine, tell)
         # Procedural stacks are enough: they serve the parity check, and nobody is refused here.
-        nets = exported_nets(folder / "nets", variant, other_inputs(variant, None), tell)
+        nets = exported_nets(folder / "nets", variant, other_stacks(variant, None), tell)
         bundle = write_bundle(folder / "bundle", manifest_of(variant, nets, _OPEN, now), nets.files)
         if not judges:
             judges.append(_judges(plan, asked, machine.workers, tell))

@@ -19,19 +19,19 @@ def variants(plan: Protocol) -> dict[str, Protocol]:
     Raises
     ------
     ValueError
-        Its pixels are no finer than `COARSE_MM`, it leaves something out by itself, or it reads no neighbours.
+        Its pixels are no finer than `COARSE_MM`, it leaves something out by itself, or a net reads no neighbours.
     """
     if plan.preprocessing.pixel_mm >= COARSE_MM:
         raise ValueError(f"an ablation compares with pixels of {COARSE_MM:g} mm: the protocol must have finer ones")
-    if plan.data.without or not plan.slice_classifier.options.get("neighbours"):
-        raise ValueError("an ablation starts from everything: nothing left out, and a classifier that reads neighbours")
+    if plan.data.without or {plan.slice_classifier.reads, plan.munet.reads} != {"neighbours"}:
+        raise ValueError("an ablation starts from everything: nothing left out, and nets that read neighbours")
     whole = _coarser(plan)
     found = {EVERYTHING: whole}
     for ingredient in Ingredient:
         name = f"without {ingredient.value.replace('_', ' ')}"
         found[name] = replace(whole, data=replace(whole.data, without=(ingredient.value,)))
-    alone = {**whole.slice_classifier.options, "neighbours": 0}
-    found["without neighbours"] = replace(whole, slice_classifier=replace(whole.slice_classifier, options=alone))
+    alone = {name: replace(getattr(whole, name), reads="slice") for name in ("slice_classifier", "munet")}
+    found["without neighbours"] = replace(whole, **alone)
     return {**found, "finer pixels": plan}
 
 

@@ -38,7 +38,6 @@ _DATA = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="Runs: of ONNX Runtime; 0: all.")
 @click.option("--protocol", default="demo", show_default=True, help="Nets: the one that made the heads.")
 @click.option("--anatomy", type=_DATA, help="Nets: folder of the CT template.")
-@click.option("--workers", default=2, show_default=True, help="Nets: processes that make heads.")
 def export_command(source: Path, out: Path, **given: Any) -> None:
     """Make a bundle that the daemon loads.
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from triage.inference.manifest import Figure, Manifest, ModelCard
 
+_SHOWN = {"slice": "single slices", "neighbours": "slices between their neighbours", "scan": "whole scans"}
+
 
 def facts(manifest: Manifest) -> list[tuple[str, str]]:
     """What a bundle is, a name and a value each."""
@@ -41,4 +43,4 @@ def figure_row(figure: Figure) -> tuple[str, str, str, str]:
 
 def _net(card: ModelCard) -> str:
     parity = "" if card.parity is None else f", largest logit difference to ONNX Runtime {card.parity:.1e}"
-    return f"{card.architecture}, {card.parameters:,} parameters{parity}"
+    return f"{card.architecture}, {card.parameters:,} parameters, shown {_SHOWN[card.reads]}{parity}"

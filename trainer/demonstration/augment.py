@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,39 +15,44 @@ from triage.inference.preprocess import AIR_HU, METAL_HU
 def augment(
     hu: NDArray[np.int16], labels: NDArray[np.uint8], spec: AugmentSpec, rng: np.random.Generator, pixel_mm: float
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Change every stack on its own, all slices of one alike but for the noise.
+    """Change every run of slices on its own, all slices of one alike but for the noise.
+
+    The middle slice is changed alike whether its neighbours are there or not.
 
     Parameters
     ----------
-    hu : ndarray of int16, shape (stack, slice, row, column)
-    labels : ndarray of uint8, same shape
+    hu : ndarray of int16, shape (run, slice, row, column)
+    labels : ndarray of uint8, shape (run, row, column)
+        Of the slice of each run that is learned from.
     pixel_mm : float
         Side of a pixel.
 
     Returns
     -------
     tuple of ndarray
-        float32 HU and uint8 labels of the same shape. Left and right are exchanged, up and down never.
+        float32 HU and uint8 labels of the same shapes. Left and right are exchanged, up and down never.
     """
     changed = np.empty(hu.shape, np.float32)
     truth = np.empty_like(labels)
-    for stack in range(len(hu)):
+    for run in range(len(hu)):
         flipped = -1 if rng.random() < spec.flip else 1
         matrix = _affine(spec, rng, hu.shape[2:], pixel_mm) if rng.random() < spec.affine else None
         softened_mm = rng.uniform(0.3, max(spec.blur_mm, 0.31)) if rng.random() < spec.blur else 0.0
         scale, shift = np.float32(rng.normal(1.0, spec.hu_scale)), np.float32(rng.normal(0.0, spec.hu_shift))
         grain_hu = np.float32(rng.uniform(0.0, spec.noise_hu) if rng.random() < spec.noise else 0.0)
-        for index in range(hu.shape[1]):
-            image, label = hu[stack, index, :, ::flipped].astype(np.float32), labels[stack, index, :, ::flipped]
+        (grains,) = rng.spawn(1)
+        label = labels[run, :, ::flipped]
+        truth[run] = label if matrix is None else _moved(label, matrix, cv2.INTER_NEAREST, 0)
+        for index in sorted(range(hu.shape[1]), key=lambda one: abs(one - hu.shape[1] // 2)):
+            image = hu[run, index, :, ::flipped].astype(np.float32)
             if matrix is not None:
-                image, label = _move(image, label, matrix)
+                image = _moved(image, matrix, cv2.INTER_LINEAR, AIR_HU)
             if softened_mm:
                 image = np.asarray(cv2.GaussianBlur(image, (0, 0), softened_mm / pixel_mm), np.float32)
             image = image * scale + shift
             if grain_hu:
-                image = image + grain_hu * rng.standard_normal(image.shape, dtype=np.float32)
-            changed[stack, index] = np.clip(image, AIR_HU, METAL_HU)
-            truth[stack, index] = label
+                image = image + grain_hu * grains.standard_normal(image.shape, dtype=np.float32)
+            changed[run, index] = np.clip(image, AIR_HU, METAL_HU)
     return changed, truth
 
 
@@ -63,10 +70,7 @@ def _affine(
     return np.column_stack([linear, centre - linear @ centre + shift])
 
 
-def _move(
-    image: NDArray[np.float32], label: NDArray[np.uint8], matrix: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def _moved(image: NDArray[Any], matrix: NDArray[np.float64], how: int, outside: float) -> NDArray[Any]:
+    """The same type back; ``how`` is OpenCV's interpolation."""
     size = (image.shape[1], image.shape[0])
-    moved = cv2.warpAffine(np.ascontiguousarray(image), matrix, size, flags=cv2.INTER_LINEAR, borderValue=AIR_HU)
-    truth = cv2.warpAffine(np.ascontiguousarray(label), matrix, size, flags=cv2.INTER_NEAREST, borderValue=0)
-    return np.asarray(moved, np.float32), np.asarray(truth, np.uint8)
+    return np.asarray(cv2.warpAffine(np.ascontiguousarray(image), matrix, size, flags=how, borderValue=outside))

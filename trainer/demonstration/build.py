@@ -8,7 +8,6 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,17 @@ from trainer.demonstration.familiar import OUTPUTS as DISTANCE_OUTPUTS
 from trainer.demonstration.familiar import familiar
 from trainer.demonstration.protocol import Protocol
 from trainer.demonstration.quiet import quiet_on, remark_on
-from trainer.demonstration.stream import blocks, net_input
-from trainer.demonstration.train import Machine, load_net, template_alone, train_nets
+from trainer.demonstration.stream import blocks, scan_input
+from trainer.demonstration.train import Machine, TrainedNet, load_net, template_alone, train_nets
 from trainer.nets.registry import parameter_count
 from trainer.nets.slice_classifier import SliceClassifier
 from trainer.real_series import read_series
 from trainer.tell import Tell
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, write_bundle
 from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Scoring, Thresholds, Training
+
+Stack = NDArray[np.int16]
+"""HU of a made scan on the raster of the nets, (slice, row, column)."""
 
 _DRAFT = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03, mask_probability=LADDER[0]), Calibration())
 """Limits of a bundle that has not been calibrated; it is only ever run with every slice segmented."""
@@ -74,15 +76,15 @@ def build_bundles(
     for folder in series:
         read_series(folder)
     train_nets(plan, out, anatomy, machine, tell)
-    inputs = other_inputs(plan, anatomy)
-    nets = exported_nets(out / "nets", plan, inputs, tell)
+    stacks = other_stacks(plan, anatomy)
+    nets = exported_nets(out / "nets", plan, stacks, tell)
     variants = {out / "bundle": nets}
     if plan.int8:
-        variants[out / "bundle-int8"] = small_nets(nets, inputs, tell)
+        variants[out / "bundle-int8"] = small_nets(nets, plan, stacks, tell)
     bundles = finished(plan, variants, anatomy, machine.workers, series, now, tell)
     if not (template_alone(plan, anatomy) and (out / "nets-template").is_dir()):
         return bundles
-    alone = exported_nets(out / "nets-template", plan, other_inputs(plan, anatomy, procedural=False), tell)
+    alone = exported_nets(out / "nets-template", plan, other_stacks(plan, anatomy, procedural=False), tell)
     exams = replace(plan.exams, calibration_procedural=0, test_template=0)
     taught = f"{plan.training_data}; the first blocks, on the template alone"
     first = replace(plan, name=f"{plan.name}-template", exams=exams, training_data=taught)
@@ -141,39 +143,40 @@ def _check_exams(plan: Protocol, anatomy: Path | None) -> None:
         )
 
 
-def exported_nets(folder: Path, plan: Protocol, inputs: Sequence[NDArray[np.float32]], tell: Tell) -> Nets:
-    """Export the nets kept in a folder, with the parity check on ``inputs``, stacks as of `other_inputs`.
-
-    The classifier is given the distance of its features from those of made slices, see `familiar`.
-    """
-    parity = np.concatenate(inputs)[:PARITY_SLICES]
-    classifier, name = load_net(folder / "slice_classifier.pt")
-    segmenter, _ = load_net(folder / "munet.pt")
-    with_distance = familiar(cast(SliceClassifier, classifier), inputs)
-    exported = {
-        "slice_classifier": export_net(with_distance, name, parity, DISTANCE_OUTPUTS),
-        "munet": export_net(segmenter, plan.munet.architecture, parity),
-    }
-    for role, made in exported.items():
+def exported_nets(folder: Path, plan: Protocol, stacks: Sequence[Stack], tell: Tell) -> Nets:
+    """Export the nets kept in a folder, with the parity check on ``stacks``, as of `other_stacks`."""
+    files, cards = {}, []
+    for role, name in (("slice_classifier", CLASSIFIER), ("munet", SEGMENTER)):
+        trained = load_net(folder / f"{role}.pt")
+        made = _exported(trained, plan, stacks)
         tell(f"{role}: largest logit difference to ONNX Runtime {made.parity:.1e}")
-    reads: Literal["slice", "scan"] = "scan" if plan.slice_classifier.options.get("neighbours") else "slice"
-    return Nets(
-        {CLASSIFIER: exported["slice_classifier"].content, SEGMENTER: exported["munet"].content},
-        ModelCard(name, parameter_count(classifier), exported["slice_classifier"].parity, reads),
-        ModelCard(plan.munet.architecture, parameter_count(segmenter), exported["munet"].parity),
-    )
+        files[name] = made.content
+        cards.append(ModelCard(trained.architecture, parameter_count(trained.net), made.parity, trained.reads))
+    return Nets(files, *cards)
 
 
-def small_nets(nets: Nets, inputs: Sequence[NDArray[np.float32]], tell: Tell) -> Nets:
-    """The same nets in 8 bits, their ranges from ``inputs``, stacks as of `other_inputs`."""
-    small = {name: in_eight_bits(content, inputs) for name, content in nets.files.items()}
+def _exported(trained: TrainedNet, plan: Protocol, stacks: Sequence[Stack]) -> Exported:
+    """A classifier is given the distance of its features from those of made slices, see `familiar`."""
+    shown = [scan_input(stack, trained.reads, plan.preprocessing) for stack in stacks]
+    parity = np.concatenate(shown)[:PARITY_SLICES]
+    if isinstance(trained.net, SliceClassifier):
+        return export_net(familiar(trained.net, shown), trained.architecture, parity, DISTANCE_OUTPUTS)
+    return export_net(trained.net, trained.architecture, parity)
+
+
+def small_nets(nets: Nets, plan: Protocol, stacks: Sequence[Stack], tell: Tell) -> Nets:
+    """The same nets in 8 bits, their ranges from ``stacks``, as of `other_stacks`."""
+    small = {}
+    for name, card in ((CLASSIFIER, nets.classifier), (SEGMENTER, nets.munet)):
+        shown = (scan_input(stack, card.reads, plan.preprocessing) for stack in stacks)
+        small[name] = in_eight_bits(nets.files[name], shown)
     for name, content in small.items():
         tell(f"{name}: {len(content)} bytes in place of {len(nets.files[name])}")
     return Nets(small, replace(nets.classifier, parity=None), replace(nets.munet, parity=None))
 
 
-def other_inputs(plan: Protocol, anatomy: Path | None, *, procedural: bool = True) -> list[NDArray[np.float32]]:
-    """Net input of stacks that no training has seen, `PARITY_SLICES` or more, each (slice, window, row, column).
+def other_stacks(plan: Protocol, anatomy: Path | None, *, procedural: bool = True) -> list[Stack]:
+    """Stacks that no training has seen, of `PARITY_SLICES` slices or more together.
 
     Of the template where there is one, then procedural ones where they are wanted.
     """
@@ -186,7 +189,7 @@ def other_inputs(plan: Protocol, anatomy: Path | None, *, procedural: bool = Tru
         procedural_stacks=stacks if procedural else 0,
     )
     made = next(blocks(few, plan.seed + _OTHER_SEED, anatomy, plan.preprocessing, 0))
-    return [net_input(stack, plan.preprocessing) for stack in made.hu]
+    return list(made.hu)
 
 
 def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -> Manifest:
@@ -226,6 +229,9 @@ def with_measured(manifest: Manifest, found: Measured) -> Manifest:
 
 
 def export_saved(path: Path, plan: Protocol, anatomy: Path | None) -> Exported:
-    """Export a kept net, with the parity check on newly made slices."""
-    net, architecture = load_net(path)
-    return export_net(net, architecture, np.concatenate(other_inputs(plan, anatomy))[:PARITY_SLICES])
+    """Export a kept net, with the parity check on newly made slices.
+
+    The distance that a classifier gives is measured from these slices: ``familiar_within`` of a bundle that was made
+    from others does not hold for it.
+    """
+    return _exported(load_net(path), plan, other_stacks(plan, anatomy))

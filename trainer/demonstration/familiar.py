@@ -34,7 +34,7 @@ class DeepNet(Protocol):
     """A slice classifier that shows its deepest features."""
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Logits (slice, class) of ``image``, float32 (slice, window, row, column)."""
+        """Logits (slice, class) of ``image``, float32 (slice, channel, row, column)."""
         ...
 
     def deep(self, image: Tensor) -> Tensor:
@@ -84,8 +84,8 @@ def familiar(net: DeepNet, stacks: Iterable[NDArray[np.float32] | Tensor]) -> Fa
     ----------
     net : DeepNet
         On any device, where the stacks are brought to; it is put into evaluation mode.
-    stacks : iterable of ndarray or Tensor, each float32 (slice, window, row, column)
-        Net input of training scans, whole and in order, for nets that read neighbours.
+    stacks : iterable of ndarray or Tensor, each float32 (slice, channel, row, column)
+        Net input of training scans.
 
     Raises
     ------

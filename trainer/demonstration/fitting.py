@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from trainer.demonstration.augment import augment
 from trainer.demonstration.losses import classifier_loss, munet_loss
 from trainer.demonstration.protocol import FitSpec, Protocol
-from trainer.demonstration.stream import net_input
+from trainer.demonstration.stream import shown_of
 from trainer.nets.registry import build_net
 from trainer.phantom.stacks import StackBatch
 from trainer.tell import Tell
 from triage.domain.finding import SUBTYPES
+from triage.inference.preprocess import Reads, channels_of, net_input
 
-Loss = Callable[..., Tensor]
+Loss = Callable[[Any, Tensor, Tensor], Tensor]
 LOSSES: dict[str, Loss] = {"munet": munet_loss, "slice_classifier": classifier_loss}
 
 _FRESH = 0.5
@@ -47,9 +48,12 @@ class Pool:
         self._blocks.append((block, _bleeding(block.labels)))
 
     def draw(
-        self, rng: np.random.Generator, count: int, slices: int, balanced: bool = False
+        self, rng: np.random.Generator, count: int, reads: Reads, balanced: bool = False
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """Draw ``count`` runs of neighbouring slices; arrays (run, slice, row, column)."""
+        """Draw ``count`` slices: HU (slice, 1 or 3, row, column) with neighbours where they are read, and their labels.
+
+        Labels are (slice, row, column).
+        """
         hu, labels = [], []
         for _ in range(count):
             newest = rng.random() < _FRESH
@@ -58,9 +62,8 @@ class Pool:
             if bleeding and rng.random() < _BLEEDING:
                 places = bleeding[int(rng.integers(len(bleeding))) if balanced and rng.random() < _BALANCED else 0]
                 stack, aim = map(int, places[int(rng.integers(len(places)))])
-            first = int(np.clip(aim - rng.integers(slices), 0, block.hu.shape[1] - slices))
-            hu.append(block.hu[stack, first : first + slices])
-            labels.append(block.labels[stack, first : first + slices])
+            hu.append(block.hu[stack, shown_of(block.hu.shape[1], reads)[aim]])
+            labels.append(block.labels[stack, aim])
         return np.stack(hu), np.stack(labels)
 
 
@@ -89,8 +92,7 @@ class Fitting:
     def __init__(self, spec: FitSpec, plan: Protocol, device: str = "cpu") -> None:
         torch.manual_seed(plan.seed)
         self._spec, self._plan, self._device = spec, plan, device
-        self._rng = np.random.default_rng(plan.seed)
-        self._net = build_net(spec.architecture, spec.options)
+        self._net = build_net(spec.architecture, spec.options, in_channels=channels_of(spec.reads))
         self._net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
         self._calm = torch.optim.swa_utils.AveragedModel(
             self._net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(spec.calm), use_buffers=True
@@ -102,7 +104,7 @@ class Fitting:
         self._losses: list[float] = []
 
     def learn(self, pool: Pool, steps: int, tell: Tell) -> None:
-        """Take ``steps`` steps on what the pool holds.
+        """Take ``steps`` steps on what the pool holds; what they draw depends on the seed and the steps before alone.
 
         Raises
         ------
@@ -110,9 +112,12 @@ class Fitting:
             The loss is no number any more.
         """
         began = time.monotonic()
+        begun = [self._plan.seed, len(self._losses)]
+        rng = np.random.default_rng(begun)
+        torch.manual_seed(int(np.random.SeedSequence(begun).generate_state(1)[0]))  # of dropout
         self._net.train()
         for _ in range(steps):
-            loss = self._step(pool)
+            loss = self._step(pool, rng)
             if not math.isfinite(loss):
                 name = self._spec.architecture
                 raise RuntimeError(f"training of {name} diverged at step {len(self._losses)}: lower its learning rate")
@@ -136,28 +141,26 @@ class Fitting:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`; slices are drawn anew from here."""
+        """Go on from a `state`, as if nothing had come between."""
         self._net.load_state_dict(state["net"])
         self._calm.load_state_dict(state["calm"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._losses = list(state["losses"])
-        self._rng = np.random.default_rng([self._plan.seed, len(self._losses)])
 
-    def _step(self, pool: Pool) -> float:
+    def _step(self, pool: Pool, rng: np.random.Generator) -> float:
         spec, plan = self._spec, self._plan
         late = len(self._losses) >= plan.late_from * spec.steps
         changes = plan.augment_late if late and plan.augment_late is not None else plan.augment
-        drawn = pool.draw(self._rng, spec.batch // spec.slices, spec.slices, spec.balanced)
-        hu, labels = augment(*drawn, changes, self._rng, plan.preprocessing.pixel_mm)
+        drawn = pool.draw(rng, spec.batch, spec.reads, spec.balanced)
+        hu, labels = augment(*drawn, changes, rng, plan.preprocessing.pixel_mm)
         if len(self._losses) < spec.whole_from * spec.steps:
             hu, labels = _cropped(hu, spec.crop), _cropped(labels, spec.crop)
-        flat = net_input(hu.reshape(-1, *hu.shape[2:]), plan.preprocessing)
-        image = torch.from_numpy(flat).to(self._device, memory_format=torch.channels_last)
-        truth = torch.from_numpy(labels.reshape(-1, *labels.shape[2:])).long().to(self._device)
+        shown = torch.from_numpy(net_input(hu, plan.preprocessing))
+        image = shown.to(self._device, memory_format=torch.channels_last)
+        truth = torch.from_numpy(labels).long().to(self._device)
         with torch.autocast(self._device, torch.bfloat16, enabled=plan.precision == "bf16"):
-            options = {"slices": spec.slices} if spec.options.get("neighbours") else {}
-            loss = LOSSES[spec.architecture](self._net, image, truth, **options)
+            loss = LOSSES[spec.architecture](self._net, image, truth)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._net.parameters(), 5.0)
@@ -175,6 +178,7 @@ def _rate(step: int, spec: FitSpec) -> float:
     return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def _cropped(stacks: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    top, left = ((whole - part) // 2 for whole, part in zip(stacks.shape[2:], size, strict=True))
-    return stacks[:, :, top : top + size[0], left : left + size[1]]
+def _cropped(slices: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """The middle of the last two axes."""
+    top, left = ((whole - part) // 2 for whole, part in zip(slices.shape[-2:], size, strict=True))
+    return slices[..., top : top + size[0], left : left + size[1]]

@@ -66,16 +66,16 @@ class DataPlan:
 @with_config(CHECKED)
 @dataclass(frozen=True, slots=True)
 class AugmentSpec:
-    """Random changes to the stacks of slices that a net learns from; see `augment`.
+    """Random changes to the slices that a net learns from, each with its neighbours; see `augment`.
 
     Attributes
     ----------
     flip, affine, blur, noise : float
-        Share of the stacks that are mirrored; turned, scaled, sheared and shifted; softened; made noisier.
+        Share of them that are mirrored; turned, scaled, sheared and shifted; softened; made noisier.
     rotation_deg, scale, shift_mm, shear : float
         Largest change either way, each drawn evenly; ``scale`` and ``shear`` are shares of the size.
     hu_shift, hu_scale : float
-        Standard deviations of what is added to HU, and of the factor on HU about 1; of every stack.
+        Standard deviations of what is added to HU, and of the factor on HU about 1.
     blur_mm, noise_hu : float
         Largest standard deviation of the blur, drawn evenly from 0.3 mm on, and of the added white noise, from 0 on.
     """
@@ -105,8 +105,8 @@ class FitSpec:
         In all; as many on each block.
     batch : int
         Slices.
-    slices : int
-        Neighbouring slices of one stack that are drawn together; more than 1 for a net that reads neighbours.
+    reads : str
+        ``slice``, or ``neighbours``: each slice with those below and above it as further channels.
     balanced : bool
         Whether a quarter of the draws choose the subtype first, each as often: rare ones are seen more often than they
         bleed, and then marked more often too.
@@ -130,7 +130,7 @@ class FitSpec:
     whole_from: float
     options: dict[str, Any] = field(default_factory=dict)
     calm: float = 0.98
-    slices: int = 1
+    reads: Literal["slice", "neighbours"] = "slice"
     balanced: bool = False
 
     def __post_init__(self) -> None:
@@ -141,10 +141,6 @@ class FitSpec:
         _share("warmup", self.warmup)
         _share("whole_from", self.whole_from)
         _share("calm", self.calm)
-        if self.slices < 1 or self.batch % self.slices:
-            raise ValueError(f"a batch of {self.batch} is not made of runs of {self.slices} slices")
-        if self.options.get("neighbours") and self.slices == 1:
-            raise ValueError(f"{self.architecture} reads neighbours: its slices come in runs of 2 or more")
         if any(side < 32 or side % 32 for side in self.crop):
             raise ValueError(f"the sides of a crop divide by 32, not {self.crop}")
 
@@ -251,8 +247,6 @@ class Protocol:
         for net in (self.slice_classifier, self.munet):
             if max(net.crop) > self.preprocessing.size:
                 raise ValueError(f"{net.architecture}: a crop of {net.crop} is larger than {self.preprocessing.size}")
-            if net.slices > self.data.slices:
-                raise ValueError(f"{net.architecture}: stacks of {self.data.slices} hold no runs of {net.slices}")
             if net.steps % self.data.blocks:
                 raise ValueError(f"{net.architecture}: {net.steps} steps do not divide by {self.data.blocks} blocks")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.demonstration.protocol import DataPlan
 from trainer.phantom.stacks import StackBatch, stacks
-from triage.inference.preprocess import PreprocessSpec, window_slices
+from triage.inference.preprocess import PreprocessSpec, Reads, net_input, shown_with
 
 _PER_ORDER = 4
 """Stacks of one task: few, so that all workers end a block at nearly the same time."""
@@ -70,12 +70,14 @@ def blocks(
             yield _joined([made.result() for made in ahead.popleft()])
 
 
-def net_input(hu: NDArray[np.number], spec: PreprocessSpec) -> NDArray[np.float32]:
-    """What the nets are given of slices that lie on their raster already.
+def scan_input(stack: NDArray[np.number], reads: Reads, spec: PreprocessSpec) -> NDArray[np.float32]:
+    """`net_input` of all slices of a made stack (slice, row, column)."""
+    return net_input(stack[shown_of(len(stack), reads)], spec)
 
-    HU (slice, row, column) -> float32 between 0 and 1 (slice, window, row, column).
-    """
-    return window_slices(hu.astype(np.float32), spec)
+
+def shown_of(count: int, reads: Reads) -> NDArray[np.intp]:
+    """`shown_with` of a made stack, whose slices touch and are nowhere thin."""
+    return shown_with(np.arange(count, dtype=np.float64), 1.0, reads)
 
 
 def _joined(batches: list[StackBatch]) -> StackBatch:

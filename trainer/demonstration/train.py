@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from trainer.demonstration.fitting import LOSSES, Fitted, Fitting, Pool
-from trainer.demonstration.protocol import Protocol
+from trainer.demonstration.protocol import FitSpec, Protocol
 from trainer.demonstration.stream import blocks
 from trainer.nets.registry import build_net
 from trainer.tell import Tell
+from triage.inference.preprocess import Reads, channels_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Machine:
 def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Tell) -> None:
     """Train both nets on the stream of made stacks and keep them under ``out/nets``.
 
-    After each block everything is kept in ``out/state.pt``; given the same ``out`` again, training goes on from there.
+    After each block everything but the blocks is kept in ``out/state.pt``. Given the same ``out`` again, training makes
+    the blocks again that were in memory and goes on to the very nets that an unbroken one ends with.
 
     Raises
     ------
@@ -50,11 +52,15 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "state.pt"
     done = _resumed(fittings, kept, plan, anatomy) if kept.is_file() else 0
+    lost = min(done, plan.data.kept - 1) if done < plan.data.blocks else 0  # in memory when the training was stopped
     pool = Pool(plan.data.kept)
-    stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done)
-    for number, block in enumerate(stream, start=done + 1):
-        tell(f"block {number} of {plan.data.blocks}")
+    stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done - lost)
+    for number, block in enumerate(stream, start=done - lost + 1):
         pool.add(block)
+        if number <= done:
+            tell(f"block {number} of {plan.data.blocks} made again")
+            continue
+        tell(f"block {number} of {plan.data.blocks}")
         for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
             fittings[role].learn(pool, spec.steps // plan.data.blocks, tell)
         if template_alone(plan, anatomy) and number == plan.data.template_first:
@@ -66,7 +72,7 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
 def _save_nets(fittings: Mapping[str, Fitting], plan: Protocol, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for role, spec in (("slice_classifier", plan.slice_classifier), ("munet", plan.munet)):
-        save_net(fittings[role].fitted(), spec.architecture, spec.options, folder / f"{role}.pt")
+        save_net(fittings[role].fitted(), spec, folder / f"{role}.pt")
 
 
 def _keep(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, anatomy: Path | None, done: int) -> None:
@@ -100,23 +106,33 @@ def template_alone(plan: Protocol, anatomy: Path | None) -> bool:
     return plan.data.template_first > 0 and anatomy is not None
 
 
-def save_net(fitted: Fitted, architecture: str, options: dict[str, Any], path: Path) -> None:
-    """Keep a net as plain tensors with the name and options that build it; no code is pickled."""
-    torch.save({"architecture": architecture, "options": options, "state": fitted.net.state_dict()}, path)
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedNet:
+    """A net in evaluation mode, the name of what it is, and what it is shown."""
+
+    net: torch.nn.Module
+    architecture: str
+    reads: Reads
 
 
-def load_net(path: Path) -> tuple[torch.nn.Module, str]:
-    """Read what `save_net` wrote: the net in evaluation mode, and its architecture.
+def save_net(fitted: Fitted, spec: FitSpec, path: Path) -> None:
+    """Keep a net as plain tensors with the words that build it; no code is pickled."""
+    words = {"architecture": spec.architecture, "options": spec.options, "reads": spec.reads}
+    torch.save({**words, "state": fitted.net.state_dict()}, path)
+
+
+def load_net(path: Path) -> TrainedNet:
+    """Read what `save_net` wrote.
 
     Raises
     ------
     ValueError
         The file holds no such net.
     """
-    kept = _loaded(path, ("architecture", "options", "state"))
-    net = build_net(kept["architecture"], kept["options"])
+    kept = _loaded(path, ("architecture", "options", "reads", "state"))
+    net = build_net(kept["architecture"], kept["options"], in_channels=channels_of(kept["reads"]))
     net.load_state_dict(kept["state"])
-    return net.eval(), kept["architecture"]
+    return TrainedNet(net.eval(), kept["architecture"], kept["reads"])
 
 
 def _loaded(path: Path, keys: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ OVERLAP_SHARE = 0.1
 
 _WHAT = (
     "Figures of another generator, window 0 to 80 HU, expanded as trainer/judge/insilico.py says; heads of 9 to 38 "
-    "years with hardly any scalp. Slice and head size go along with the lesion: a score must beat the yardstick."
+    "years with hardly any scalp. Slice and head size go along with the lesion: a score must beat the yardstick. "
+    "Each is one slice: a net that reads neighbours is shown it as its own, which it hardly learned from."
 )
 _WHERE = (
     f"An outline overlaps from {OVERLAP_SHARE:.0%} of the lesion; where lesions lie was drawn by eye "

@@ -78,7 +78,7 @@ class MUNet(nn.Module):
     def levels(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """Mask logits of each pyramid level, coarsest first and at its own size, and the slice logits.
 
-        ``image`` is float32 (slice, window, row, column) with sides that 32 divides. Without a pyramid there is
+        ``image`` is float32 (slice, channel, row, column) with sides that 32 divides. Without a pyramid there is
         one level, at half the side.
         """
         features: list[Tensor] = []

@@ -33,10 +33,6 @@ class SliceClassifier(nn.Module):
 
     Parameters
     ----------
-    neighbours : int
-        Slices to each side that are read together with a slice, the last one repeated beyond the ends: 2.5D, in
-        which partial volume is told from blood. With 1 or more a batch is one scan in order, with 0 it is slices
-        that have nothing to do with each other.
     widths : sequence of int
         Channels at 1/2, 1/4, 1/8 and 1/16 of the input's side.
     pyramid : int
@@ -53,12 +49,10 @@ class SliceClassifier(nn.Module):
         classes: int = 6,
         pyramid: int = 24,
         strongest: int = 8,
-        neighbours: int = 0,
     ) -> None:
         super().__init__()
-        self.neighbours = neighbours
         half, quarter, eighth, sixteenth = widths
-        self.stem = ConvUnit(in_channels * (1 + 2 * neighbours), half, stride=2)
+        self.stem = ConvUnit(in_channels, half, stride=2)
         self.quarter = nn.Sequential(ConvUnit(half, quarter, stride=2), ConvUnit(quarter, quarter))
         self.eighth = nn.Sequential(ConvUnit(quarter, eighth, stride=2), Residual(eighth))
         self.sixteenth = nn.Sequential(ConvUnit(eighth, sixteenth, stride=2), Residual(sixteenth))
@@ -69,17 +63,14 @@ class SliceClassifier(nn.Module):
         self.bias = nn.Parameter(torch.zeros(classes))
         self.strongest = strongest
 
-    def deep(self, image: Tensor, slices: int = 0) -> Tensor:
-        """The deepest features, (slice, widths[3], row / 16, column / 16); arguments as of `evidence`."""
-        deepest: Tensor = self._features(image, slices)[-1]
+    def deep(self, image: Tensor) -> Tensor:
+        """The deepest features, (slice, widths[3], row / 16, column / 16)."""
+        deepest: Tensor = self._features(image)[-1]
         return deepest
 
-    def evidence(self, image: Tensor, slices: int = 0) -> Tensor:
-        """Logits per place, (slice, class, row / 4, column / 4).
-
-        ``image`` is float32 (slice, window, row, column); ``slices`` is how many of them make one scan, 0 for all.
-        """
-        quarter, eighth, sixteenth = self._features(image, slices)
+    def evidence(self, image: Tensor) -> Tensor:
+        """Logits per place, (slice, class, row / 4, column / 4); ``image`` is float32 (slice, channel, row, column)."""
+        quarter, eighth, sixteenth = self._features(image)
         return self.places(quarter, eighth, sixteenth)
 
     def places(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
@@ -90,21 +81,10 @@ class SliceClassifier(nn.Module):
         out: Tensor = self.evidence_head(self.smooth(x))
         return out
 
-    def _features(self, image: Tensor, slices: int) -> tuple[Tensor, Tensor, Tensor]:
-        quarter = self.quarter(self.stem(self._together(image, slices)))
+    def _features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        quarter = self.quarter(self.stem(image))
         eighth = self.eighth(quarter)
         return quarter, eighth, self.sixteenth(eighth)
-
-    def _together(self, image: Tensor, slices: int) -> Tensor:
-        """Every slice with its neighbours as further channels: from below, itself, from above."""
-        scans = image.unflatten(0, (-1, slices)) if slices else image[None]
-        found = [scans]
-        below = above = scans
-        for _ in range(self.neighbours):
-            below = torch.cat([below[:, :1], below[:, :-1]], dim=1)
-            above = torch.cat([above[:, 1:], above[:, -1:]], dim=1)
-            found = [below, *found, above]
-        return torch.cat(found, dim=2).flatten(0, 1)
 
     def pool(self, evidence: Tensor) -> Tensor:
         """Slice logits (slice, class) from the strongest places of each evidence map."""
@@ -112,5 +92,5 @@ class SliceClassifier(nn.Module):
         return top * self.gain + self.bias
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (slice, class): any, then the subtypes; the batch is one scan where neighbours are read."""
+        """Logits (slice, class): any, then the subtypes."""
         return self.pool(self.evidence(image))

@@ -175,7 +175,7 @@ def _made_slice(order: _Order, anatomy: Path | None, rng: np.random.Generator) -
         if height is None:
             continue
         scan = draw_acquisition(for_scan)
-        ideal = cut(head, axial_plane(height, SIDE_PX, PIXEL_MM, order.thickness_mm))
+        ideal = cut(head, axial_plane(height, SIDE_PX, PIXEL_MM, order.thickness_mm), scan.profile)
         return detected(with_artefacts(ideal, scan, for_scan, PIXEL_MM), scan, for_scan, PIXEL_MM)
     raise ValueError(f"none of {_ATTEMPTS} heads shows {order.name}")
 

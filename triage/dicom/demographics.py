@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import warnings
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
@@ -21,6 +22,9 @@ _VALUES = (
 )
 _NAME_DELIMITERS = {ord("^"), ord("="), ord("\\")}
 _TEXT_DELIMITERS = {ord("\\")}
+_TEXT_CODECS = {codecs.lookup(name).name for name in python_encoding.values()}
+"""Those of the standard. Python knows others by name, some of which fail even when asked to replace what they cannot
+decode: a header that declares one of them must not stop the message."""
 
 
 def read_demographics(content: bytes) -> Demographics:
@@ -76,7 +80,8 @@ def _encodings(ds: Dataset) -> list[str]:
     declared = [part.strip() for part in _plain(ds, "SpecificCharacterSet").split("\\")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return convert_encodings(declared)
+        found = convert_encodings(declared)
+    return [name if codecs.lookup(name).name in _TEXT_CODECS else default_encoding for name in found]
 
 
 def _decoded(value: bytes, encodings: list[str], delimiters: set[int]) -> str:

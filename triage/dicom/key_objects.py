@@ -91,7 +91,7 @@ def encode_rejection(
         Part 10 bytes of every instance of the revision that supersedes the earlier one, in any order. Only their
         headers are read, for the patient and the study.
     superseded : sequence of ObjectReference
-        The results of the earlier revision, in any order.
+        The results of earlier revisions, in any order.
     provenance : Provenance
         Software, bundle and content time of the new revision.
 
@@ -107,7 +107,7 @@ def encode_rejection(
         raise ValueError("a rejection note speaks of one study, that of the new revision")
     rejected = sorted(set(superseded), key=lambda one: (one.series_instance_uid, one.sop_instance_uid))
     name = " ".join(["KOS_REJECTED", *(one.sop_instance_uid for one in rejected)])
-    description = "Superseded: the series was analysed again with other instances or by another version."
+    description = "Superseded: the series was looked at again with other instances or by another version."
     selected = [_result(one) for one in rejected]
     # The title has modifiers, but CID 7011 knows faults of images only, and none of them is true here.
     title = codes.REJECTED_FOR_QUALITY

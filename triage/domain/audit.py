@@ -33,6 +33,7 @@ class AuditAction(StrEnum):
     STUDY_FLAGGED = "study_flagged"
     RESULT_RECORDED = "result_recorded"
     DELIVERY_MOVED = "delivery_moved"
+    MESSAGE_SUPERSEDED = "message_superseded"
     COMMITMENT_GIVEN_UP = "commitment_given_up"
     DESTINATION_DOWN = "destination_down"
     DESTINATION_UP = "destination_up"

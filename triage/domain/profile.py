@@ -19,9 +19,10 @@ class Profile:
     only_suspected : bool
         Send nothing of a study that is not suspected.
     undetermined : bool
-        Send a report that says Undetermined for a study that could not be analysed.
+        Send a report that says Undetermined for a study that could not be analysed. One that was sent something of an
+        earlier revision gets it in any case.
     reject_superseded : bool
-        When a new revision is sent, send a note that rejects the objects of the revision before.
+        When a new revision is sent, send a note that rejects the objects of those before.
     """
 
     objects: tuple[ObjectKind, ...]

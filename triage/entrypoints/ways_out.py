@@ -74,9 +74,11 @@ def tell(notifier: NotifierSettings, settings: Settings) -> Send:
 
 
 def _readable(target: Called) -> Called:
-    """What is called with certificates that are read anew each time: what is wrong with them is said at start."""
+    """Certificates and tokens are read anew for each connection: what is wrong with them is said at start."""
     if target.tls is not None:
         target.tls.client_context()
+    if isinstance(target, DicomWebTarget):
+        target.headers()
     return target
 
 
@@ -228,18 +230,9 @@ def remote_ae(way: WayOut, settings: Settings) -> RemoteAe:
 
 
 def dicomweb(destination: DestinationSettings) -> DicomWebTarget:
-    """A DICOMweb server as it is called.
-
-    Raises
-    ------
-    ConfigurationError
-        The file of the token cannot be read.
-    """
-    token = None
-    if destination.token_file is not None:
-        token = _secret(destination, destination.token_file, "token_file")
+    """A DICOMweb server as it is called."""
     tls = _tls_files(destination) if destination.url.startswith("https://") else None
-    return DicomWebTarget(destination.url, token, tls, destination.timeout_seconds)
+    return DicomWebTarget(destination.url, destination.token_file, tls, destination.timeout_seconds)
 
 
 def _tls_files(way: WayOut) -> TlsFiles | None:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from triage.domain.errors import BundleError
 from triage.domain.finding import SUBTYPES, DecisionRule
-from triage.inference.preprocess import PreprocessSpec
+from triage.inference.preprocess import PreprocessSpec, Reads
 
 FORMAT = 1
 OUTPUTS: tuple[str, ...] = ("any", *(s.value for s in SUBTYPES))
@@ -33,14 +33,14 @@ class ModelCard:
     """One net: what it is, its trainable parameters, and how far the ONNX file is from the trained net.
 
     ``parity`` is the largest absolute logit difference between training framework and ONNX Runtime that was
-    seen at export. ``reads`` says what a batch is: slices that have nothing to do with each other, or all of one scan
-    in their order, which only the classifier can be given.
+    seen at export. A net that ``reads`` a scan is given all slices of it in their order, which only the classifier can
+    be.
     """
 
     architecture: str
     parameters: int
     parity: float | None = None
-    reads: Literal["slice", "scan"] = "slice"
+    reads: Reads = "slice"
 
 
 @with_config(_STRICT)
@@ -262,8 +262,8 @@ class Manifest:
             raise ValueError("created_at needs a time zone, for example 2025-01-31T12:00:00Z")
         if len(self.preprocessing.windows) != 3:
             raise ValueError("the nets take three windows: brain, subdural, bone")
-        if self.munet.reads != "slice":
-            raise ValueError('munet.reads must be "slice": only slices that light up are segmented, never a whole scan')
+        if self.munet.reads == "scan":
+            raise ValueError('munet.reads is "slice" or "neighbours": only lit slices are segmented, never whole scans')
         if self.familiar_within is not None and not self.familiar_within > 0.0:
             raise ValueError("familiar_within must be above 0: nothing lies nearer to what was learned")
         gate = self.thresholds.gate

@@ -32,9 +32,9 @@ from triage.inference.postprocess import (
     slice_evidence,
     smoothed,
 )
-from triage.inference.preprocess import from_raster, window_slices
+from triage.inference.preprocess import channels_of, from_raster, net_input, shown_with
 from triage.inference.session import CPU, Device, Session, open_session
-from triage.inference.slabs import Slab, group_slices, sample_slabs
+from triage.inference.slabs import Slab, group_slices, places_of, sample_slabs
 
 log = structlog.get_logger()
 
@@ -168,9 +168,7 @@ class Predictor:
         sampled = upright(volume.orientation).apply(sample_slabs(volume, slabs, manifest.preprocessing))
         if not volume.stack.from_below:
             slabs, sampled = slabs[::-1], sampled[::-1]
-        whole = manifest.slice_classifier.reads == "scan"
-        batches = [slice(0, len(slabs))] if whole else self._batches(len(slabs))
-        logits, distances = self._classified(sampled, batches)
+        logits, distances = self._classified(sampled, places_of(slabs, volume.stack))
         if distances is not None and manifest.familiar_within is not None and not whatever:
             check_familiar(distances, manifest.familiar_within)
         probabilities = sigmoid(logits / np.asarray(manifest.calibration.classifier_temperature))
@@ -207,7 +205,7 @@ class Predictor:
         if not chosen.size:
             quiet = replace(gate.result, provisional=False)
             return Analysis(quiet, labels, labels, _spread(evidence, slabs), 0, {} if probabilities else None)
-        lesions = self._outline(gate.sampled, chosen)
+        lesions = self._outline(gate.sampled, places_of(slabs, volume.stack), chosen)
         pixels = max(1, round(manifest.scoring.evidence_mm2 / manifest.preprocessing.pixel_mm**2))
         for index in chosen:
             evidence[index] = slice_evidence(lesions[index], pixels)
@@ -224,23 +222,28 @@ class Predictor:
         return Analysis(result, reported, labels, _spread(evidence, slabs), segmented, shown)
 
     def _classified(
-        self, sampled: NDArray[np.float32], batches: Sequence[slice]
+        self, sampled: NDArray[np.float32], places_mm: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Logits (slab, 6) and, from a classifier that gives them, distances (slab,)."""
-        if not self._classifier.gives(DISTANCE):
-            return np.concatenate([self._run(self._classifier, sampled[batch], LOGITS) for batch in batches]), None
-        spec = self.bundle.preprocessing
-        both = (LOGITS, DISTANCE)
-        answers = [self._classifier.run_for(window_slices(sampled[batch], spec), both) for batch in batches]
-        logits, distances = (np.concatenate(of_batches) for of_batches in zip(*answers, strict=True))
-        return logits, distances[:, 0]
+        net, spec = self.bundle.manifest.slice_classifier, self.bundle.preprocessing
+        rows = shown_with(places_mm, spec.thin_below_mm, net.reads)
+        batches = [rows] if net.reads == "scan" else [rows[batch] for batch in self._batches(len(rows))]
+        outputs = (LOGITS, DISTANCE) if self._classifier.gives(DISTANCE) else (LOGITS,)
+        shown = (net_input(sampled[batch], spec) for batch in batches)
+        answers = [self._classifier.run_for(image, outputs) for image in shown]
+        logits, *distances = (np.concatenate(of_batches) for of_batches in zip(*answers, strict=True))
+        return logits, distances[0][:, 0] if distances else None
 
-    def _outline(self, sampled: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+    def _outline(
+        self, sampled: NDArray[np.float32], places_mm: NDArray[np.float64], chosen: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
         """Lesion probabilities of every slab, shape (slab, 5, size, size); 0 where none was asked for."""
+        net, spec = self.bundle.manifest.munet, self.bundle.preprocessing
         temperature = self.bundle.manifest.calibration.mask_temperature
+        rows = shown_with(places_mm, spec.thin_below_mm, net.reads)
         lesions = np.zeros((len(sampled), len(SUBTYPES), *sampled.shape[1:]), dtype=np.float32)
         for batch in self._batches(len(chosen)):
-            answers = self._run(self._segmenter, sampled[chosen[batch]], "seg_logits")
+            answers = self._segmenter.run(net_input(sampled[rows[chosen[batch]]], spec), "seg_logits")
             lesions[chosen[batch]] = [lesion_probabilities(answer, temperature) for answer in answers]
         return lesions
 
@@ -328,17 +331,15 @@ class Predictor:
         size = 1 if self.provider == CPU else _BATCH_ON_GPU
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def _run(self, session: Session, hu: NDArray[np.float32], output: str) -> NDArray[np.float32]:
-        return session.run(window_slices(hu, self.bundle.preprocessing), output)
-
 
 def _verified(path: Path, bundle: Bundle, device: Device, threads: int, open_net: OpenNet) -> tuple[Session, Session]:
     """Classifier and segmenter on a device, each run once."""
-    size = bundle.preprocessing.size
+    manifest, size = bundle.manifest, bundle.preprocessing.size
     classifier = open_net(path / CLASSIFIER, device, threads)
-    classifier.verify(_outputs(classifier, bundle.manifest), size)
+    classifier.verify(_outputs(classifier, manifest), size, channels_of(manifest.slice_classifier.reads))
     segmenter = open_net(path / SEGMENTER, device, threads)
-    segmenter.verify({"seg_logits": (_CLASSES, size, size), "cls_logits": (len(OUTPUTS),)}, size)
+    outlines = {"seg_logits": (_CLASSES, size, size), "cls_logits": (len(OUTPUTS),)}
+    segmenter.verify(outlines, size, channels_of(manifest.munet.reads))
     return classifier, segmenter
 
 

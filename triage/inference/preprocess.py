@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from pydantic import ConfigDict, with_config
 AIR_HU = -1024.0
 METAL_HU = 3071.0
 """Values are clipped to AIR_HU..METAL_HU before any averaging: padding of -2000 must not bleed into the scalp."""
+
+Reads = Literal["slice", "neighbours", "scan"]
+"""What a net is shown: slices that have nothing to do with each other; slices that have those below and above them as
+further channels, by which partial volume is told from blood; or all slices of one scan in their order."""
 
 SUBDURAL_WINDOWS = ((40.0, 80.0), (80.0, 200.0), (600.0, 2800.0))
 
@@ -132,6 +137,45 @@ def window_slices(hu: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.f
         lowest = np.float32(center - width / 2)
         np.clip((hu - lowest) / np.float32(width), 0.0, 1.0, out=tensor[:, channel])
     return tensor
+
+
+def shown_with(places_mm: NDArray[np.floating], apart_mm: float, reads: Reads) -> NDArray[np.intp]:
+    """Which slices a net is shown for each: itself alone, or the one below, itself, the one above.
+
+    A neighbour is the nearest slice that lies ``apart_mm`` or farther away, for one that overlaps is half the slice
+    itself. Where there is none the last slice stands for it.
+
+    Parameters
+    ----------
+    places_mm : ndarray, shape (slice,)
+        Ascending.
+
+    Returns
+    -------
+    ndarray of intp, shape (slice, 1 or 3)
+    """
+    every = np.arange(len(places_mm))
+    if reads != "neighbours":
+        return every[:, None]
+    apart = apart_mm - 1e-3  # rounding in the positions must not pass over a slice
+    below = np.searchsorted(places_mm, places_mm - apart, side="right") - 1
+    above = np.searchsorted(places_mm, places_mm + apart, side="left")
+    return np.stack([np.maximum(below, 0), every, np.minimum(above, every[-1:])], axis=1)
+
+
+def net_input(runs: NDArray[np.number], spec: PreprocessSpec) -> NDArray[np.float32]:
+    """What a net is given of slices on its raster, chosen by `shown_with`.
+
+    HU (slice, 1 or 3, row, column) -> float32 between 0 and 1 (slice, 3 or 9, row, column): the windows of the slice
+    below, of the slice itself, of the slice above.
+    """
+    windowed = window_slices(runs.reshape(-1, *runs.shape[2:]).astype(np.float32, copy=False), spec)
+    return windowed.reshape(len(runs), -1, *runs.shape[2:])
+
+
+def channels_of(reads: Reads) -> int:
+    """Channels of `net_input`: three windows, and those of both neighbours where they are read."""
+    return 9 if reads == "neighbours" else 3
 
 
 def axis_weights(from_count: int, from_mm: float, to_count: int, to_mm: float) -> NDArray[np.float32]:

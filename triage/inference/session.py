@@ -54,7 +54,7 @@ class Session:
         return str(self._net.get_providers()[0])
 
     def run(self, image: NDArray[np.float32], output: str) -> NDArray[np.float32]:
-        """Run a batch, shape (batch, 3, size, size), and return one output, batch first.
+        """Run a batch, shape (batch, channels, size, size), and return one output, batch first.
 
         Raises as `run_for` does.
         """
@@ -62,7 +62,7 @@ class Session:
         return answer
 
     def run_for(self, image: NDArray[np.float32], outputs: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
-        """Run a batch, shape (batch, 3, size, size), once and return several outputs, batch first.
+        """Run a batch, shape (batch, channels, size, size), once and return several outputs, batch first.
 
         Raises
         ------
@@ -82,15 +82,15 @@ class Session:
         """Whether the net has an output of that name."""
         return any(o.name == output for o in self._net.get_outputs())
 
-    def verify(self, outputs: Mapping[str, tuple[int, ...]], size: int) -> None:
+    def verify(self, outputs: Mapping[str, tuple[int, ...]], size: int, channels: int = 3) -> None:
         """Check names and shapes against the contract by a first run, which also warms the provider up.
 
         Parameters
         ----------
         outputs : mapping
             Shape of each output without the batch.
-        size : int
-            Rows and columns of the input ``image``, float32 (batch, 3, size, size).
+        size, channels : int
+            Rows and columns, and channels, of the input ``image``, float32 (batch, channels, size, size).
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Session:
                 f"it takes {', '.join(inputs)} and gives {', '.join(sorted(present))}."
             )
         for batch in (1, 2):
-            image = np.zeros((batch, 3, size, size), dtype=np.float32)
+            image = np.zeros((batch, channels, size, size), dtype=np.float32)
             for name, shape in outputs.items():
                 answer = self.run(image, name)
                 if answer.shape != (batch, *shape) or answer.dtype != np.float32:

@@ -55,6 +55,12 @@ def group_slices(stack: SliceStack, spec: PreprocessSpec) -> tuple[Slab, ...]:
     return tuple(Slab(start, stop, float(extents[start:stop].sum())) for start, stop in whole)
 
 
+def places_of(slabs: tuple[Slab, ...], stack: SliceStack) -> NDArray[np.float64]:
+    """Middles of slabs along the normal in mm, shape (slab,), from the first one on, whichever end that is."""
+    middles = np.array([stack.distances_mm[slab.start : slab.stop].mean() for slab in slabs])
+    return np.asarray(np.abs(middles - middles[:1]))
+
+
 def sample_slabs(volume: Volume, slabs: tuple[Slab, ...], spec: PreprocessSpec) -> NDArray[np.float32]:
     """Mean HU of each slab on the net raster, shape (slab, size, size), slices weighted by their extent."""
     extents = volume.stack.extents_mm()

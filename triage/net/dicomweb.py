@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -22,10 +23,13 @@ ANSWER_LIMIT_BYTES: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class DicomWebTarget:
-    """The root of a DICOMweb service, such as ``https://pacs.example/dicom-web``, and how we show who we are."""
+    """The root of a DICOMweb service, such as ``https://pacs.example/dicom-web``, and how we show who we are.
+
+    ``token_file`` holds a bearer token. It is read for each connection, as certificates are: tokens are renewed.
+    """
 
     url: str
-    bearer_token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
     tls: TlsFiles | None = None
     timeout_seconds: float = 30.0
 
@@ -43,11 +47,7 @@ class DicomWebTarget:
             raise ConfigurationError(f"timeout_seconds of {self} must be above zero.")
         if self.tls is not None and url.scheme == "http":
             raise ConfigurationError(f"{self} has certificates, but its url begins with http: write https.")
-        if self.bearer_token is None:
-            return
-        if not self.bearer_token.isascii() or not self.bearer_token.isprintable() or " " in self.bearer_token:
-            raise ConfigurationError(f"token_file of {self} is empty or holds characters that no token has.")
-        if url.scheme == "http" and not is_loopback(url.host):
+        if self.token_file is not None and url.scheme == "http" and not is_loopback(url.host):
             raise ConfigurationError(f"The bearer token of {self} would travel in the clear: use https.")
 
     def __str__(self) -> str:
@@ -57,6 +57,24 @@ class DicomWebTarget:
         """The URL of a resource below the root."""
         return "/".join((self.url.rstrip("/"), *path))
 
+    def headers(self) -> dict[str, str]:
+        """What every request carries.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``token_file`` cannot be read or holds no token.
+        """
+        if self.token_file is None:
+            return {}
+        try:
+            token = self.token_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigurationError(f"token_file of {self} cannot be read: {self.token_file}.") from exc
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigurationError(f"token_file of {self} is empty or holds characters that no token has.")
+        return {"Authorization": f"Bearer {token}"}
+
 
 @contextmanager
 def client(target: DicomWebTarget) -> Iterator[httpx.Client]:
@@ -65,12 +83,13 @@ def client(target: DicomWebTarget) -> Iterator[httpx.Client]:
     Raises
     ------
     ConfigurationError
-        If a certificate or key cannot be read.
+        If a certificate, key or token cannot be read.
     """
     tls = target.tls or TlsFiles()
-    headers = {"Authorization": f"Bearer {target.bearer_token}"} if target.bearer_token is not None else {}
     verify = tls.client_context() if target.url.lower().startswith("https") else True
-    with httpx.Client(headers=headers, verify=verify, timeout=target.timeout_seconds, trust_env=False) as opened:
+    with httpx.Client(
+        headers=target.headers(), verify=verify, timeout=target.timeout_seconds, trust_env=False
+    ) as opened:
         yield opened
 
 

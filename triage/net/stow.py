@@ -35,7 +35,7 @@ def send(
     Raises
     ------
     ConfigurationError
-        If a certificate or key cannot be read.
+        If a certificate, key or token cannot be read.
     """
     outcomes: list[SendOutcome] = []
     broken: DeliveryUnconfirmed | None = None

@@ -13,7 +13,7 @@ from triage.dicom.demographics import read_demographics
 from triage.dicom.select import usable
 from triage.dicom.source import read_source
 from triage.dicom.volume import read_volume
-from triage.domain.encoded import MESSAGE_KINDS, Addressed, ObjectKind
+from triage.domain.encoded import Addressed, ObjectKind
 from triage.domain.errors import (
     BundleError,
     OutOfSpace,
@@ -28,12 +28,14 @@ from triage.domain.lifecycle import JobState, SeriesState
 from triage.domain.notice import Notice
 from triage.domain.profile import Profile
 from triage.domain.provenance import Provenance
+from triage.domain.told import FINDING_KINDS
 from triage.domain.work import ClaimedJob
 from triage.domain.worklist import WorklistRow
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Analysis, Gate, Predictor
 from triage.services.lease import kept_alive
 from triage.services.notify import Notifier, messages
+from triage.services.place import placed
 from triage.services.refuse import RETRY, end_unusable
 from triage.services.result_set import Case, result_set
 from triage.store import deliveries, instances, jobs, result_objects, results, series, studies, worklist
@@ -175,9 +177,11 @@ def _analyse(analyst: Analyst, job: ClaimedJob) -> None:
             revision=job.revision - 1,
         )
         made += messages(analyst.notifiers, notice, read_source(contents, volume), made, told_before)
-    placed = [(item, analyst.blobs.put(item.encoded.content)) for item in made]
-    with analyst.db.transaction() as tx:
-        _record(tx, analyst, job, gate, analysis, placed)
+    with (
+        placed(analyst.db, analyst.blobs, [item.encoded.content for item in made]) as keys,
+        analyst.db.transaction() as tx,
+    ):
+        _record(tx, analyst, job, gate, analysis, list(zip(made, keys, strict=True)))
     log.info(
         "job_succeeded",
         status=analysis.result.status.value,
@@ -211,7 +215,7 @@ def _record(
     job: ClaimedJob,
     gate: Gate,
     analysis: Analysis,
-    placed: Sequence[tuple[Addressed, str]],
+    files: Sequence[tuple[Addressed, str]],
 ) -> None:
     """Result, objects, deliveries, states and worklist row in one transaction."""
     now = analyst.clock()
@@ -230,7 +234,7 @@ def _record(
         slice_scores=_slice_scores(gate),
     )
     untold = _untold(job, analysis.result, worklist.refresh(tx, job.study_instance_uid, now))
-    for item, blob_key in placed:
+    for item, blob_key in files:
         if item.encoded.kind not in untold:
             object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
             deliveries.add(tx, object_id, item.destinations, now)
@@ -239,10 +243,10 @@ def _record(
 def _untold(job: ClaimedJob, result: TriageResult, row: WorklistRow) -> frozenset[ObjectKind]:
     """Kinds of messages that are not sent: no list is told "absent" of a study that is suspected for another series.
 
-    A suspicion is always told, for it may outlive the greater one.
+    A suspicion is always told, for it may outlive the greater one; an availability notification says nothing of it.
     """
     of_another = row.status is WorklistStatus.SUSPECTED and row.series_instance_uid != job.series_instance_uid
-    return MESSAGE_KINDS if of_another and result.status is not WorklistStatus.SUSPECTED else frozenset()
+    return FINDING_KINDS if of_another and result.status is not WorklistStatus.SUSPECTED else frozenset()
 
 
 def _refuse(analyst: Analyst, job: ClaimedJob, reason: ReasonCode, sentence: str) -> None:

@@ -46,7 +46,7 @@ def assemble_due(db: Database, timings: Timings, now: datetime) -> int:
             ended += moved
         except StoreUnavailable:
             raise
-        except Exception as exc:
+        except Exception as exc:  # one series that trips over a fault of ours must not keep all others waiting
             if record is None:
                 raise
             _put_off(db, record, exc, now)

@@ -347,6 +347,7 @@ INTERNAL: Mapping[AuditAction, str] = MappingProxyType(
         AuditAction.JOB_MOVED: "a step of our own work on what was received",
         AuditAction.STUDY_FLAGGED: "the order of a list; nobody saw an instance",
         AuditAction.STUDY_ESCALATED: "a reminder; nobody saw an instance",
+        AuditAction.MESSAGE_SUPERSEDED: "a message that was not sent; nobody saw an instance",
         AuditAction.COMMITMENT_GIVEN_UP: "a question about what was sent; no instance went anywhere",
         AuditAction.DESTINATION_DOWN: "the transfers that failed are told one by one",
         AuditAction.DESTINATION_UP: "the transfers that succeed are told one by one",

@@ -57,7 +57,8 @@ def confirm_next(witness: Witness) -> bool:
     """Ask about one delivered result; False when none is due.
 
     The first time commitment is requested. When that is refused, or no report came in time, the archive is asked
-    which objects it has. When it refuses that too, or was asked often enough without an answer, asking ends.
+    which objects it has. A refusal of that may pass: asking ends when it was asked often enough without an answer, and
+    a report counts also after that.
     """
     now = witness.clock()
     with witness.db.read() as tx:
@@ -95,7 +96,7 @@ def take_report(
 ) -> bool:
     """An archive has reported: ``kept`` SOP Instance UIDs, and why others are ``lost``.
 
-    False when nothing waits for this transaction: a late or repeated report changes nothing.
+    False when nothing of this transaction is without an answer: a repeated report changes nothing.
     """
     with db.transaction() as tx:
         due = commitments.of_transaction(tx, transaction_uid)
@@ -159,7 +160,7 @@ def _settle(
 
 
 def _ask_again(witness: Witness, due: CommitmentDue, exc: TriageError) -> None:
-    if isinstance(exc, DeliveryRefused) or due.attempt >= witness.asking.max_attempts:
+    if due.attempt >= witness.asking.max_attempts:
         _give_up(witness, due, exc)
         return
     wait = witness.asking.delay_seconds(due.attempt, 1.0)

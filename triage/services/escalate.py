@@ -17,6 +17,7 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.notice import Escalation, Notice
 from triage.domain.provenance import Provenance
 from triage.services.notify import Notifier
+from triage.services.place import placed
 from triage.store import deliveries, escalations, instances, result_objects, results, series, studies
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -80,8 +81,7 @@ def _tell(
     minutes = round(escalate_after / timedelta(minutes=1))
     escalation = Escalation(minutes, study.flagged_at + escalate_after)
     result_id, message = _message(db, blobs, study, name, notifier, escalation)
-    blob_key = blobs.put(message.content)
-    with db.transaction() as tx:
+    with placed(db, blobs, [message.content]) as (blob_key,), db.transaction() as tx:
         studies.lock(tx, study.study_instance_uid, now=now)
         if not escalations.still_unopened(tx, study.study_instance_uid):
             return False

@@ -56,12 +56,13 @@ def look(db: Database, study_instance_uid: str, person: Person, now: datetime) -
         row = worklist.row(tx, study_instance_uid)
         if row is None:
             raise NotFound("There is no such study.")
-        if any(
-            record.event.action is AuditAction.STUDY_OPENED
-            and record.event.actor == person.name
-            and record.event.at > now - OPENED_LATELY
-            for record in audit.records(tx, study_instance_uid=study_instance_uid)
-        ):
+        lately = audit.AuditFilter(
+            action=AuditAction.STUDY_OPENED,
+            actor=person.name,
+            study_instance_uid=study_instance_uid,
+            since=now - OPENED_LATELY,
+        )
+        if audit.page(tx, lately, before=None, limit=1):
             return
     with db.transaction() as tx:
         tx.audit(_opened(study_instance_uid, person, now, row.status, first=False, how="picture"))

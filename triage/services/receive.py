@@ -29,7 +29,7 @@ class Receipt(StrEnum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"  # same UID, same bytes: nothing to do
-    RESTORED = "restored"  # same UID, same bytes, but the file of the first copy was lost: this one takes its place
+    RESTORED = "restored"  # same UID, but the file of the first copy was lost: this one takes its place
     CONFLICT = "conflict"  # same UID, other bytes: the first copy stays in use, the other is kept aside
     IGNORED = "ignored"  # one of our own results, echoed back by the archive
 
@@ -43,6 +43,17 @@ class Door:
     timings: Timings
     min_free_bytes: int
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """One instance whose file is written and whose row is not; ``digest`` is that of its data set."""
+
+    incoming: IncomingInstance
+    header: InstanceHeader
+    digest: str
+    blob_key: str
+    now: datetime
 
 
 def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
@@ -70,7 +81,7 @@ def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
     # When this fails the file stays: a commit whose answer was lost may have written the row. The clock
     # sets files aside that no row names.
     with door.db.transaction() as tx:
-        receipt = _file(tx, door, incoming, header, digest, blob_key, now)
+        receipt = _file(tx, door, _Arrival(incoming, header, digest, blob_key, now))
     if receipt is Receipt.DUPLICATE:
         door.blobs.remove(blob_key)
     return receipt
@@ -102,15 +113,8 @@ def _digest(incoming: IncomingInstance) -> str:
     return digest.hexdigest()
 
 
-def _file(
-    tx: Transaction,
-    door: Door,
-    incoming: IncomingInstance,
-    header: InstanceHeader,
-    digest: str,
-    blob_key: str,
-    now: datetime,
-) -> Receipt:
+def _file(tx: Transaction, door: Door, new: _Arrival) -> Receipt:
+    header, incoming, now = new.header, new.incoming, new.now
     peer = incoming.peer
     associations.open(
         tx, incoming.association_id, door.name, peer.calling_ae_title, peer.called_ae_title, peer.address, now
@@ -119,21 +123,14 @@ def _file(
     # Looked up again under the study's lock: another association may have brought it meanwhile.
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
-        return _again(tx, door.blobs, incoming, header, digest, blob_key, known, now)
-    filed = series.receive(
-        tx,
-        header,
-        candidate=is_candidate(header),
-        set_aside=is_set_aside(header),
-        now=now,
-        timings=door.timings,
-    )
+        return _again(tx, door, new, known)
+    filed = _join_series(tx, door, new)
     stored = instances.add(
         tx,
         header,
         series=filed.series,
-        digest=digest,
-        blob_key=blob_key,
+        digest=new.digest,
+        blob_key=new.blob_key,
         size_bytes=len(incoming.content),
         association_id=incoming.association_id,
         now=now,
@@ -145,36 +142,50 @@ def _file(
     return Receipt.STORED
 
 
-def _again(
-    tx: Transaction,
-    blobs: BlobStore,
-    incoming: IncomingInstance,
-    header: InstanceHeader,
-    digest: str,
-    blob_key: str,
-    known: instances.StoredInstance,
-    now: datetime,
-) -> Receipt:
-    if known.digest == digest:
-        if blobs.holds(known.blob_key):
-            return Receipt.DUPLICATE
-        instances.replace_blob(tx, known.id, blob_key=blob_key, size_bytes=len(incoming.content))
-        detail = {"lost_blob": known.blob_key, "blob": blob_key}
-        tx.audit(_event(incoming, AuditAction.INSTANCE_RESTORED, now, detail, header=header))
-        return Receipt.RESTORED
-    new = instances.add_conflict(
-        tx,
-        sop_instance_uid=header.sop_instance_uid,
-        digest=digest,
-        blob_key=blob_key,
-        association_id=incoming.association_id,
-        now=now,
-    )
-    if not new:
+def _join_series(tx: Transaction, door: Door, new: _Arrival) -> series.Filed:
+    candidate, set_aside = is_candidate(new.header), is_set_aside(new.header)
+    return series.receive(tx, new.header, candidate=candidate, set_aside=set_aside, now=new.now, timings=door.timings)
+
+
+def _again(tx: Transaction, door: Door, new: _Arrival, known: instances.StoredInstance) -> Receipt:
+    held = door.blobs.holds(known.blob_key)
+    if held and known.digest == new.digest:
         return Receipt.DUPLICATE
-    detail = {"first_digest": known.digest, "other_digest": digest, "other_blob": blob_key}
-    tx.audit(_event(incoming, AuditAction.INSTANCE_CONFLICT, now, detail, Outcome.MINOR_FAILURE, header))
+    if not held and _is_filed_alike(new.header, known.header):
+        _restore(tx, door, new, known)
+        return Receipt.RESTORED
+    added = instances.add_conflict(
+        tx,
+        sop_instance_uid=new.header.sop_instance_uid,
+        digest=new.digest,
+        blob_key=new.blob_key,
+        association_id=new.incoming.association_id,
+        now=new.now,
+    )
+    if not added:
+        return Receipt.DUPLICATE
+    detail = {"first_digest": known.digest, "other_digest": new.digest, "other_blob": new.blob_key}
+    action, outcome = AuditAction.INSTANCE_CONFLICT, Outcome.MINOR_FAILURE
+    tx.audit(_event(new.incoming, action, new.now, detail, outcome, new.header))
     return Receipt.CONFLICT
+
+
+def _restore(tx: Transaction, door: Door, new: _Arrival, known: instances.StoredInstance) -> None:
+    """Let a copy take the place of one whose file was lost, also one in which the sender has put something right."""
+    size_bytes = len(new.incoming.content)
+    instances.restore(tx, known.id, new.header, digest=new.digest, blob_key=new.blob_key, size_bytes=size_bytes)
+    detail = {"lost_blob": known.blob_key, "blob": new.blob_key}
+    if new.digest != known.digest:
+        detail |= {"first_digest": known.digest, "other_digest": new.digest}
+    tx.audit(_event(new.incoming, AuditAction.INSTANCE_RESTORED, new.now, detail, header=new.header))
+    # What was said of a series is said slice by slice, in the order in which its images lay.
+    if new.header.frames != known.header.frames and _join_series(tx, door, new).news:
+        worklist.refresh(tx, new.header.study_instance_uid, new.now)
+
+
+def _is_filed_alike(one: InstanceHeader, other: InstanceHeader) -> bool:
+    """Whether two copies belong to the same series of the same study."""
+    return (one.study_instance_uid, one.series_instance_uid) == (other.study_instance_uid, other.series_instance_uid)
 
 
 def _ignore(door: Door, incoming: IncomingInstance, header: InstanceHeader, now: datetime) -> Receipt:

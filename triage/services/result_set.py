@@ -23,7 +23,7 @@ class Case:
     """One analysed series revision.
 
     ``predecessors`` are the reports of the revision before, by kind; ``superseded`` what each destination was
-    sent of it.
+    sent of earlier revisions, the newest last.
     """
 
     contents: Sequence[bytes]
@@ -70,7 +70,8 @@ class _Maker:
         outlined = bool(self._case.analysis.labels.any())
         results = self._seg(profile.seg_kind or ObjectKind.SEG) if outlined else []
         if profile.sr_kind is not None:
-            results = [*results, *self._sr(profile.sr_kind, results[0] if outlined else None)]
+            predecessor = self._predecessor(profile.sr_kind, superseded)
+            results = [*results, *self._sr(profile.sr_kind, results[0] if outlined else None, predecessor)]
         found = [*results]
         if ObjectKind.SC in profile.objects:
             found += self._secondary_capture()
@@ -106,7 +107,15 @@ class _Maker:
             ],
         )
 
-    def _sr(self, kind: ObjectKind, seg: EncodedObject | None) -> list[EncodedObject]:
+    def _predecessor(self, kind: ObjectKind, superseded: Sequence[ObjectReference]) -> ObjectReference | None:
+        """The newest report of this kind that a destination was sent; that of another when it was sent none."""
+        newest = self._case.predecessors.get(kind)
+        mine = [one for one in superseded if newest is not None and one.sop_class_uid == newest.sop_class_uid]
+        return mine[-1] if mine else newest
+
+    def _sr(
+        self, kind: ObjectKind, seg: EncodedObject | None, predecessor: ObjectReference | None
+    ) -> list[EncodedObject]:
         case = self._case
         return self._once(
             (kind, seg.kind if seg is not None else None),
@@ -117,7 +126,7 @@ class _Maker:
                     case.analysis.result,
                     case.provenance,
                     segmentation=seg,
-                    predecessor=case.predecessors.get(kind),
+                    predecessor=predecessor,
                     kind=kind,
                 )
             ],

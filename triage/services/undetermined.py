@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 
 import structlog
 
 from triage.dicom.demographics import read_demographics
+from triage.dicom.key_objects import encode_rejection
 from triage.dicom.source import read_source
 from triage.dicom.undetermined import encode_undetermined
-from triage.domain.encoded import Addressed
+from triage.domain.encoded import Addressed, ObjectReference
 from triage.domain.errors import NotFound, OutOfSpace, StaleState, StoreUnavailable, UnreadableInstance
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.notice import Notice
+from triage.domain.provenance import Provenance
 from triage.services.analyse import Analyst
 from triage.services.notify import messages
+from triage.services.place import placed
 from triage.store import deliveries, instances, result_objects, results, series, studies, worklist
 from triage.store.db import Transaction
 from triage.store.series import SeriesRecord
@@ -28,6 +31,7 @@ class _Standing(Enum):
     """What the worklist makes of a study with a refused series."""
 
     SPEAKS = "not analysed, and this series says why"
+    TAKES_BACK = "not analysed, and another series says why, but this one was reported or told before"
     SILENT = "not analysed, and another series says why"
     OPEN = "another series may still be analysed"
     DECIDED = "another series was analysed"
@@ -37,9 +41,10 @@ def report_next(analyst: Analyst) -> bool:
     """Report one series whose refusal has stood for a while; False when none is due.
 
     Only the series that the worklist shows speaks for its study, and only while the study is not analysed: the
-    localizer of a study whose head was analysed is no news. While another series is still in work the refusal
-    waits on: should that one end unusable as well, somebody must be told. Nothing is locked while files are read and
-    written; whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
+    localizer of a study whose head was analysed is no news. A series of which an earlier revision was reported or told
+    takes that back, whichever series the worklist shows. While another series is still in work the refusal waits on:
+    should that one end unusable as well, somebody must be told. Nothing is locked while files are read and written;
+    whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
 
     Raises
     ------
@@ -58,7 +63,7 @@ def report_next(analyst: Analyst) -> bool:
         log.info("undetermined_superseded", series_instance_uid=record.series_instance_uid)
     except (StoreUnavailable, OutOfSpace):
         raise
-    except Exception as exc:
+    except Exception as exc:  # one row that trips over a fault of ours must not end the worker, again and again
         log.error("undetermined_not_reported", series_instance_uid=record.series_instance_uid, exc_info=exc)
         with suppress(StaleState), analyst.db.transaction() as tx:
             studies.lock(tx, record.study_instance_uid, now=analyst.clock())
@@ -72,25 +77,31 @@ def _standing(tx: Transaction, record: SeriesRecord) -> _Standing:
         return _Standing.DECIDED
     if row.status is WorklistStatus.PENDING:
         return _Standing.OPEN
-    return _Standing.SPEAKS if row.series_instance_uid == record.series_instance_uid else _Standing.SILENT
+    if row.series_instance_uid == record.series_instance_uid:
+        return _Standing.SPEAKS
+    spoken_of = result_objects.any_before(tx, record.id, record.revision)
+    return _Standing.TAKES_BACK if spoken_of else _Standing.SILENT
 
 
 def _report(analyst: Analyst, record: SeriesRecord, standing: _Standing) -> None:
-    """Make what is to be sent, if the series speaks for its study, and end the waiting or begin it again."""
+    """Make what is to be sent, if the series speaks or takes back, and end the waiting or begin it again."""
     reason = record.reason or ReasonCode.FAILED
-    reports = _reports(analyst, record, reason) if standing is _Standing.SPEAKS else []
-    placed = [(item, analyst.blobs.put(item.encoded.content)) for item in reports]
+    speaks = standing in (_Standing.SPEAKS, _Standing.TAKES_BACK)
+    reports = _reports(analyst, record, reason) if speaks else []
     now = analyst.clock()
-    with analyst.db.transaction() as tx:
+    with (
+        placed(analyst.db, analyst.blobs, [item.encoded.content for item in reports]) as keys,
+        analyst.db.transaction() as tx,
+    ):
         studies.lock(tx, record.study_instance_uid, now=now)
         if _standing(tx, record) is not standing:
             raise StaleState(f"Study {record.study_instance_uid} has moved on meanwhile.")
         waits = standing is _Standing.OPEN
         series.reported(tx, record, again_at=now + series.REPORT_AFTER if waits else None)
-        if standing is _Standing.SILENT:
+        if standing in (_Standing.SILENT, _Standing.TAKES_BACK):
             series.report_speaker(tx, record.study_instance_uid, now)
-        if placed:
-            _record(tx, analyst, record, reason, placed)
+        if keys:
+            _record(tx, analyst, record, reason, list(zip(reports, keys, strict=True)))
 
 
 def _record(
@@ -98,30 +109,35 @@ def _record(
     analyst: Analyst,
     record: SeriesRecord,
     reason: ReasonCode,
-    placed: Sequence[tuple[Addressed, str]],
+    files: Sequence[tuple[Addressed, str]],
 ) -> None:
     now = analyst.clock()
     digest, label = analyst.predictor.bundle.digest, analyst.bundle_label
     result_id = results.record_undetermined(tx, record, reason, bundle_digest=digest, bundle=label, now=now)
     worklist.refresh(tx, record.study_instance_uid, now)
-    if _standing(tx, record) is not _Standing.SPEAKS:
-        return  # what the gate said of it hid that an earlier revision is suspected
-    for item, blob_key in placed:
+    for item, blob_key in files:
         object_id = result_objects.add(tx, result_id, item.encoded, blob_key, now)
         deliveries.add(tx, object_id, item.destinations, now)
     log.info("undetermined_reported", series_instance_uid=record.series_instance_uid, reason=reason.value)
 
 
 def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list[Addressed]:
-    """One report of each kind that is asked for, and one message for each list that wants to know."""
-    asking = {name: p.sr_kind for name, p in analyst.profiles.items() if p.undetermined and p.sr_kind is not None}
+    """A report of each kind that is asked for, the rejection notes, and a message for each list that wants to know."""
     with analyst.db.read() as tx:
         if results.refused_before(tx, record, reason, analyst.predictor.bundle.digest):
             return []  # a person had it analysed anew, and nothing has changed: the report would be the same one
         stored = instances.of_series(tx, record.id)
         predecessors = result_objects.predecessors(tx, record.id, record.revision)
         told_before = result_objects.told_before(tx, record.id, record.revision, analyst.pulling)
-    if not (asking or told_before or any(notifier.undetermined for notifier in analyst.notifiers.values())):
+        there = {name: result_objects.sent_before(tx, record.id, record.revision, name) for name in analyst.profiles}
+    asking = {
+        name: p.sr_kind
+        for name, p in analyst.profiles.items()
+        if p.sr_kind is not None and (p.undetermined or there[name])  # who holds an earlier revision gets the next
+    }
+    superseded = {name: there[name] for name, p in analyst.profiles.items() if p.reject_superseded and there[name]}
+    undetermined = any(notifier.undetermined for notifier in analyst.notifiers.values())
+    if not (asking or superseded or told_before or undetermined):
         return []
     provenance = analyst.provenance(record.last_received_at)
     try:
@@ -149,9 +165,20 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list
             reason=reason,
             revision=record.revision - 1,
         )
-        reports = list(made.values())
+        reports = [*made.values(), *_rejections(contents, superseded, provenance)]
         return reports + messages(analyst.notifiers, notice, read_source(contents, None), reports, told_before)
     except (NotFound, UnreadableInstance) as exc:
         # The worklist says why the study was not analysed; what cannot be read cannot be reported on.
         log.error("undetermined_not_reported", code=exc.code, why=str(exc))
         return []
+
+
+def _rejections(
+    contents: Sequence[bytes], superseded: Mapping[str, Sequence[ObjectReference]], provenance: Provenance
+) -> list[Addressed]:
+    """The notes that reject what destinations were sent of earlier revisions, each made once."""
+    notes: dict[str, Addressed] = {}
+    for name, old in superseded.items():
+        note = encode_rejection(contents, old, provenance)
+        notes.setdefault(note.sop_instance_uid, Addressed(note, [])).destinations.append(name)
+    return list(notes.values())

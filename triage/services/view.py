@@ -24,7 +24,11 @@ READABLE = (ObjectKind.SEG, ObjectKind.SEG_LABELMAP)
 
 @dataclass(frozen=True, slots=True)
 class ViewKey:
-    """Which images and which result a page shows. It is equal only while both are."""
+    """Which images and which result a page shows. It is equal only while both are.
+
+    ``last_instance`` is 0 where there is a result: the slices of its revision were all there, and what is filed under
+    it later, such as a localizer, is none.
+    """
 
     series_id: int
     revision: int
@@ -108,7 +112,7 @@ def find(tx: Transaction, study_instance_uid: str) -> Found:
     key = ViewKey(
         series_id=record.id,
         revision=revision,
-        last_instance=instances.last_number(tx, record.id, revision),
+        last_instance=instances.last_number(tx, record.id, revision) if shown is None else 0,
         result_id=0 if shown is None else shown.result_id,
         provisional=shown is not None and shown.result.provisional,
     )

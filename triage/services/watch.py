@@ -149,8 +149,8 @@ class Watch:
             at=now,
             alarms=_alarms(seen, known, now, oldest, free, drift),
             heartbeats=seen,
-            links=_served(seen, known),
-            disk=Disk(free, _floor_bytes(seen), counts.received_bytes) if free is not None else None,
+            links=_served(seen, known, now),
+            disk=Disk(free, _floor_bytes(seen, now), counts.received_bytes) if free is not None else None,
             bundle=bundle,
             chosen=chosen,
             labels=labels,
@@ -220,24 +220,30 @@ def _alarms(
 ) -> list[Alarm]:
     return alarms(
         seen,
-        _served(seen, known),
+        _served(seen, known, now),
         now,
         oldest_queued_at=oldest_queued_at,
         free_bytes=free_bytes,
-        floor_bytes=_floor_bytes(seen),
+        floor_bytes=_floor_bytes(seen, now),
         drift=drift,
     )
 
 
-def _served(seen: Sequence[Heartbeat], known: Sequence[Link]) -> list[Link]:
+def _speaking(seen: Sequence[Heartbeat], role: str, now: datetime) -> list[Heartbeat]:
+    """Who says how a role is set: the processes that run, or else the last one that did."""
+    of_role = sorted((beat for beat in seen if beat.role == role), key=lambda beat: beat.at)
+    return [beat for beat in of_role if beat.alive(now)] or of_role[-1:]
+
+
+def _served(seen: Sequence[Heartbeat], known: Sequence[Link], now: datetime) -> list[Link]:
     """The links of destinations that a sender has: one that was taken out of the settings is nobody's trouble."""
-    lists = [beat.detail.get("destinations") for beat in seen if beat.role == "send"]
+    lists = [beat.detail.get("destinations") for beat in _speaking(seen, "send", now)]
     named = {name for found in lists if isinstance(found, list) for name in found}
     return [link for link in known if link.destination in named]
 
 
-def _floor_bytes(seen: Sequence[Heartbeat]) -> int:
-    floors = [beat.detail.get("min_free_bytes") for beat in seen if beat.role == "listen"]
+def _floor_bytes(seen: Sequence[Heartbeat], now: datetime) -> int:
+    floors = [beat.detail.get("min_free_bytes") for beat in _speaking(seen, "listen", now)]
     return max((floor for floor in floors if isinstance(floor, int)), default=0)
 
 

@@ -62,14 +62,20 @@ class BlobStore:
         Raises
         ------
         NotFound
-            The file is gone; a row that names it cannot be served.
+            The file is gone, or it alone cannot be read; a row that names it cannot be served.
         StoreUnavailable
+            The whole file area does not answer.
         """
         with _translated():
             try:
                 return self.path(key).read_bytes()
             except FileNotFoundError as exc:
                 raise NotFound(f"The file {key} is gone from the file area; restore it from a backup.") from exc
+            except OSError as exc:
+                if exc.errno in _FULL or not self._answers():
+                    raise
+                why = exc.strerror or type(exc).__name__
+                raise NotFound(f"The file {key} cannot be read: {why}; put it right or restore it.") from exc
 
     def holds(self, key: str) -> bool:
         """Whether the file of this key is there.
@@ -119,6 +125,16 @@ class BlobStore:
             with _translated():
                 keys = [f"{folder.name}/{entry.name}" for entry in os.scandir(folder) if _is_older(entry, instant)]
             yield from sorted(key for key in keys if _KEY.match(key))
+
+    def _answers(self) -> bool:
+        """Whether the root can be listed, and the disk or server that holds it be asked: a list may be remembered."""
+        try:
+            with os.scandir(self.root) as entries:
+                next(entries, None)
+            os.statvfs(self.root)
+        except OSError:
+            return False
+        return True
 
     def _make_ready(self, folder: Path) -> None:
         """Make the root or a folder in it, with its name on the disk.

@@ -34,8 +34,8 @@ class DeliveredObject:
 class CommitmentDue:
     """The delivered objects of one result that an archive has not committed yet.
 
-    ``attempt`` counts the times this was claimed, from 1; ``transaction_uid`` is new each time, so that a late
-    report on an earlier request changes nothing.
+    ``attempt`` counts the times this was claimed, from 1. ``transaction_uid`` is drawn with the first and stays, also
+    when asking has ended: the archive may report on the one request at any time.
     """
 
     transaction_uid: str
@@ -58,7 +58,10 @@ def claim(tx: Transaction, *, destination: str, now: datetime, answer_by: dateti
     rows = lock_result_set(tx, deliveries.c.commit_at, *_due(destination, now))
     if not rows:
         return None
-    transaction_uid = f"2.25.{uuid.uuid4().int}"
+    requested: str | None = rows[0].commit_transaction_uid
+    # What was sent again meanwhile is to be requested itself; it comes up by itself, as do the others.
+    rows = [row for row in rows if row.commit_transaction_uid == requested]
+    transaction_uid = requested or f"2.25.{uuid.uuid4().int}"
     attempt = max(row.commit_attempt for row in rows) + 1
     tx.connection.execute(
         update(deliveries)
@@ -70,7 +73,9 @@ def claim(tx: Transaction, *, destination: str, now: datetime, answer_by: dateti
 
 def of_transaction(tx: Transaction, transaction_uid: str) -> CommitmentDue | None:
     """What a report speaks of; None when nothing waits for it (any more)."""
-    mine = joined().where(deliveries.c.commit_transaction_uid == transaction_uid, *_WAITING).order_by(deliveries.c.id)
+    mine = (
+        joined().where(deliveries.c.commit_transaction_uid == transaction_uid, _UNCOMMITTED).order_by(deliveries.c.id)
+    )
     rows = tx.connection.execute(mine).all()
     return _due_of(rows, transaction_uid, rows[0].commit_attempt) if rows else None
 
@@ -109,6 +114,8 @@ def ask_again(tx: Transaction, due: CommitmentDue, at: datetime) -> None:
 def given_up(tx: Transaction, due: CommitmentDue, delivery_id: int, *, why: str, now: datetime) -> None:
     """Whether the archive keeps this object cannot be learned: it stays delivered, with ``why`` beside it.
 
+    A report that comes later still counts.
+
     Raises
     ------
     StaleState
@@ -116,7 +123,7 @@ def given_up(tx: Transaction, due: CommitmentDue, delivery_id: int, *, why: str,
     """
     row = _row(tx, due, delivery_id)
     statement = update(deliveries).where(deliveries.c.id == row.id, *_of(due), *_WAITING)
-    tx.connection.execute(statement.values(error=why, updated_at=now, **_ENDED))
+    tx.connection.execute(statement.values(error=why, updated_at=now, commit_at=None))
     detail = {"destination": due.destination, "kind": row.kind.value, "attempt": due.attempt, "reason": why}
     tx.audit(
         AuditEvent(
@@ -133,7 +140,8 @@ def given_up(tx: Transaction, due: CommitmentDue, delivery_id: int, *, why: str,
 
 
 _ENDED = {"commit_at": None, "commit_transaction_uid": None, "commit_attempt": 0}
-_WAITING = (deliveries.c.state == DeliveryState.DELIVERED, deliveries.c.commit_at.is_not(None))
+_UNCOMMITTED = deliveries.c.state == DeliveryState.DELIVERED
+_WAITING = (_UNCOMMITTED, deliveries.c.commit_at.is_not(None))
 
 
 def _due(destination: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -155,7 +163,7 @@ def _due_of(rows: Sequence[Row[Any]], transaction_uid: str, attempt: int) -> Com
 
 
 def _row(tx: Transaction, due: CommitmentDue, delivery_id: int) -> Row[Any]:
-    mine = joined().where(deliveries.c.id == delivery_id, *_of(due), *_WAITING).with_for_update(of=deliveries)
+    mine = joined().where(deliveries.c.id == delivery_id, *_of(due), _UNCOMMITTED).with_for_update(of=deliveries)
     row = tx.connection.execute(mine).one_or_none()
     if row is None:
         raise StaleState(f"Another answer about delivery {delivery_id} to {due.destination} came first.")

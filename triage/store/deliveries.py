@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Select, select, update
+from sqlalchemy import Column, ColumnElement, Row, Select, delete, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import StaleState
 from triage.domain.lifecycle import DELIVERY_MOVES, DeliveryState
+from triage.domain.told import FINDING_KINDS, Told
 from triage.domain.work import ClaimedBatch, OutboundObject
 from triage.store import moves
 from triage.store.schema import deliveries, result_objects, results, series
@@ -72,12 +73,16 @@ def claim(
 ) -> ClaimedBatch | None:
     """Lease all objects of one result that are due for this destination; the longest waiting result first.
 
-    With ``after`` only results count whose every object for that other destination has been delivered.
+    With ``after`` only results count whose every object for that other destination has been delivered. A message that
+    a newer one overtook, however it came to wait, leaves the outbox here.
     """
     due = *_due(destination, now), *_ready(after)
-    rows = lock_result_set(tx, deliveries.c.next_attempt_at, *due)
-    if not rows:
-        return None
+    rows: Sequence[Row[Any]] = []
+    while not rows:
+        found = lock_result_set(tx, deliveries.c.next_attempt_at, *due)
+        if not found:
+            return None
+        rows = _without_overtaken(tx, found, now=now, actor=owner)
     lease, lease_until = uuid.uuid4().hex, now + timedelta(seconds=lease_seconds)
     for row in rows:
         leased = {"lease": lease, "lease_owner": owner, "lease_until": lease_until, "attempt": row.attempt + 1}
@@ -101,6 +106,53 @@ def claim(
             for row in rows
         ),
     )
+
+
+def _without_overtaken(tx: Transaction, rows: Sequence[Row[Any]], *, now: datetime, actor: str) -> list[Row[Any]]:
+    """Those of one locked result set that are still to be sent; the others are taken out of the outbox."""
+    messages = [row for row in rows if row.kind in FINDING_KINDS]
+    if not messages:
+        return list(rows)
+    told = _told(tx, messages[0].study_instance_uid, messages[0].destination)
+    overtaken = [row for row in messages if any(other.overtakes(told[row.id]) for other in told.values())]
+    for row in overtaken:
+        tx.connection.execute(delete(deliveries).where(deliveries.c.id == row.id))
+        tx.audit(
+            AuditEvent(
+                at=now,
+                actor=actor,
+                action=AuditAction.MESSAGE_SUPERSEDED,
+                study_instance_uid=row.study_instance_uid,
+                series_instance_uid=row.series_instance_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                detail={"destination": row.destination, "kind": row.kind.value, "attempt": row.attempt},
+            )
+        )
+    return [row for row in rows if row not in overtaken]
+
+
+def _told(tx: Transaction, study_instance_uid: str, destination: str) -> dict[int, Told]:
+    """What a list was told of the finding of a study, or is to be told, by the number of the delivery."""
+    made = (result_objects.c.created_at, results.c.finished_at, results.c.series_id, results.c.status)
+    messages = (
+        select(deliveries.c.id, deliveries.c.state, *made)
+        .select_from(deliveries.join(result_objects).join(results).join(series))
+        .where(
+            series.c.study_instance_uid == study_instance_uid,
+            deliveries.c.destination == destination,
+            result_objects.c.kind.in_(FINDING_KINDS),
+        )
+    )
+    return {
+        row.id: Told(
+            number=row.id,
+            series_id=row.series_id,
+            status=row.status,
+            reminder=row.created_at != row.finished_at,
+            arrived=row.state is DeliveryState.DELIVERED,
+        )
+        for row in tx.connection.execute(messages)
+    }
 
 
 def lock_result_set(tx: Transaction, since: Column[Any], *due: ColumnElement[bool]) -> Sequence[Row[Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.store import bundles
+from triage.store.results import spoken
 from triage.store.schema import results, series, worklist
 from triage.store.transaction import Transaction
 
@@ -42,6 +43,7 @@ def _heard(tx: Transaction, study_instance_uids: Collection[str]) -> dict[str, s
         .add_columns(results.c.reason, results.c.bundle_digest)
         .select_from(worklist.join(series, spoken_of).join(results, results.c.series_id == series.c.id))
         .where(worklist.c.study_instance_uid.in_(study_instance_uids), results.c.shadow.is_(False))
+        .where(or_(results.c.reason.is_not(None), spoken()))
     )
     # Chosen and sorted here: asked for a status too, SQLite goes through all studies of it, rather than through a few.
     newest_last = sorted(tx.connection.execute(said), key=lambda row: (row.revision, row.id))

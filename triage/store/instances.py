@@ -71,10 +71,16 @@ def add(
     return added is not None
 
 
-def replace_blob(tx: Transaction, instance_id: int, *, blob_key: str, size_bytes: int) -> None:
-    """The same content lies in another file from now on. The caller holds the study's lock."""
+def restore(
+    tx: Transaction, instance_id: int, header: InstanceHeader, *, digest: str, blob_key: str, size_bytes: int
+) -> None:
+    """Another copy stands for an instance whose file was lost: same study, same series, and its own content.
+
+    When and by whom the first copy was brought stays. The caller holds the study's lock.
+    """
     mine = update(instances).where(instances.c.id == instance_id)
-    tx.connection.execute(mine.values(blob_key=blob_key, size_bytes=size_bytes))
+    copy = {"header": header_json(header), "digest": digest, "blob_key": blob_key, "size_bytes": size_bytes}
+    tx.connection.execute(mine.values(copy))
 
 
 def of_series(tx: Transaction, series_id: int, *, up_to_revision: int | None = None) -> list[StoredInstance]:

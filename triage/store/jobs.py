@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row, Select, or_, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Outcome
 from triage.domain.errors import StaleState
-from triage.domain.lifecycle import JOB_MOVES, JobState
+from triage.domain.lifecycle import JOB_MOVES, JobState, SeriesState
 from triage.domain.work import ClaimedJob
 from triage.domain.worklist import PENDING_RISES_AFTER
 from triage.store import moves
@@ -27,6 +27,10 @@ OLDEST_FIRST_SECONDS = 6
 
 A tenth of the time: while more comes in than can be analysed no job waits for ever, and no new one long for an old.
 """
+
+
+FAILED = (jobs.c.state == JobState.FAILED, jobs.c.revision == series.c.revision, series.c.state == SeriesState.UNUSABLE)
+"""Of jobs beside their series: those that wait for a person. What a later revision overtook does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,12 @@ def retry_failed(
     anew = {"revision": as_revision, "attempt": 0, "not_before": None, "finished_at": None}
     _move(tx, _record(row), JobState.QUEUED, now=now, actor=actor, **anew)
     return True
+
+
+def any_failed(tx: Transaction, study_instance_uid: str) -> bool:
+    """Whether a job of a study waits for a person, as `retry_failed` finds it."""
+    mine = select(jobs.c.id).join_from(jobs, series).where(series.c.study_instance_uid == study_instance_uid, *FAILED)
+    return tx.connection.execute(mine.limit(1)).first() is not None
 
 
 def of_study(tx: Transaction, study_instance_uid: str) -> list[JobRecord]:

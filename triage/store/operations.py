@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from triage.domain.audit import AuditAction
 from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import DeliveryState, JobState
 from triage.store.instants import epoch_seconds
+from triage.store.jobs import FAILED
+from triage.store.results import spoken
 from triage.store.schema import audit, conflicts, deliveries, instances, jobs, results, series, worklist
 from triage.store.transaction import Transaction
 
@@ -66,11 +68,16 @@ def oldest_queued_at(tx: Transaction) -> datetime | None:
 
 
 def queue(tx: Transaction, since: datetime) -> list[Queued]:
-    """Jobs that wait, run or failed, whatever their age, and those that ended since then; none is left out as 0."""
-    unfinished = jobs.c.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.FAILED))
+    """Jobs that wait, run or failed, whatever their age, and those that ended since then; none is left out as 0.
+
+    One that failed counts while it waits for a person, and not when a later revision overtook it.
+    """
+    unfinished = jobs.c.state.in_((JobState.QUEUED, JobState.RUNNING))
+    ended = (jobs.c.state != JobState.FAILED) & (jobs.c.finished_at >= since)
     counted = (
         select(jobs.c.state, func.count(), func.min(jobs.c.created_at))
-        .where(unfinished | (jobs.c.finished_at >= since))
+        .join_from(jobs, series)
+        .where(unfinished | ended | and_(*FAILED))
         .group_by(jobs.c.state)
     )
     found = {row[0]: Queued(*row) for row in tx.connection.execute(counted)}
@@ -122,7 +129,7 @@ def flag_times(tx: Transaction, since: datetime) -> list[Flagged]:
         .where(
             worklist.c.received_at >= since,
             worklist.c.status.in_((WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED)),
-            results.c.shadow.is_(False),
+            spoken(),
             came.exists(),
         )
     )

@@ -44,8 +44,8 @@ def add(tx: Transaction, result_id: int, encoded: EncodedObject, blob_key: str, 
     """Put an encoded object on record and return its number.
 
     An object with this SOP Instance UID that is on record already stays, with the file it had: a retry sends
-    the same bytes. The new file is then nobody's, and the sweep removes it. When a later revision says the same, the
-    object is from then on that revision's.
+    the same bytes. The new file is then nobody's, and who placed it removes it. When a later revision says the same,
+    the object is from then on that revision's.
     """
     object_id = tx.insert_new(
         result_objects,
@@ -72,6 +72,13 @@ def any_of(tx: Transaction, series_id: int, revision: int) -> bool:
     return tx.connection.execute(mine.limit(1)).first() is not None
 
 
+def any_before(tx: Transaction, series_id: int, revision: int) -> bool:
+    """Whether anything was made of an earlier revision than this one, to be sent or told."""
+    made = select(result_objects.c.id).select_from(result_objects.join(results))
+    mine = made.where(results.c.series_id == series_id, results.c.revision < revision)
+    return tx.connection.execute(mine.limit(1)).first() is not None
+
+
 def predecessors(tx: Transaction, series_id: int, before_revision: int) -> dict[ObjectKind, ObjectReference]:
     """The structured reports, by kind, that reports on this revision supersede: the newest before it of each."""
     earlier = results.c.series_id == series_id, results.c.revision < before_revision
@@ -84,21 +91,22 @@ def predecessors(tx: Transaction, series_id: int, before_revision: int) -> dict[
 
 
 def sent_before(tx: Transaction, series_id: int, before_revision: int, destination: str) -> list[ObjectReference]:
-    """What a destination was sent of the newest earlier revision that it was sent, in the order of making.
+    """What a destination was sent of earlier revisions and has no rejection note about, the newest revision last.
 
-    A revision may be overtaken before anything of it is sent.
+    A note names all that was sent before its revision.
     """
-    there = (
+    to_it = (
         results.c.series_id == series_id,
         results.c.revision < before_revision,
         deliveries.c.destination == destination,
-        result_objects.c.kind.not_in([*MESSAGE_KINDS, ObjectKind.KOS_REJECTED]),
     )
-    sent = select(func.max(results.c.revision)).select_from(deliveries.join(result_objects).join(results))
-    last = tx.connection.execute(sent.where(*there)).scalar_one()
-    mine = _references().join(deliveries, deliveries.c.object_id == result_objects.c.id)
-    of_last = mine.where(*there, results.c.revision == last).order_by(result_objects.c.id)
-    return [_reference(row) for row in tx.connection.execute(of_last)]
+    noted = select(func.max(results.c.revision)).select_from(deliveries.join(result_objects).join(results))
+    last = tx.connection.execute(noted.where(*to_it, result_objects.c.kind == ObjectKind.KOS_REJECTED)).scalar_one()
+    sent = _references().join(deliveries, deliveries.c.object_id == result_objects.c.id)
+    there = result_objects.c.kind.not_in([*MESSAGE_KINDS, ObjectKind.KOS_REJECTED])
+    unnamed = sent.where(*to_it, there, results.c.revision >= (last or 0))
+    in_order = unnamed.order_by(results.c.revision, result_objects.c.id)
+    return [_reference(row) for row in tx.connection.execute(in_order)]
 
 
 def told_before(tx: Transaction, series_id: int, before_revision: int, pulling: Collection[str] = ()) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import StaleState
@@ -183,12 +183,20 @@ def record_undetermined(
 def latest(tx: Transaction, series_id: int) -> LatestResult | None:
     """The newest result of the latest revision that has one; None when nothing has been analysed yet.
 
-    What a shadow bundle said never counts.
+    What a shadow bundle said never counts, nor that a gate alone finds nothing.
     """
-    counts = results.c.series_id == series_id, results.c.reason.is_(None), results.c.shadow.is_(False)
-    newest = select(results).where(*counts)
+    newest = select(results).where(results.c.series_id == series_id, spoken())
     row = tx.connection.execute(newest.order_by(results.c.revision.desc(), results.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else LatestResult(result_of(row), row.revision, row.bundle, row.provisional)
+
+
+def spoken() -> ColumnElement[bool]:
+    """Of results: those that say something of their series.
+
+    A gate alone may raise a suspicion, but takes none back: the full result may never come.
+    """
+    more_than_a_gate = or_(~results.c.provisional, results.c.status == WorklistStatus.SUSPECTED)
+    return and_(results.c.reason.is_(None), ~results.c.shadow, more_than_a_gate)
 
 
 def counts(tx: Transaction, series_id: int, bundle_digest: str) -> bool:
@@ -218,7 +226,7 @@ def shown(tx: Transaction, series_id: int) -> ShownResult | None:
     newest = (
         select(results, bundles.c.manifest)
         .outerjoin(bundles, bundles.c.digest == results.c.bundle_digest)
-        .where(results.c.series_id == series_id, results.c.reason.is_(None), ~results.c.shadow)
+        .where(results.c.series_id == series_id, spoken())
         .order_by(results.c.revision.desc(), results.c.id.desc())
     )
     row = tx.connection.execute(newest.limit(1)).one_or_none()

@@ -51,3 +51,9 @@ class ByteCache:
                     _, (_, dropped) = self._kept.popitem(last=False)
                     self._bytes -= dropped
         return value
+
+    def drop(self, key: Hashable) -> None:
+        """Forget the value of a key; it is made anew when it is asked for again."""
+        with self._lock:
+            _, size = self._kept.pop(key, (None, 0))
+            self._bytes -= size

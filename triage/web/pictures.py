@@ -1,7 +1,8 @@
 """The pictures of a study: one slice of its series, and the small one on the worklist.
 
 What was drawn is kept in memory, never on a disk. An address with the version of what it shows (``v=``) may be kept by
-the browser of who asked; without it the browser asks again each time and is told when nothing has changed.
+the browser of who asked; without it the browser asks again each time and is told when nothing has changed. A slice is
+shown under the version that it belongs to alone: a page that is open speaks of the slices of its own.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ class Gallery:
         return self.cache.get(
             ("view", found.key), lambda: view.series_view(tx, found), lambda made: _BYTES_OF_A_PLACE * len(made)
         )
+
+    def forget_view(self, found: Found) -> None:
+        """Have the view of a series made anew: a file that it names is gone."""
+        self.cache.drop(("view", found.key))
 
     def outlines(self, series: SeriesView) -> Outlines | None:
         """What is outlined on the slices; None where nothing is, or where the object cannot be read."""
@@ -147,20 +152,28 @@ def slice_png(
         raise HTTPException(404, "There is no such slice.")
     read.look(desk.db, known_uid(study_uid), person, desk.clock())
     gallery = gallery_of(desk)
-    with desk.db.read() as tx:
-        found = view.find(tx, study_uid)
-        etag = _etag(found, index, window, str(outline))
-        if if_none_match == etag:
-            return _unchanged(etag, kept=bool(v))
+    for _ in range(2):  # a file that was lost may have come again under another key since the view was kept
+        with desk.db.read() as tx:
+            found = view.find(tx, study_uid)
+            if v and v != str(found.key):
+                return _no_slice()  # the captions of the page that asks speak of other slices
+            etag = _etag(found, index, window, str(outline))
+            if if_none_match == etag:
+                return _unchanged(etag, kept=bool(v))
+            try:
+                series = gallery.view(tx, found)
+            except UnusableSeries:
+                return _no_slice()
+        if int(index) >= len(series):
+            return _no_slice()
         try:
-            series = gallery.view(tx, found)
+            png = gallery.slice(found, series, int(index), WINDOWS[window], outline=bool(outline))
+            return _picture(png, etag, kept=bool(v))
         except UnusableSeries:
             return _no_slice()
-    try:
-        png = gallery.slice(found, series, int(index), WINDOWS[window], outline=bool(outline))
-    except (UnusableSeries, NotFound):
-        return _no_slice()
-    return _picture(png, etag, kept=bool(v))
+        except NotFound:
+            gallery.forget_view(found)
+    return _no_slice()
 
 
 @router.get("/study/{study_uid}/thumbnail.png", responses={200: {"content": {"image/png": {}, "image/svg+xml": {}}}})
@@ -205,5 +218,5 @@ def _unchanged(etag: str, *, kept: bool) -> Response:
 
 
 def _no_slice() -> Response:
-    """A sign instead of a slice; the page of the study says why its series has none."""
+    """A sign instead of a slice, kept nowhere; the page of the study says why, or that there is something new."""
     return Response(NO_PICTURE, 404, media_type="image/svg+xml")

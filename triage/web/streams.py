@@ -58,13 +58,14 @@ class _Look:
     """The list as it stood at one moment: its newest changes, its newest flags, and how many studies are overdue."""
 
     at: datetime
-    changed: Mapping[str, datetime]
+    changed: frozenset[Change]
     flagged: Mapping[str, datetime]
     overdue: int
 
     def news(self, before: _Look) -> list[Event]:
         """What has happened since an earlier look."""
-        changed = any(before.changed.get(study) != at for study, at in self.changed.items())
+        # Whole changes, not their moments alone: two of one study may bear the same one.
+        changed = bool(self.changed - before.changed)
         new = [flag for flag in self.flagged if flag not in before.flagged]
         events = [WORKLIST] if changed or self.overdue != before.overdue else []
         return [*events, suspected(new)] if new else events
@@ -177,7 +178,7 @@ class Streams:
             return None
         look = _Look(
             at=now,
-            changed={change.study_instance_uid: change.updated_at for change in changes},
+            changed=frozenset(changes),
             flagged=lately_flagged(changes, now, opened=False),
             overdue=overdue,
         )

@@ -12,7 +12,7 @@ from triage.dicom.demographics import read_demographics
 from triage.dicom.slices import SeriesSlices
 from triage.domain.errors import NotFound, StoreUnavailable, UnreadableInstance, UnusableSeries
 from triage.domain.finding import KINDS, Subtype, WorklistStatus
-from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
+from triage.domain.lifecycle import DeliveryState, SeriesState
 from triage.domain.notice import DEMONSTRATION
 from triage.domain.reading import JUDGEABLE, Verdict
 from triage.domain.reason_texts import REASON_TEXTS
@@ -185,7 +185,7 @@ def reading_values(tx: Transaction, found: Found) -> dict[str, Any]:
 def can_retry(tx: Transaction, study_instance_uid: str) -> bool:
     """Whether anything waits for a person to try it again."""
     failed_deliveries = any(d.state is DeliveryState.FAILED for d in deliveries.of_study(tx, study_instance_uid))
-    return failed_deliveries or any(j.state is JobState.FAILED for j in jobs.of_study(tx, study_instance_uid))
+    return failed_deliveries or jobs.any_failed(tx, study_instance_uid)
 
 
 def viewer_link(template: str, study_instance_uid: str, accession_number: str) -> str:

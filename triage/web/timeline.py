@@ -118,6 +118,10 @@ def _delivery(detail: Mapping[str, Detail]) -> str:
     }.get(str(detail.get("to")), "")
 
 
+def _superseded(detail: Mapping[str, Detail]) -> str:
+    return f"{detail.get('kind')} to {detail.get('destination')} not sent: a newer message says what counts now"
+
+
 def _given_up(detail: Mapping[str, Detail]) -> str:
     return f"Whether {detail.get('destination')} keeps {detail.get('kind')} is not known. {detail.get('reason')}"
 
@@ -142,6 +146,7 @@ _SAID: Final[Mapping[str, Callable[[Mapping[str, Detail]], str]]] = {
     AuditAction.STUDY_FLAGGED: _flagged,
     AuditAction.RESULT_RECORDED: _result,
     AuditAction.DELIVERY_MOVED: _delivery,
+    AuditAction.MESSAGE_SUPERSEDED: _superseded,
     AuditAction.COMMITMENT_GIVEN_UP: _given_up,
     AuditAction.STUDY_OPENED: _opened,
     AuditAction.STUDY_JUDGED: _judged,
