@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pynetdicom import evt
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
 from pynetdicom.pdu_primitives import ImplementationClassUIDNotification as ImplementationClassUid
 from pynetdicom.presentation import build_context
 
 from tests.builders import part10
+from triage.net.requestor import AnswerBox
 from triage.net.scp import IncomingInstance, ListenerOptions, ListenerService, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe
 
@@ -89,6 +91,11 @@ def outgoing(datasets: Sequence[Dataset]) -> list[OutgoingInstance]:
 def in_memory(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, content: bytes) -> OutgoingInstance:
     """An object to send whose bytes are at hand; they need not fit what is said of them."""
     return OutgoingInstance(sop_class_uid, sop_instance_uid, transfer_syntax_uid, lambda: content)
+
+
+def keep_answers(event: evt.Event) -> None:
+    """For EVT_CONN_OPEN of an association that asks more than once: see `AnswerBox`."""
+    event.assoc.dimse = AnswerBox(event.assoc)
 
 
 class RawPeer:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
 from tests.builders import NAMES, ct_series, part10_named
 from tests.notices import negative, notice
-from tests.peers import Memory, outgoing, remote
+from tests.peers import Memory, keep_answers, outgoing, remote
 from triage.dicom.demographics import read_demographics
 from triage.dicom.source import read_source
 from triage.dicom.ups import encode_ups
@@ -89,7 +89,8 @@ def offering(worklist, memory=None):
 def asking(scp, sop_class=UPS_PULL, syntax=SYNTAXES[0]):
     entity = AE("WORKSTATION")
     entity.requested_contexts = [build_context(sop_class, syntax)]
-    assoc = entity.associate("127.0.0.1", scp.port, ae_title="ICHTRIAGE")
+    handlers = [(evt.EVT_CONN_OPEN, keep_answers)]
+    assoc = entity.associate("127.0.0.1", scp.port, ae_title="ICHTRIAGE", evt_handlers=handlers)
     assert assoc.accepted_contexts
     try:
         yield assoc
