@@ -7,36 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.phantom.dura import Dura, Sheet, draw_dura
+from tests.bare_heads import BARE, NOTHING, through, touched
+from trainer.phantom.dura import Sheet, draw_dura
 from trainer.phantom.masses import Masses, Tumour, draw_masses
-from trainer.phantom.mimics import Mimics, Swelling, draw_mimics
-from trainer.phantom.points import Point
+from trainer.phantom.mimics import Swelling, draw_mimics
 from trainer.phantom.pose import axial_plane
 from trainer.phantom.procedural import procedural_anatomy
-from trainer.phantom.scene import Cut, Head, cut, draw_head
-from trainer.phantom.sella import Sella
+from trainer.phantom.scene import Head, cut, draw_head
 from trainer.phantom.solids import Blob, Tube, around, paint_tubes
-
-BARE = Dura(Sheet(0, 50), Sheet(0, 50), Sheet(0, 50), Sheet(0, 50), 5.0, 60.0, 0.0, ())
-NOTHING = Mimics(BARE, (), (), Masses((), ()), (), (), (), Sella((), (), ()))
 
 
 @pytest.fixture(scope="module")
 def head() -> Head:
     rng = np.random.default_rng(61)
     return draw_head(rng, procedural_anatomy(rng), bleeding=False, pitch_deg=3.0)
-
-
-def through(head: Head, spot: Point, mimics: Mimics) -> tuple[Cut, Cut]:
-    """The slice through ``spot`` with nothing and with ``mimics``."""
-    plane = axial_plane(head.height_mm(spot), 160, 1.6, 3.0)
-    plain, painted = (cut(replace(head, mimics=one), plane) for one in (NOTHING, mimics))
-    return plain, painted
-
-
-def changed(pair: tuple[Cut, Cut]) -> np.ndarray:
-    plain, painted = pair
-    return np.asarray(np.abs(painted.hu - plain.hu) > 1)
 
 
 def test_no_mimic_is_ever_called_blood(head: Head) -> None:
@@ -47,7 +31,7 @@ def test_no_mimic_is_ever_called_blood(head: Head) -> None:
 def test_the_sagittal_sinus_lies_behind_in_the_midline_under_the_bone(head: Head) -> None:
     dura = replace(BARE, sagittal_sinus=Sheet(4.0, 62.0), wall_hu=62.0)
     pair = through(head, (0.0, -40.0, 30.0), replace(NOTHING, dura=dura))
-    changed = changed(pair)
+    changed = touched(pair)
     rows, columns = np.nonzero(changed)
     inner = pair[0].inner
     assert 10 < len(rows) < 120
@@ -61,9 +45,9 @@ def test_the_wall_of_a_sinus_differs_from_its_lumen(head: Head) -> None:
     lumen, wall = (Sheet(5.0, 40.0), 75.0)
     dura = replace(BARE, sagittal_sinus=lumen, wall_hu=wall, sinus_depth_mm=8.0)
     pair = through(head, (0.0, -40.0, 30.0), replace(NOTHING, dura=dura))
-    columns = np.nonzero(changed(pair))[1]
+    columns = np.nonzero(touched(pair))[1]
     middle = int(np.median(columns))
-    profile = pair[1].hu[changed(pair).any(axis=1)].max(axis=0)
+    profile = pair[1].hu[touched(pair).any(axis=1)].max(axis=0)
     assert profile[columns.min() : columns.max() + 1].max() > profile[middle] + 5
 
 
@@ -108,8 +92,8 @@ def test_far_away_points_are_not_looked_at() -> None:
 def test_calcium_lies_where_it_was_put(head: Head) -> None:
     spot = (0.0, -29.0, 3.0)
     pair = through(head, spot, replace(NOTHING, blobs=(Blob(spot, 3.0, 1.0, 300.0),)))
-    assert pair[1].hu[changed(pair)].max() > 200
-    assert 2 < changed(pair).sum() < 30
+    assert pair[1].hu[touched(pair)].max() > 200
+    assert 2 < touched(pair).sum() < 30
 
 
 def test_an_old_infarct_darkens_and_never_brightens(head: Head) -> None:
@@ -137,7 +121,7 @@ def test_a_bruise_lifts_the_skin_and_leaves_the_brain_alone(head: Head) -> None:
     top = head.anatomy.surface[(head.anatomy.surface[:, 2] > 20) & (head.anatomy.surface[:, 2] < 40)]
     x, y, z = (float(value) for value in 1.1 * top[int(np.abs(top[:, 1]).argmin())])
     pair = through(head, (x, y, z), replace(NOTHING, scalp=(Swelling((x, y, z), 30.0, 10.0, 60.0),)))
-    changed = changed(pair)
+    changed = touched(pair)
     assert changed.sum() > 50
     assert pair[0].inner[changed].max() < 0
     assert (pair[1].hu > -300).sum() > (pair[0].hu > -300).sum() + 20
