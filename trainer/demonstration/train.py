@@ -59,10 +59,12 @@ def train_nets(
     }
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "state.pt"
-    if not kept.is_file():
+    if kept.is_file():
+        done = _resumed(fittings, kept, plan, anatomy)
+    else:
+        done = 0
         for role, state in begun(plan, begin_from).items():
             fittings[role].begin(state)
-    done = _resumed(fittings, kept, plan, anatomy) if kept.is_file() else 0
     lost = min(done, plan.data.kept - 1) if done < plan.data.blocks else 0  # in memory when the training was stopped
     pool = Pool(plan.data.kept)
     stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done - lost)
