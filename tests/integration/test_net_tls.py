@@ -162,7 +162,7 @@ def test_a_peer_that_only_looks_whether_the_port_is_open_is_not_reported(site):
 
 def test_a_peer_that_stops_in_its_handshake_does_not_hold_others(site):
     with (
-        listening(Memory(), tls=site.files(), request_timeout_seconds=1.0) as scp,
+        listening(Memory(), tls=site.files(), request_timeout_seconds=3.0) as scp,
         socket.create_connection(("127.0.0.1", scp.port), timeout=10) as silent,
     ):
         silent.sendall(b"\x16\x03\x01\x02\x00\x01")

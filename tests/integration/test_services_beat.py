@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,18 +19,24 @@ from triage.store.transaction import Transaction
 
 
 class Flickering:
-    """A database that can be switched off."""
+    """A database that can be switched off, when whatever it is doing has ended."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self.off = False
+        self._off = False
+        self._busy = threading.Lock()
+
+    def switch(self, *, off: bool) -> None:
+        with self._busy:
+            self._off = off
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        if self.off:
-            raise StoreUnavailable("SYNTHETIC: no answer.")
-        with self._db.transaction() as tx:
-            yield tx
+        with self._busy:
+            if self._off:
+                raise StoreUnavailable("SYNTHETIC: no answer.")
+            with self._db.transaction() as tx:
+                yield tx
 
 
 def now() -> datetime:
@@ -86,13 +93,13 @@ def test_what_a_role_does_may_change_with_each_beat(database: Database) -> None:
 
 def test_a_database_that_does_not_answer_stops_no_role(database: Database) -> None:
     flickering = Flickering(database)
-    flickering.off = True
+    flickering.switch(off=True)
     with alive(heart(flickering)):  # type: ignore[arg-type]
         time.sleep(0.1)
         assert seen(database) == []
-        flickering.off = False
+        flickering.switch(off=False)
         soon(lambda: bool(seen(database)))
-        flickering.off = True
+        flickering.switch(off=True)
         before = seen(database)[0].at
     assert seen(database)[0].at == before, "the goodbye is lost, and the role ends all the same"
 

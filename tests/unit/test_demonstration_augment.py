@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,27 @@ def test_a_slice_is_changed_alike_with_neighbours_and_without() -> None:
     alone, same_truth = augment(hu[:, :1], labels, spec, np.random.default_rng(8), 1.0)
     np.testing.assert_array_equal(beside[:, 1], alone[:, 0])
     np.testing.assert_array_equal(truth, same_truth)
+
+
+def test_a_slice_alone_is_its_own_neighbour_and_changed_as_among_others() -> None:
+    hu, labels = head_like()
+    three = np.concatenate([hu, hu[:, :1]], axis=1)
+    three[:, 0] += 9
+    spec = AugmentSpec(flip=0.5, affine=0.8, rotation_deg=25.0, hu_shift=4.0, noise=1.0, noise_hu=4.0)
+    beside, truth = augment(three, labels, spec, np.random.default_rng(8), 1.0)
+    alone, same_truth = augment(three, labels, replace(spec, alone=1.0), np.random.default_rng(8), 1.0)
+    for index in range(3):
+        np.testing.assert_array_equal(alone[:, index], beside[:, 1])
+    np.testing.assert_array_equal(truth, same_truth)
+
+
+def test_a_share_of_slices_is_alone() -> None:
+    hu, labels = (np.repeat(part, 100, axis=0) for part in head_like())
+    three = np.concatenate([hu, hu[:, :1]], axis=1)
+    three[:, 0] += 9
+    changed, _ = augment(three, labels, AugmentSpec(alone=0.3), np.random.default_rng(3), 1.0)
+    alone = [np.array_equal(run[0], run[1]) for run in changed]
+    assert np.mean(alone) == pytest.approx(0.3, abs=0.12)
 
 
 def test_blur_softens_edges_and_leaves_the_mask_sharp() -> None:

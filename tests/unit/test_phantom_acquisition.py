@@ -33,6 +33,7 @@ CLEAN = Beam(
     starvation=0.0,
     streak_chance=0.0,
     streak=5.0,
+    lift=0.0,
 )
 STILL = Motion(restless=0.0, shift_mm=2.0, turn_deg=2.0, jump_at=None, jump_mm=(0.0, 0.0, 0.0))
 
@@ -109,6 +110,17 @@ def test_the_halo_of_bone_brightens_the_rim_of_the_brain(middle: Cut) -> None:
     assert added[(middle.inner > 0.5) & (middle.inner < 2)].mean() > 4
     assert added[middle.inner > 30].mean() < 0.5
     assert not added[middle.inner < -1].any()
+
+
+def test_brain_between_much_bone_is_denser_and_elsewhere_not(middle: Cut) -> None:
+    lifted = replace(CLEAN, lift=40.0)
+    bony = replace(middle, bone=np.where(middle.inner < 20, 1.0, 0.0).astype(np.float32))
+    share = bony.bone.sum() / (bony.bone.sum() + (bony.inner > 0).sum())
+    for ideal, expected in ((bony, 40 * (share - 0.15)), (replace(middle, bone=0 * middle.bone), 0.0)):
+        added = with_beam(ideal, lifted, np.random.default_rng(1), 2.0) - ideal.hu
+        assert added[ideal.inner > 2] == pytest.approx(expected, abs=0.1)
+        assert not added[ideal.inner < -1].any()
+    assert share > 0.4
 
 
 def test_beam_hardening_darkens_the_way_between_the_petrous_bones() -> None:

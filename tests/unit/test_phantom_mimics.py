@@ -7,35 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer.phantom.dura import Dura, Sheet, draw_dura
+from tests.bare_heads import BARE, NOTHING, through, touched
+from trainer.phantom.dura import Sheet, draw_dura
 from trainer.phantom.masses import Masses, Tumour, draw_masses
-from trainer.phantom.mimics import Mimics, Swelling, draw_mimics
-from trainer.phantom.points import Point
+from trainer.phantom.mimics import Swelling, draw_mimics
 from trainer.phantom.pose import axial_plane
 from trainer.phantom.procedural import procedural_anatomy
-from trainer.phantom.scene import Cut, Head, cut, draw_head
+from trainer.phantom.scene import Head, cut, draw_head
 from trainer.phantom.solids import Blob, Tube, around, paint_tubes
-
-BARE = Dura(Sheet(0, 50), Sheet(0, 50), Sheet(0, 50), Sheet(0, 50), 5.0, 60.0, 0.0, ())
-NOTHING = Mimics(BARE, (), (), Masses((), ()), (), (), ())
 
 
 @pytest.fixture(scope="module")
 def head() -> Head:
     rng = np.random.default_rng(61)
     return draw_head(rng, procedural_anatomy(rng), bleeding=False, pitch_deg=3.0)
-
-
-def _through(head: Head, spot: Point, mimics: Mimics) -> tuple[Cut, Cut]:
-    """The slice through ``spot`` with nothing and with ``mimics``."""
-    plane = axial_plane(head.height_mm(spot), 160, 1.6, 3.0)
-    plain, painted = (cut(replace(head, mimics=one), plane) for one in (NOTHING, mimics))
-    return plain, painted
-
-
-def _changed(pair: tuple[Cut, Cut]) -> np.ndarray:
-    plain, painted = pair
-    return np.asarray(np.abs(painted.hu - plain.hu) > 1)
 
 
 def test_no_mimic_is_ever_called_blood(head: Head) -> None:
@@ -45,8 +30,8 @@ def test_no_mimic_is_ever_called_blood(head: Head) -> None:
 
 def test_the_sagittal_sinus_lies_behind_in_the_midline_under_the_bone(head: Head) -> None:
     dura = replace(BARE, sagittal_sinus=Sheet(4.0, 62.0), wall_hu=62.0)
-    pair = _through(head, (0.0, -40.0, 30.0), replace(NOTHING, dura=dura))
-    changed = _changed(pair)
+    pair = through(head, (0.0, -40.0, 30.0), replace(NOTHING, dura=dura))
+    changed = touched(pair)
     rows, columns = np.nonzero(changed)
     inner = pair[0].inner
     assert 10 < len(rows) < 120
@@ -59,10 +44,10 @@ def test_the_sagittal_sinus_lies_behind_in_the_midline_under_the_bone(head: Head
 def test_the_wall_of_a_sinus_differs_from_its_lumen(head: Head) -> None:
     lumen, wall = (Sheet(5.0, 40.0), 75.0)
     dura = replace(BARE, sagittal_sinus=lumen, wall_hu=wall, sinus_depth_mm=8.0)
-    pair = _through(head, (0.0, -40.0, 30.0), replace(NOTHING, dura=dura))
-    columns = np.nonzero(_changed(pair))[1]
+    pair = through(head, (0.0, -40.0, 30.0), replace(NOTHING, dura=dura))
+    columns = np.nonzero(touched(pair))[1]
     middle = int(np.median(columns))
-    profile = pair[1].hu[_changed(pair).any(axis=1)].max(axis=0)
+    profile = pair[1].hu[touched(pair).any(axis=1)].max(axis=0)
     assert profile[columns.min() : columns.max() + 1].max() > profile[middle] + 5
 
 
@@ -106,15 +91,15 @@ def test_far_away_points_are_not_looked_at() -> None:
 
 def test_calcium_lies_where_it_was_put(head: Head) -> None:
     spot = (0.0, -29.0, 3.0)
-    pair = _through(head, spot, replace(NOTHING, blobs=(Blob(spot, 3.0, 1.0, 300.0),)))
-    assert pair[1].hu[_changed(pair)].max() > 200
-    assert 2 < _changed(pair).sum() < 30
+    pair = through(head, spot, replace(NOTHING, blobs=(Blob(spot, 3.0, 1.0, 300.0),)))
+    assert pair[1].hu[touched(pair)].max() > 200
+    assert 2 < touched(pair).sum() < 30
 
 
 def test_an_old_infarct_darkens_and_never_brightens(head: Head) -> None:
     spot = (45.0, -20.0, 25.0)
     masses = Masses((Blob(spot, 18.0, 1.0, 14.0, 0.2, 3.0),), ())
-    plain, painted = _through(head, spot, replace(NOTHING, masses=masses))
+    plain, painted = through(head, spot, replace(NOTHING, masses=masses))
     apart = painted.hu - plain.hu
     assert apart.max() < 0.01
     assert apart[plain.inner > 3].min() < -8
@@ -123,20 +108,20 @@ def test_an_old_infarct_darkens_and_never_brightens(head: Head) -> None:
 def test_a_tumour_is_dense_with_darker_brain_around_it(head: Head) -> None:
     spot = (35.0, -20.0, 30.0)
     tumour = Tumour(Blob(spot, 12.0, 1.0, 55.0, 0.05, 1.5), 20.0, 0.0, 12.0, 12.0)
-    plain, painted = _through(head, spot, replace(NOTHING, masses=Masses((), (tumour,))))
+    plain, painted = through(head, spot, replace(NOTHING, masses=Masses((), (tumour,))))
     apart = painted.hu - plain.hu
     assert apart.max() > 12
     assert apart[plain.inner > 0].min() < -4
     ringed = replace(tumour, rim_mm=4.0)
-    hollow = _through(head, spot, replace(NOTHING, masses=Masses((), (ringed,))))[1]
+    hollow = through(head, spot, replace(NOTHING, masses=Masses((), (ringed,))))[1]
     assert hollow.hu.sum() < painted.hu.sum() - 500
 
 
 def test_a_bruise_lifts_the_skin_and_leaves_the_brain_alone(head: Head) -> None:
     top = head.anatomy.surface[(head.anatomy.surface[:, 2] > 20) & (head.anatomy.surface[:, 2] < 40)]
     x, y, z = (float(value) for value in 1.1 * top[int(np.abs(top[:, 1]).argmin())])
-    pair = _through(head, (x, y, z), replace(NOTHING, scalp=(Swelling((x, y, z), 30.0, 10.0, 60.0),)))
-    changed = _changed(pair)
+    pair = through(head, (x, y, z), replace(NOTHING, scalp=(Swelling((x, y, z), 30.0, 10.0, 60.0),)))
+    changed = touched(pair)
     assert changed.sum() > 50
     assert pair[0].inner[changed].max() < 0
     assert (pair[1].hu > -300).sum() > (pair[0].hu > -300).sum() + 20
@@ -154,5 +139,5 @@ def test_mimics_are_drawn_about_as_often_as_meant() -> None:
 
 
 def test_a_blob_changes_nothing_in_other_slices(head: Head) -> None:
-    pair = _through(head, (0.0, 0.0, 60.0), replace(NOTHING, blobs=(Blob((0.0, 0.0, -20.0), 3.0, 1.0, 300.0),)))
+    pair = through(head, (0.0, 0.0, 60.0), replace(NOTHING, blobs=(Blob((0.0, 0.0, -20.0), 3.0, 1.0, 300.0),)))
     np.testing.assert_array_equal(pair[0].hu, pair[1].hu)

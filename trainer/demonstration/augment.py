@@ -40,10 +40,13 @@ def augment(
         softened_mm = rng.uniform(0.3, max(spec.blur_mm, 0.31)) if rng.random() < spec.blur else 0.0
         scale, shift = np.float32(rng.normal(1.0, spec.hu_scale)), np.float32(rng.normal(0.0, spec.hu_shift))
         grain_hu = np.float32(rng.uniform(0.0, spec.noise_hu) if rng.random() < spec.noise else 0.0)
-        (grains,) = rng.spawn(1)
+        grains, for_alone = rng.spawn(2)
+        alone = for_alone.random() < spec.alone
         label = labels[run, :, ::flipped]
         truth[run] = label if matrix is None else _moved(label, matrix, cv2.INTER_NEAREST, 0)
-        for index in sorted(range(hu.shape[1]), key=lambda one: abs(one - hu.shape[1] // 2)):
+        middle = hu.shape[1] // 2
+        order = sorted(range(hu.shape[1]), key=lambda one: abs(one - middle))
+        for index in order[:1] if alone else order:
             image = hu[run, index, :, ::flipped].astype(np.float32)
             if matrix is not None:
                 image = _moved(image, matrix, cv2.INTER_LINEAR, AIR_HU)
@@ -53,6 +56,8 @@ def augment(
             if grain_hu:
                 image = image + grain_hu * grains.standard_normal(image.shape, dtype=np.float32)
             changed[run, index] = np.clip(image, AIR_HU, METAL_HU)
+        if alone:
+            changed[run] = changed[run, middle]
     return changed, truth
 
 

@@ -54,6 +54,7 @@ def build_bundles(
     series: Sequence[Path],
     now: datetime,
     tell: Tell,
+    begin_from: Path | None = None,
 ) -> tuple[Bundle, ...]:
     """Run a protocol from its seed; goes on where it was stopped.
 
@@ -65,6 +66,8 @@ def build_bundles(
     ----------
     series : sequence of Path
         Folders of real series in which nobody sees blood: limits are raised until each and its copies stay below.
+    begin_from : Path, optional
+        Folder of the bundle whose nets are taught further, where the protocol names one.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def build_bundles(
     _check_exams(plan, anatomy)
     for folder in series:
         read_series(folder)
-    train_nets(plan, out, anatomy, machine, tell)
+    train_nets(plan, out, anatomy, machine, tell, begin_from)
     stacks = other_stacks(plan, anatomy)
     nets = exported_nets(out / "nets", plan, stacks, tell)
     variants = {out / "bundle": nets}

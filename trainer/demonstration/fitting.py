@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,11 @@ class Fitting:
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, spec))
         self._losses: list[float] = []
+
+    def begin(self, state: Mapping[str, Tensor]) -> None:
+        """Begin from these weights and running statistics in place of random ones; before the first step."""
+        self._net.load_state_dict(state)
+        self._calm.module.load_state_dict(state)
 
     def learn(self, pool: Pool, steps: int, tell: Tell) -> None:
         """Take ``steps`` steps on what the pool holds; what they draw depends on the seed and the steps before alone.

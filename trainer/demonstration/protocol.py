@@ -72,6 +72,8 @@ class AugmentSpec:
     ----------
     flip, affine, blur, noise : float
         Share of them that are mirrored; turned, scaled, sheared and shifted; softened; made noisier.
+    alone : float
+        Share of the runs whose neighbours are the slice itself, as in a scan of one slice.
     rotation_deg, scale, shift_mm, shear : float
         Largest change either way, each drawn evenly; ``scale`` and ``shear`` are shares of the size.
     hu_shift, hu_scale : float
@@ -92,6 +94,7 @@ class AugmentSpec:
     blur_mm: float = 0.0
     noise: float = 0.0
     noise_hu: float = 0.0
+    alone: float = 0.0
 
 
 @with_config(CHECKED)
@@ -218,7 +221,8 @@ class Protocol:
     """The content of one protocol file.
 
     ``augment_late`` takes the place of ``augment`` after the share ``late_from`` of the steps: wide changes from the
-    beginning keep a net from learning at all.
+    beginning keep a net from learning at all. ``begins_from`` is the name and version of the bundle whose nets are
+    taught further, as "demo 0.4.0"; empty where nets begin from random weights.
     """
 
     name: str
@@ -235,6 +239,7 @@ class Protocol:
     preprocessing: PreprocessSpec = field(default_factory=PreprocessSpec)
     augment_late: AugmentSpec | None = None
     late_from: float = 0.5
+    begins_from: str = ""
     precision: Literal["fp32", "bf16"] = "fp32"
     int8: bool = False
 

@@ -13,6 +13,7 @@ import torch
 from trainer.demonstration.fitting import LOSSES, Fitted, Fitting, Pool
 from trainer.demonstration.protocol import FitSpec, Protocol
 from trainer.demonstration.stream import blocks
+from trainer.demonstration.taught import begun
 from trainer.nets.registry import build_net
 from trainer.tell import Tell
 from triage.inference.preprocess import Reads, channels_of
@@ -27,17 +28,24 @@ class Machine:
     device: str = "cpu"
 
 
-def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Tell) -> None:
+def train_nets(
+    plan: Protocol, out: Path, anatomy: Path | None, machine: Machine, tell: Tell, begin_from: Path | None = None
+) -> None:
     """Train both nets on the stream of made stacks and keep them under ``out/nets``.
 
     After each block everything but the blocks is kept in ``out/state.pt``. Given the same ``out`` again, training makes
     the blocks again that were in memory and goes on to the very nets that an unbroken one ends with.
 
+    Parameters
+    ----------
+    begin_from : Path, optional
+        Folder of the bundle whose nets are taught further; it must be the one that the protocol names.
+
     Raises
     ------
     ValueError
-        ``out`` holds the training of another protocol or of other heads, a net cannot be trained here, or there is no
-        such device.
+        ``out`` holds the training of another protocol or of other heads, a net cannot be trained here, there is no
+        such device, or the bundle to begin from is missing or another.
     """
     for spec in (plan.slice_classifier, plan.munet):
         if spec.architecture not in LOSSES:
@@ -51,7 +59,12 @@ def train_nets(plan: Protocol, out: Path, anatomy: Path | None, machine: Machine
     }
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "state.pt"
-    done = _resumed(fittings, kept, plan, anatomy) if kept.is_file() else 0
+    if kept.is_file():
+        done = _resumed(fittings, kept, plan, anatomy)
+    else:
+        done = 0
+        for role, state in begun(plan, begin_from).items():
+            fittings[role].begin(state)
     lost = min(done, plan.data.kept - 1) if done < plan.data.blocks else 0  # in memory when the training was stopped
     pool = Pool(plan.data.kept)
     stream = blocks(plan.data, plan.seed, anatomy, plan.preprocessing, machine.workers, done - lost)
@@ -97,7 +110,7 @@ def _resumed(fittings: Mapping[str, Fitting], path: Path, plan: Protocol, anatom
 
 def _training(plan: Protocol) -> str:
     """What the weights depend on, as text."""
-    parts = (plan.seed, plan.data, plan.augment, plan.augment_late, plan.late_from, plan.precision)
+    parts = (plan.seed, plan.data, plan.augment, plan.augment_late, plan.late_from, plan.precision, plan.begins_from)
     return repr((*parts, plan.slice_classifier, plan.munet, plan.preprocessing))
 
 

@@ -33,6 +33,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Demo: folder of a real series without blood: limits are raised until it and copies of it stay below. "
     "Repeatable.",
 )
+@click.option(
+    "--begin-from",
+    type=_FOLDER,
+    help="Demo: folder of the bundle that the protocol begins from, in single precision; its nets are taught further.",
+)
 def train_command(out: Path, protocol: str, data: Path | None, **given: Any) -> None:
     """Train what a protocol says, into OUT.
 
@@ -121,7 +126,7 @@ def _demonstration(out: Path, protocol: str, given: dict[str, Any]) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     plan = load_protocol(protocol)
     machine = Machine(given["workers"], given["threads"] or 1, given["device"])
-    for bundle in build_bundles(plan, out, given["anatomy"], machine, given["quiet"], now, _tell):
+    for bundle in build_bundles(plan, out, given["anatomy"], machine, given["quiet"], now, _tell, given["begin_from"]):
         click.echo(f"bundle {bundle.name} {bundle.version}, digest {bundle.digest}: {bundle.path}")
 
 

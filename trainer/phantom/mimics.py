@@ -11,6 +11,7 @@ from trainer.phantom.fields import Floats, ramp
 from trainer.phantom.masses import Masses, draw_masses, paint_masses
 from trainer.phantom.points import Point, as_point
 from trainer.phantom.sample import Fluid, Sample
+from trainer.phantom.sella import Sella, draw_sella, paint_sella
 from trainer.phantom.solids import Blob, Tube, around, paint_blob, paint_tubes
 
 METAL_HU = 4000.0
@@ -60,6 +61,7 @@ class Mimics:
     pits: tuple[Blob, ...]
     scalp: tuple[Swelling, ...]
     metal: tuple[Blob, ...]
+    sella: Sella
 
 
 def draw_mimics(rng: np.random.Generator, surface: Floats) -> Mimics:
@@ -67,7 +69,7 @@ def draw_mimics(rng: np.random.Generator, surface: Floats) -> Mimics:
 
     Vessels and sinuses hold the same blood, so a head with a dense basilar artery has dense sinuses too.
     """
-    for_blood, for_dura, for_vessels, for_calcium, for_masses, for_pits, for_scalp, for_metal = rng.spawn(8)
+    for_blood, for_dura, for_vessels, for_calcium, for_masses, for_pits, for_scalp, for_metal, for_sella = rng.spawn(9)
     blood_hu = float(np.clip(for_blood.normal(50, 7), 36, 68))
     return Mimics(
         dura=draw_dura(for_dura, blood_hu),
@@ -77,6 +79,7 @@ def draw_mimics(rng: np.random.Generator, surface: Floats) -> Mimics:
         pits=_draw_pits(for_pits, surface),
         scalp=_draw_scalp(for_scalp, surface),
         metal=draw_metal(for_metal, surface) if for_metal.random() < 0.04 else (),
+        sella=draw_sella(for_sella, blood_hu),
     )
 
 
@@ -177,6 +180,7 @@ def paint_mimics(brain: Floats, sample: Sample, fluid: Fluid, inner: Floats, mim
     paint_masses(brain, sample, fluid, mimics.masses)
     paint_tubes(brain, sample.inside_points, mimics.vessels)
     paint_dura(brain, sample, inner, mimics.dura)
+    paint_sella(brain, sample, mimics.sella)
     for blob in mimics.blobs:
         paint_blob(brain, sample, sample.inside_points, blob)
 
