@@ -13,10 +13,11 @@ from click.testing import CliRunner
 
 from trainer.bundles.export import PARITY_SLICES
 from trainer.cli import main
-from trainer.demonstration.build import build_bundles, export_saved, other_stacks
+from trainer.demonstration.build import build_bundles, export_saved
 from trainer.demonstration.exams import ExamOrder, run_exam, volume_of
 from trainer.demonstration.protocol import DataPlan, ExamPlan, Protocol, load_protocol
 from trainer.demonstration.train import Machine, load_net, train_nets
+from trainer.demonstration.unseen import other_stacks
 from trainer.phantom.exam import study
 from triage.domain.finding import SUBTYPES, WorklistStatus
 from triage.inference.bundle import Bundle, load_bundle

@@ -13,7 +13,7 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 
 from tests.builders import ct_series
-from tests.peers import CT, Memory, in_memory, listening, outgoing, remote
+from tests.peers import CT, Memory, in_memory, keep_answers, listening, outgoing, remote
 from triage.domain.errors import DeliveryRefused, DeliveryUnconfirmed, StoreUnavailable
 from triage.net.commitment import (
     PUSH_MODEL,
@@ -88,19 +88,17 @@ def report_to(scp, ds, *, role=True, event_type=None, raw=None):
     entity = AE("ARCHIVE")
     entity.add_requested_context(PUSH_MODEL, "1.2.840.10008.1.2")
     roles = [build_role(PUSH_MODEL, scp_role=True)] if role else []
-    assoc = entity.associate("127.0.0.1", scp.port, ae_title="ICHTRIAGE", ext_neg=roles)
+    assoc = entity.associate(
+        "127.0.0.1", scp.port, ae_title="ICHTRIAGE", ext_neg=roles, evt_handlers=[(evt.EVT_CONN_OPEN, keep_answers)]
+    )
     assert assoc.is_established
     request = N_EVENT_REPORT()
     request.MessageID = 1
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = UID(PUSH_MODEL), UID(PUSH_MODEL_INSTANCE)
     request.EventTypeID = event_type or (2 if "FailedSOPSequence" in ds else 1)
     request.EventInformation = BytesIO(encode(ds, True, True) if raw is None else raw)
-    assoc._reactor_checkpoint.clear()
-    while not assoc._is_paused:
-        time.sleep(0.001)
     assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
     _, answer = assoc.dimse.get_msg(block=True)
-    assoc._reactor_checkpoint.set()
     assoc.release()
     return answer.Status
 

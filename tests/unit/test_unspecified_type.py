@@ -94,7 +94,7 @@ def test_without_suspicion_the_unspecified_one_is_named_with_nothing(tmp_path: P
     assert result.outlined == ()
 
 
-def test_a_classifier_that_reads_scans_is_given_the_whole_scan(tmp_path: Path) -> None:
+def test_a_classifier_that_reads_scans_is_given_the_whole_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The classifier of the tests says the same of a slice wherever it stands; what matters is the batch."""
     volume = volume_of(head(0.0), None, 5.0, SPACING[1:])
     card = ModelCard("reads scans", 0, reads="scan")
@@ -107,7 +107,7 @@ def test_a_classifier_that_reads_scans_is_given_the_whole_scan(tmp_path: Path) -
         batches.append(len(image))
         return inner(image, outputs)
 
-    by_scan._classifier.run_for = run  # type: ignore[method-assign]
+    monkeypatch.setattr(by_scan._classifier, "run_for", run)
     one, other = by_slice.gate(volume), by_scan.gate(volume)
     assert batches == [len(volume.sources)]
     np.testing.assert_allclose(one.slice_probabilities, other.slice_probabilities, atol=1e-6)

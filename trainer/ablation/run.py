@@ -11,10 +11,11 @@ from pathlib import Path
 from trainer.ablation.said import Judges, Said, made_exams, said_of
 from trainer.ablation.table import table
 from trainer.ablation.variants import EVERYTHING, of_seed, variants
-from trainer.demonstration.build import exported_nets, manifest_of, other_stacks
+from trainer.demonstration.build import exported_nets, manifest_of
 from trainer.demonstration.decide import Decision
 from trainer.demonstration.protocol import Protocol
 from trainer.demonstration.train import Machine, train_nets
+from trainer.demonstration.unseen import other_stacks
 from trainer.judge.insilico import load_figures
 from trainer.real_series import read_series
 from trainer.tell import Tell

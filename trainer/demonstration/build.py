@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.bundles.eight_bits import in_eight_bits
 from trainer.bundles.export import PARITY_SLICES, Exported, Nets, export_net
@@ -22,8 +21,9 @@ from trainer.demonstration.familiar import OUTPUTS as DISTANCE_OUTPUTS
 from trainer.demonstration.familiar import familiar
 from trainer.demonstration.protocol import Protocol
 from trainer.demonstration.quiet import quiet_on, remark_on
-from trainer.demonstration.stream import blocks, scan_input
+from trainer.demonstration.stream import scan_input
 from trainer.demonstration.train import Machine, TrainedNet, load_net, template_alone, train_nets
+from trainer.demonstration.unseen import Stack, other_stacks
 from trainer.nets.registry import parameter_count
 from trainer.nets.slice_classifier import SliceClassifier
 from trainer.real_series import read_series
@@ -31,17 +31,8 @@ from trainer.tell import Tell
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, write_bundle
 from triage.inference.manifest import Calibration, Card, Manifest, ModelCard, Scoring, Thresholds, Training
 
-Stack = NDArray[np.int16]
-"""HU of a made scan on the raster of the nets, (slice, row, column)."""
-
 _DRAFT = Decision(Thresholds(gate=0.02, suspected=0.03, emergent=0.03, mask_probability=LADDER[0]), Calibration())
 """Limits of a bundle that has not been calibrated; it is only ever run with every slice segmented."""
-
-_STACKS = 8
-"""Of each kind of head, for parity, for 8 bits and for what is familiar; more where stacks are of few slices."""
-
-_OTHER_SEED = 500
-"""Added to the seed of the protocol for them."""
 
 _SOFTWARE = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
 
@@ -176,23 +167,6 @@ def small_nets(nets: Nets, plan: Protocol, stacks: Sequence[Stack], tell: Tell) 
     for name, content in small.items():
         tell(f"{name}: {len(content)} bytes in place of {len(nets.files[name])}")
     return Nets(small, replace(nets.classifier, parity=None), replace(nets.munet, parity=None))
-
-
-def other_stacks(plan: Protocol, anatomy: Path | None, *, procedural: bool = True) -> list[Stack]:
-    """Stacks that no training has seen, of `PARITY_SLICES` slices or more together.
-
-    Of the template where there is one, then procedural ones where they are wanted.
-    """
-    stacks = max(_STACKS, -(-PARITY_SLICES // plan.data.slices))
-    few = replace(
-        plan.data,
-        blocks=1,
-        template_first=0,
-        template_stacks=stacks if anatomy is not None else 0,
-        procedural_stacks=stacks if procedural else 0,
-    )
-    made = next(blocks(few, plan.seed + _OTHER_SEED, anatomy, plan.preprocessing, 0))
-    return list(made.hu)
 
 
 def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -> Manifest:

@@ -7,7 +7,6 @@ it, a new one is set to what it would have measured: the net answers as before, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,11 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from trainer.demonstration.protocol import FitSpec, Protocol
-from trainer.demonstration.stream import blocks, scan_input
+from trainer.demonstration.stream import scan_input
+from trainer.demonstration.unseen import other_stacks
 from trainer.nets.registry import build_net
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, load_bundle
 from triage.inference.preprocess import channels_of
-
-_STACKS = 12
-"""By whose slices folded norms are set."""
-
-_OTHER_SEED = 600
-"""Added to the seed of the protocol for them."""
 
 
 def begun(plan: Protocol, folder: Path | None) -> dict[str, dict[str, Tensor]]:
@@ -47,7 +41,7 @@ def begun(plan: Protocol, folder: Path | None) -> dict[str, dict[str, Tensor]]:
     bundle = load_bundle(folder)
     if (given := f"{bundle.name} {bundle.manifest.version}") != plan.begins_from:
         raise ValueError(f"the protocol {plan.name} begins from {plan.begins_from or 'nothing'}, not from {given}")
-    few = _stacks(plan)
+    few = other_stacks(plan, None)
     found = {}
     for role, spec, name in (("slice_classifier", plan.slice_classifier, CLASSIFIER), ("munet", plan.munet, SEGMENTER)):
         shown = [scan_input(hu, spec.reads, plan.preprocessing) for hu in few]
@@ -126,9 +120,3 @@ def _settle(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor) 
         norm.running_mean, norm.running_var = mean.clone(), variance.clone()
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(mean + bias)
-
-
-def _stacks(plan: Protocol) -> list[np.ndarray]:
-    """Stacks whose seeds no training has."""
-    few = replace(plan.data, blocks=1, template_first=0, template_stacks=0, procedural_stacks=_STACKS)
-    return list(next(blocks(few, plan.seed + _OTHER_SEED, None, plan.preprocessing, 0)).hu)
