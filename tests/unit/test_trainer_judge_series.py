@@ -1,13 +1,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.drawn_heads import PIXEL_MM, head, volume
 from tests.familiar_models import knowing_bundle
 from tests.onnx_models import tiny_bundle, tiny_manifest
-from trainer.judge.intracranial import brain_masks, heights, is_mid_brain
+from trainer.judge.intracranial import brain_masks, brightened_hu, heights, is_mid_brain
 from trainer.judge.pasted import case_of, pasted_section, planted, slices_for_pasting, untouched
 from trainer.judge.series import answer_to, series_section
 from trainer.real_series import copies_of, part, read_series, resampled
@@ -36,7 +37,7 @@ def test_mid_brain_lies_between_base_and_vertex(calm: Volume) -> None:
     where = heights(calm, brain_masks(calm))
     assert np.all(np.diff(where) > 0)
     assert where[0] == pytest.approx(0.025, abs=0.01)
-    middle = np.flatnonzero(is_mid_brain(calm))
+    middle = np.flatnonzero(is_mid_brain(calm, brain_masks(calm)))
     assert middle.tolist() == list(range(middle[0], middle[-1] + 1))
     assert (middle[0], middle[-1]) == (6, 16)
 
@@ -48,8 +49,17 @@ def test_a_stack_from_the_vertex_down_is_read_the_other_way(calm: Volume) -> Non
 
 
 def test_no_brain_no_heights() -> None:
+    empty = volume(np.full((6, 160, 160), -1000.0, np.float32))
     with pytest.raises(ValueError, match="no slice"):
-        is_mid_brain(volume(np.full((6, 160, 160), -1000.0, np.float32)))
+        is_mid_brain(empty, brain_masks(empty))
+
+
+def test_no_brain_is_not_brightened(calm: Volume) -> None:
+    masks = brain_masks(calm)
+    masks[0] = False
+    found = brightened_hu(calm, masks)
+    assert found[0] == 0.0
+    assert found.min() == 0.0, "a slice of much fluid is not darkened"
 
 
 def test_a_part_keeps_its_places(calm: Volume) -> None:
@@ -144,6 +154,23 @@ def test_slices_take_turns_and_come_with_their_neighbours(calm: Volume) -> None:
     for one in made:
         changed = np.abs(one.volume.hu[one.at] - calm.hu[one.index]) > 10
         assert (changed & one.truth).sum() >= 0.5 * one.truth.sum() > 0
+
+
+def test_blood_is_brighter_where_bone_brightens_the_brain(calm: Volume) -> None:
+    masks = brain_masks(calm)
+    hu = calm.hu.copy()
+    hu[19][masks[19]] += 18.0
+    bright = replace(calm, hu=hu)
+    more = brightened_hu(bright, masks) - brightened_hu(calm, masks)
+    assert more[19] == pytest.approx(18.0, abs=0.1)
+    assert not more[:19].any()
+    for plain, lifted in zip(
+        planted(calm, masks, Subtype.IPH, 16), planted(bright, masks, Subtype.IPH, 16), strict=True
+    ):
+        core = plain.truth & (cv2.erode(plain.truth.astype(np.uint8), np.ones((5, 5))) > 0)
+        added = (lifted.volume.hu[lifted.at] - plain.volume.hu[plain.at])[core]
+        assert not added.size or added.mean() == pytest.approx(18.0 if plain.index == 19 else 0.0, abs=0.5)
+        assert lifted.lesion == plain.lesion, "what is told of a lesion is its own density"
 
 
 def test_untouched_slices_are_as_they_are(predictor: Predictor, calm: Volume) -> None:

@@ -71,10 +71,21 @@ def heights(volume: Volume, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray((middle - bottom) / (top - bottom))
 
 
-def is_mid_brain(volume: Volume) -> Flags:
+def is_mid_brain(volume: Volume, masks: NDArray[np.bool_]) -> Flags:
     """Which slices lie in the middle of the brain, shape (slice,)."""
-    where = heights(volume, brain_masks(volume))
+    where = heights(volume, masks)
     return np.asarray((where >= MID_BRAIN[0]) & (where <= MID_BRAIN[1]))
+
+
+def brightened_hu(volume: Volume, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """By how much the bone around it brightens each slice, 0 or more, shape (slice,).
+
+    The median of its brain above that of mid-brain: on the development series up to 16 HU at the skull base and 19 HU
+    at the vertex. Slices without brain have 0.
+    """
+    brain = np.array([np.median(hu[mask]) if mask.any() else np.nan for hu, mask in zip(volume.hu, masks, strict=True)])
+    usual = np.nanmedian(brain[is_mid_brain(volume, masks)])
+    return np.nan_to_num(np.maximum(brain - usual, 0.0)).astype(np.float64)
 
 
 def _without_small_holes(mask: Flags, spacing_mm: float) -> Flags:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.demonstration.evaluate import FALSE_BLOOD_ML
 from trainer.judge.findings import Row, Section, at_most
-from trainer.judge.intracranial import is_mid_brain
+from trainer.judge.intracranial import brain_masks, is_mid_brain
 from trainer.real_series import copies_of, gate_of
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import WorklistStatus
@@ -65,7 +65,7 @@ def answer_to(predictor: Predictor, volume: Volume, name: str) -> Answer:
     result = predictor.segment(volume, gate).result
     per_slice = np.count_nonzero(predictor.segment(volume, gate, every_slice=True).marked, axis=(1, 2))
     ml = per_slice * volume.voxel_ml
-    middle = is_mid_brain(volume)
+    middle = is_mid_brain(volume, brain_masks(volume))
     false = ml >= FALSE_BLOOD_ML
     return Answer(
         name=name,
