@@ -173,6 +173,19 @@ def test_a_worker_takes_up_what_is_chosen_and_runs_the_shadow(
     site.db.dispose()
 
 
+def test_the_comparison_says_which_bundles_are_for_demonstration(
+    config: Path, site: Site, sqlite_url: str, study: str, bundles: dict[str, Bundle]
+) -> None:
+    inference = InferenceSettings(bundle=bundles["old"].path, device="cpu", threads=1)
+    app = App(Settings(inference=inference), Database(sqlite_url), site.blobs)
+    choose(site, app, bundles["new"], Slot.SHADOW)
+    with working(app):
+        until(lambda: compared(site) == [("old 1", "new 1", 1)])
+    said = printed(run(config, "bundle", "compare")).splitlines()
+    assert said[-2:] == [f"{name}: DEMONSTRATION ONLY: not for use in care." for name in ("new 1", "old 1")]
+    app.db.dispose()
+
+
 def test_a_worker_waits_for_a_bundle_that_loads(
     site: Site, sqlite_url: str, study: str, bundles: dict[str, Bundle]
 ) -> None:

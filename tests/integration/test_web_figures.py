@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select, update
 
 from tests import many_studies
+from tests.stores import result
 from tests.web import Browser, Clock
 from triage.domain.audit import AuditAction
 from triage.domain.downtime import Heartbeat
 from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
 from triage.entrypoints.app import shipped_bundle
-from triage.store import audit, bundle_slots, bundles, heartbeats, links
+from triage.store import audit, bundle_slots, bundles, heartbeats, links, shadow_results
 from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database
@@ -172,6 +173,21 @@ def test_the_shadow_and_what_it_said_are_shown(site: Desk, radiologist: Browser)
     assert "shadow site-heads 2" in text
     assert "chosen by boss" in text
     assert "The shadow has said nothing yet." in text
+
+
+def test_what_the_shadow_said_names_the_bundle_that_is_for_demonstration(site: Desk, radiologist: Browser) -> None:
+    shadow = ChosenBundle(Slot.SHADOW, "cd" * 32, "bundles/cd", site.clock() - timedelta(hours=1), "boss")
+    with site.db.transaction() as tx:
+        bundles.record(tx, digest=shadow.digest, name="site-heads", version="2", manifest={}, now=site.clock())
+        bundle_slots.choose(tx, shadow, {})
+        about = shadow_results.next_unshadowed(tx, shadow.digest, site.clock() - timedelta(days=365))
+        assert about is not None
+        shadow_results.record(
+            tx, about, result(0.1), bundle_digest=shadow.digest, bundle="site-heads 2", now=site.clock()
+        )
+    text = words(radiologist.get("/operations").text)
+    assert "made-up 1.0 (demonstration) site-heads 2 1 " in text
+    assert "site-heads 2 (demonstration)" not in text
 
 
 def test_a_role_that_never_ran_is_named(desk: Desk, radiologist: Browser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.stores import DIGEST, NOW, SERIES, STUDY, analysed, at, claim, finish, logged, result, running
 from triage.domain.audit import AuditAction, Outcome
 from triage.domain.finding import ReasonCode, TriageResult
-from triage.store import bundle_slots, jobs, results, series, shadow_results, studies, worklist
+from triage.store import bundle_slots, bundles, jobs, results, series, shadow_results, studies, worklist
 from triage.store.bundle_slots import ChosenBundle, ShadowComparison, Slot
 from triage.store.db import Database
 from triage.store.shadow_results import Unshadowed
@@ -152,6 +152,15 @@ def test_agreement_is_counted_by_pair_of_bundles(database: Database) -> None:
     (later,) = compared(database, since=len(PAIRS) - 3)
     assert (later.n, later.failed) == (1, 2)
     assert compared(database, since=100) == []
+
+
+def test_a_comparison_marks_the_bundle_that_is_not_for_care(database: Database) -> None:
+    with database.transaction() as tx:
+        said = {"provenance": {"demonstration": True}}
+        bundles.record(tx, digest=SHADOW, name="site-heads", version="2", manifest=said, now=NOW)
+    pair(database, 0, 0.9, 0.9)
+    (found,) = compared(database)
+    assert found.demonstrations == ("site-heads 2",)
 
 
 def test_a_result_that_counts_takes_the_place_of_what_the_shadow_said(database: Database) -> None:

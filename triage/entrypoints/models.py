@@ -23,6 +23,8 @@ from triage.settings import read_settings
 from triage.store import bundle_slots
 from triage.store.bundle_slots import Slot
 
+_DEMONSTRATION = " DEMONSTRATION ONLY: not for use in care."
+
 
 @click.group()
 def bundle() -> None:
@@ -95,6 +97,8 @@ def compare(config: Path | None, since: datetime | None) -> None:
         counted = (row.n, row.both, row.only_active, row.only_shadow, row.neither, row.failed)
         table.add_row(row.active, row.shadow, *map(str, counted))
     present.console().print(table)
+    for name in sorted({name for row in rows for name in row.demonstrations}):
+        click.echo(f"{name}:{_DEMONSTRATION}")
 
 
 @click.command(epilog="Example: triage reanalyse 1.2.840.113619.2.1 --dry-run --bundle ./my-bundle")
@@ -149,7 +153,7 @@ def _in_use(app: App) -> Bundle | None:
 
 
 def _mark(found: Bundle) -> str:
-    return " DEMONSTRATION ONLY: not for use in care." if found.demonstration else ""
+    return _DEMONSTRATION if found.demonstration else ""
 
 
 def _change(in_use: Bundle | None, chosen: Bundle, shadow: bool) -> Table:

@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, func, select, update
 
 from triage.domain.audit import AuditAction, AuditEvent, Detail, Outcome
 from triage.domain.finding import WorklistStatus
+from triage.store.bundles import demonstrations
 from triage.store.schema import bundle_slots, results
 from triage.store.transaction import Transaction
 
@@ -36,6 +37,7 @@ class ShadowComparison(NamedTuple):
     """How often two bundles said the same of a series revision that both have analysed.
 
     ``failed``: the shadow could not say anything where the other did; those are in no other number.
+    ``demonstrations``: those of the two, by name and version, that are not for use in care.
     """
 
     active: str
@@ -45,6 +47,7 @@ class ShadowComparison(NamedTuple):
     only_shadow: int
     neither: int
     failed: int
+    demonstrations: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -108,6 +111,8 @@ def shadow_comparison(tx: Transaction, since: datetime | None = None) -> list[Sh
             func.count().filter(answered, ~suspected[0], suspected[1]).label("only_shadow"),
             func.count().filter(answered, ~suspected[0], ~suspected[1]).label("neither"),
             func.count().filter(~answered).label("failed"),
+            counted.c.bundle_digest,
+            shadow.c.bundle_digest,
         )
         .select_from(pairs)
         .where(
@@ -120,4 +125,11 @@ def shadow_comparison(tx: Transaction, since: datetime | None = None) -> list[Sh
         .group_by(counted.c.bundle_digest, counted.c.bundle, shadow.c.bundle_digest, shadow.c.bundle)
         .order_by(func.max(shadow.c.id).desc())
     )
-    return [ShadowComparison(*row) for row in tx.connection.execute(compared)]
+    rows = tx.connection.execute(compared).all()
+    marked = demonstrations(tx, {digest for *_, active, shadowing in rows for digest in (active, shadowing)})
+    found: list[ShadowComparison] = []
+    for *counted_as, active, shadowing in rows:
+        pair = ShadowComparison(*counted_as)
+        named = ((pair.active, active), (pair.shadow, shadowing))
+        found.append(pair._replace(demonstrations=tuple(name for name, digest in named if digest in marked)))
+    return found
