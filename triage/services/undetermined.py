@@ -34,6 +34,7 @@ class _Standing(Enum):
     TAKES_BACK = "not analysed, and another series says why, but this one was reported or told before"
     SILENT = "not analysed, and another series says why"
     OPEN = "another series may still be analysed"
+    WITHDRAWS = "another series was analysed, but this one was reported before"
     DECIDED = "another series was analysed"
 
 
@@ -42,8 +43,9 @@ def report_next(analyst: Analyst) -> bool:
 
     Only the series that the worklist shows speaks for its study, and only while the study is not analysed: the
     localizer of a study whose head was analysed is no news. A series of which an earlier revision was reported or told
-    takes that back, whichever series the worklist shows. While another series is still in work the refusal waits on:
-    should that one end unusable as well, somebody must be told. Nothing is locked while files are read and written;
+    takes that back, whichever series the worklist shows; where another one was analysed, archives alone hear of it,
+    since reading lists are told of studies. While another series is still in work the refusal waits on: should that one
+    end unusable as well, somebody must be told. Nothing is locked while files are read and written;
     whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
 
     Raises
@@ -73,21 +75,25 @@ def report_next(analyst: Analyst) -> bool:
 
 def _standing(tx: Transaction, record: SeriesRecord) -> _Standing:
     row = worklist.row(tx, record.study_instance_uid)
-    if row is None or row.status in (WorklistStatus.SUSPECTED, WorklistStatus.NOT_SUSPECTED):
+    if row is None:
         return _Standing.DECIDED
     if row.status is WorklistStatus.PENDING:
         return _Standing.OPEN
+    decided = row.status is not WorklistStatus.NOT_ANALYSED
     if row.series_instance_uid == record.series_instance_uid:
-        return _Standing.SPEAKS
-    spoken_of = result_objects.any_before(tx, record.id, record.revision)
-    return _Standing.TAKES_BACK if spoken_of else _Standing.SILENT
+        return _Standing.DECIDED if decided else _Standing.SPEAKS
+    if result_objects.any_before(tx, record.id, record.revision):
+        return _Standing.WITHDRAWS if decided else _Standing.TAKES_BACK
+    return _Standing.DECIDED if decided else _Standing.SILENT
 
 
 def _report(analyst: Analyst, record: SeriesRecord, standing: _Standing) -> None:
     """Make what is to be sent, if the series speaks or takes back, and end the waiting or begin it again."""
     reason = record.reason or ReasonCode.FAILED
-    speaks = standing in (_Standing.SPEAKS, _Standing.TAKES_BACK)
-    reports = _reports(analyst, record, reason) if speaks else []
+    if standing in (_Standing.SPEAKS, _Standing.TAKES_BACK, _Standing.WITHDRAWS):
+        reports = _reports(analyst, record, reason, of_study=standing is not _Standing.WITHDRAWS)
+    else:
+        reports = []
     now = analyst.clock()
     with (
         placed(analyst.db, analyst.blobs, [item.encoded.content for item in reports]) as keys,
@@ -121,22 +127,27 @@ def _record(
     log.info("undetermined_reported", series_instance_uid=record.series_instance_uid, reason=reason.value)
 
 
-def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list[Addressed]:
-    """A report of each kind that is asked for, the rejection notes, and a message for each list that wants to know."""
+def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode, *, of_study: bool) -> list[Addressed]:
+    """A report of each kind that is asked for, the rejection notes, and a message for each list that wants to know.
+
+    Unless the study stands as not analysed, only those hear of it who were sent something of an earlier revision.
+    """
     with analyst.db.read() as tx:
         if results.refused_before(tx, record, reason, analyst.predictor.bundle.digest):
             return []  # a person had it analysed anew, and nothing has changed: the report would be the same one
         stored = instances.of_series(tx, record.id)
         predecessors = result_objects.predecessors(tx, record.id, record.revision)
-        told_before = result_objects.told_before(tx, record.id, record.revision, analyst.pulling)
+        told_before = result_objects.told_before(tx, record.id, record.revision, analyst.pulling) if of_study else ()
         there = {name: result_objects.sent_before(tx, record.id, record.revision, name) for name in analyst.profiles}
     asking = {
         name: p.sr_kind
         for name, p in analyst.profiles.items()
-        if p.sr_kind is not None and (p.undetermined or there[name])  # who holds an earlier revision gets the next
+        if p.sr_kind is not None
+        and ((p.undetermined and of_study) or there[name])  # who holds an earlier revision gets the next
     }
     superseded = {name: there[name] for name, p in analyst.profiles.items() if p.reject_superseded and there[name]}
-    undetermined = any(notifier.undetermined for notifier in analyst.notifiers.values())
+    notifiers = analyst.notifiers if of_study else {}
+    undetermined = any(notifier.undetermined for notifier in notifiers.values())
     if not (asking or superseded or told_before or undetermined):
         return []
     provenance = analyst.provenance(record.last_received_at)
@@ -166,7 +177,7 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode) -> list
             revision=record.revision - 1,
         )
         reports = [*made.values(), *_rejections(contents, superseded, provenance)]
-        return reports + messages(analyst.notifiers, notice, read_source(contents, None), reports, told_before)
+        return reports + messages(notifiers, notice, read_source(contents, None), reports, told_before)
     except (NotFound, UnreadableInstance) as exc:
         # The worklist says why the study was not analysed; what cannot be read cannot be reported on.
         log.error("undetermined_not_reported", code=exc.code, why=str(exc))
