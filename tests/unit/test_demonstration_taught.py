@@ -65,7 +65,7 @@ def test_a_net_from_its_file_answers_as_before_in_use_and_while_it_learns(spec: 
 
 
 def test_the_shipped_nets_are_read_back_whole() -> None:
-    plan = load_protocol("demo_further")
+    plan = load_protocol("demo_second")
     content = (shipped_bundle() / "munet.onnx").read_bytes()
     rng = np.random.default_rng(4)
     shown = rng.random((2, 9, 256, 256), np.float32)
@@ -85,14 +85,14 @@ def test_another_net_is_refused(made: StackBatch) -> None:
 
 
 def test_nets_in_8_bits_are_refused() -> None:
-    plan = load_protocol("demo_further")
+    plan = load_protocol("demo_second")
     content = (shipped_bundle().with_name("demo-int8") / "munet.onnx").read_bytes()
     with pytest.raises(ValueError, match="munet lacks"):
         unfolded(plan.munet, content, [])
 
 
 def test_a_protocol_and_its_bundle_belong_together(tmp_path: Path) -> None:
-    plain, further = load_protocol("demo"), load_protocol("demo_further")
+    plain, further = load_protocol("demo"), load_protocol("demo_second")
     assert begun(plain, None) == {}
     with pytest.raises(ValueError, match=r"begins from the bundle demo 0\.4\.0: give --begin-from"):
         begun(further, None)
