@@ -13,9 +13,11 @@ from pydicom.dataset import Dataset
 
 from tests.fakes import FixedPredictor
 from tests.integration.site import REPORT, Site, head
+from tests.integration.test_services_told import oru
 from triage.domain.encoded import ObjectKind
 from triage.domain.errors import UnusableSeries
 from triage.domain.finding import ReasonCode, WorklistStatus
+from triage.services.notify import Notifier
 from triage.services.undetermined import report_next
 from triage.store import deliveries, result_objects
 
@@ -58,6 +60,12 @@ def sent(site: Site, study: str, destination: str) -> list[tuple[ObjectKind, Dat
         there = {one.object_id for one in deliveries.of_study(tx, study) if one.destination == destination}
         made = [one for one in result_objects.of_study(tx, study) if one.object_id in there]
     return [(one.kind, pydicom.dcmread(io.BytesIO(site.blobs.read(one.blob_key)))) for one in made]
+
+
+def made(site: Site, study: str) -> list[ObjectKind]:
+    """What was made for destinations and reading lists, in that order."""
+    with site.db.read() as tx:
+        return [one.kind for one in result_objects.of_study(tx, study)]
 
 
 def named(ds: Dataset) -> set[str]:
@@ -124,3 +132,39 @@ def test_what_was_sent_before_rejecting_was_switched_on_is_rejected_too(site: Si
     arrives(site, slices[-1:], negative())
     (_, first), (_, second), _, (_, note) = sent(site, study, "archive")
     assert named(note) == {first.SOPInstanceUID, second.SOPInstanceUID}
+
+
+@pytest.mark.parametrize(("other", "status"), [(0.02, WorklistStatus.NOT_SUSPECTED), (0.95, WorklistStatus.SUSPECTED)])
+def test_no_absent_stands_unvouched_where_another_series_decides_the_study(
+    site: Site, other: float, status: WorklistStatus
+) -> None:
+    """Who holds none of it hears nothing, nor do the lists: they were told of the study by the other series."""
+    site.profiles |= {"asking": replace(REPORT, undetermined=True, only_suspected=True)}
+    site.notifiers = {"ris": Notifier(oru, only_suspected=False, undetermined=True)}
+    slices = head()
+    study = str(slices[0].StudyInstanceUID)
+    arrives(site, head(StudyInstanceUID=study, ConvolutionKernel="H60s"), FixedPredictor(score=other))
+    arrives(site, slices[:-1], negative())
+    decided, before = site.row(study).status, made(site, study)
+    arrives(site, slices[-1:], refusing())
+    assert site.row(study).status is decided is status
+    assert made(site, study)[len(before) :] == [ObjectKind.SR, ObjectKind.KOS_REJECTED]
+    *_, (_, absent), (_, undetermined) = sent(site, study, "archive")
+    assert "Undetermined" in str(undetermined)
+    assert absent.SOPInstanceUID in named(undetermined.PredecessorDocumentsSequence[0])
+    *_, (kind, note) = sent(site, study, "rejecting")
+    assert kind is ObjectKind.KOS_REJECTED
+    assert named(note) == {absent.SOPInstanceUID}
+    assert all("Undetermined" not in str(ds) for _, ds in sent(site, study, "asking"))
+
+
+def test_a_suspicion_stays_in_the_archive_as_on_the_worklist(site: Site) -> None:
+    """The greater one of another series may go, and this one would speak again."""
+    slices = head()
+    study = str(slices[0].StudyInstanceUID)
+    arrives(site, head(StudyInstanceUID=study, ConvolutionKernel="H60s"), FixedPredictor(score=0.95))
+    arrives(site, slices[:-1], FixedPredictor(score=0.6))
+    before = made(site, study)
+    arrives(site, slices[-1:], refusing())
+    assert made(site, study) == before
+    assert site.row(study).status is WorklistStatus.SUSPECTED

@@ -238,41 +238,6 @@ def test_what_a_series_said_before_is_taken_back_although_the_one_that_says_why_
     assert drain(site) == 0
 
 
-@pytest.mark.parametrize("other", [0.02, 0.95])
-def test_what_a_series_said_before_is_withdrawn_although_another_one_was_analysed(site: Site, other: float) -> None:
-    """No Absent may stand that is no longer vouched for; the lists were told of the study by the other series."""
-    site.notifiers = {"ris": Notifier(oru, only_suspected=False, undetermined=True)}
-    series = head(17)
-    study = str(series[0].StudyInstanceUID)
-    site.send(head(16, StudyInstanceUID=study, ConvolutionKernel="H60s"))
-    site.settle()
-    site.predictor = FixedPredictor(score=other)
-    assert site.analyse()
-    first = len(objects(site, study))
-    site.send(series[:16], "a2")
-    site.settle()
-    site.predictor = FixedPredictor(score=0.02)
-    assert site.analyse()
-    absent = {o.kind: o.sop_instance_uid for o in objects(site, study)[first:]}
-    site.send(series[16:], "a3")
-    site.settle()
-    site.predictor = FixedPredictor(at_gate=refuse)
-    assert site.analyse()
-    before, decided = objects(site, study), site.row(study)
-    assert decided.status is (WorklistStatus.SUSPECTED if other > 0.5 else WorklistStatus.NOT_SUSPECTED)
-    site.wait(WAIT_SECONDS)
-    assert drain(site) == 1
-    told = {o.kind: site.blobs.read(o.blob_key) for o in objects(site, study)[len(before) :]}
-    assert set(told) == {ObjectKind.SR, ObjectKind.SR_TEXT}
-    assert all(b"Undetermined" in content for content in told.values())
-    for kind, content in told.items():
-        assert superseded_by(content) == [absent[kind]]
-    after = site.row(study)
-    assert (after.status, after.series_instance_uid) == (decided.status, decided.series_instance_uid)
-    site.wait(3600)
-    assert drain(site) == 0
-
-
 def test_a_late_slice_takes_the_report_back_before_it_is_made(site: Site) -> None:
     series = head()
     study = refused(site, series[:3])

@@ -160,7 +160,7 @@ def test_a_comparison_marks_the_bundle_that_is_not_for_care(database: Database) 
         bundles.record(tx, digest=SHADOW, name="site-heads", version="2", manifest=said, now=NOW)
     pair(database, 0, 0.9, 0.9)
     (found,) = compared(database)
-    assert found.demonstrations == ("site-heads 2",)
+    assert (found.active_demonstration, found.shadow_demonstration) == (False, True)
 
 
 def test_a_result_that_counts_takes_the_place_of_what_the_shadow_said(database: Database) -> None:

@@ -23,8 +23,6 @@ from triage.settings import read_settings
 from triage.store import bundle_slots
 from triage.store.bundle_slots import Slot
 
-_DEMONSTRATION = " DEMONSTRATION ONLY: not for use in care."
-
 
 @click.group()
 def bundle() -> None:
@@ -95,10 +93,10 @@ def compare(config: Path | None, since: datetime | None) -> None:
     )
     for row in rows:
         counted = (row.n, row.both, row.only_active, row.only_shadow, row.neither, row.failed)
-        table.add_row(row.active, row.shadow, *map(str, counted))
+        marked = (row.active, row.active_demonstration), (row.shadow, row.shadow_demonstration)
+        names = [f"{name} (demonstration)" if demonstration else name for name, demonstration in marked]
+        table.add_row(*names, *map(str, counted))
     present.console().print(table)
-    for name in sorted({name for row in rows for name in row.demonstrations}):
-        click.echo(f"{name}:{_DEMONSTRATION}")
 
 
 @click.command(epilog="Example: triage reanalyse 1.2.840.113619.2.1 --dry-run --bundle ./my-bundle")
@@ -153,7 +151,7 @@ def _in_use(app: App) -> Bundle | None:
 
 
 def _mark(found: Bundle) -> str:
-    return _DEMONSTRATION if found.demonstration else ""
+    return " DEMONSTRATION ONLY: not for use in care." if found.demonstration else ""
 
 
 def _change(in_use: Bundle | None, chosen: Bundle, shadow: bool) -> Table:

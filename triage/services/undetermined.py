@@ -34,7 +34,7 @@ class _Standing(Enum):
     TAKES_BACK = "not analysed, and another series says why, but this one was reported or told before"
     SILENT = "not analysed, and another series says why"
     OPEN = "another series may still be analysed"
-    WITHDRAWS = "another series was analysed, but this one was reported before"
+    WITHDRAWS = "another series was analysed, but this one was negative before"
     DECIDED = "another series was analysed"
 
 
@@ -43,10 +43,10 @@ def report_next(analyst: Analyst) -> bool:
 
     Only the series that the worklist shows speaks for its study, and only while the study is not analysed: the
     localizer of a study whose head was analysed is no news. A series of which an earlier revision was reported or told
-    takes that back, whichever series the worklist shows; where another one was analysed, archives alone hear of it,
-    since reading lists are told of studies. While another series is still in work the refusal waits on: should that one
-    end unusable as well, somebody must be told. Nothing is locked while files are read and written;
-    whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
+    takes that back, whichever series the worklist shows; where another one was analysed, only a negative report is
+    taken back, and archives alone hear of it, since reading lists are told of studies. While another series is still in
+    work the refusal waits on: should that one end unusable as well, somebody must be told. Nothing is locked while
+    files are read and written; whoever reported it meanwhile, or a late slice, makes what was encoded nobody's.
 
     Raises
     ------
@@ -79,12 +79,14 @@ def _standing(tx: Transaction, record: SeriesRecord) -> _Standing:
         return _Standing.DECIDED
     if row.status is WorklistStatus.PENDING:
         return _Standing.OPEN
-    decided = row.status is not WorklistStatus.NOT_ANALYSED
+    if row.status is not WorklistStatus.NOT_ANALYSED:
+        said = results.latest(tx, record.id)
+        negative = said is not None and said.result.status is WorklistStatus.NOT_SUSPECTED
+        return _Standing.WITHDRAWS if negative else _Standing.DECIDED  # a suspicion stays, here as on the worklist
     if row.series_instance_uid == record.series_instance_uid:
-        return _Standing.DECIDED if decided else _Standing.SPEAKS
-    if result_objects.any_before(tx, record.id, record.revision):
-        return _Standing.WITHDRAWS if decided else _Standing.TAKES_BACK
-    return _Standing.DECIDED if decided else _Standing.SILENT
+        return _Standing.SPEAKS
+    spoken_of = result_objects.any_before(tx, record.id, record.revision)
+    return _Standing.TAKES_BACK if spoken_of else _Standing.SILENT
 
 
 def _report(analyst: Analyst, record: SeriesRecord, standing: _Standing) -> None:
@@ -130,7 +132,7 @@ def _record(
 def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode, *, of_study: bool) -> list[Addressed]:
     """A report of each kind that is asked for, the rejection notes, and a message for each list that wants to know.
 
-    Unless the study stands as not analysed, only those hear of it who were sent something of an earlier revision.
+    Unless it is the study that was not analysed, only archives that hold something of an earlier revision hear of it.
     """
     with analyst.db.read() as tx:
         if results.refused_before(tx, record, reason, analyst.predictor.bundle.digest):
@@ -139,11 +141,10 @@ def _reports(analyst: Analyst, record: SeriesRecord, reason: ReasonCode, *, of_s
         predecessors = result_objects.predecessors(tx, record.id, record.revision)
         told_before = result_objects.told_before(tx, record.id, record.revision, analyst.pulling) if of_study else ()
         there = {name: result_objects.sent_before(tx, record.id, record.revision, name) for name in analyst.profiles}
-    asking = {
+    asking = {  # who holds an earlier revision gets the next
         name: p.sr_kind
         for name, p in analyst.profiles.items()
-        if p.sr_kind is not None
-        and ((p.undetermined and of_study) or there[name])  # who holds an earlier revision gets the next
+        if p.sr_kind is not None and (there[name] or (of_study and p.undetermined))
     }
     superseded = {name: there[name] for name, p in analyst.profiles.items() if p.reject_superseded and there[name]}
     notifiers = analyst.notifiers if of_study else {}

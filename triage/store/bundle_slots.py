@@ -37,7 +37,7 @@ class ShadowComparison(NamedTuple):
     """How often two bundles said the same of a series revision that both have analysed.
 
     ``failed``: the shadow could not say anything where the other did; those are in no other number.
-    ``demonstrations``: those of the two, by name and version, that are not for use in care.
+    The last two say which of them is not for use in care.
     """
 
     active: str
@@ -47,7 +47,8 @@ class ShadowComparison(NamedTuple):
     only_shadow: int
     neither: int
     failed: int
-    demonstrations: tuple[str, ...] = ()
+    active_demonstration: bool = False
+    shadow_demonstration: bool = False
 
     @property
     def n(self) -> int:
@@ -126,10 +127,5 @@ def shadow_comparison(tx: Transaction, since: datetime | None = None) -> list[Sh
         .order_by(func.max(shadow.c.id).desc())
     )
     rows = tx.connection.execute(compared).all()
-    marked = demonstrations(tx, {digest for *_, active, shadowing in rows for digest in (active, shadowing)})
-    found: list[ShadowComparison] = []
-    for *counted_as, active, shadowing in rows:
-        pair = ShadowComparison(*counted_as)
-        named = ((pair.active, active), (pair.shadow, shadowing))
-        found.append(pair._replace(demonstrations=tuple(name for name, digest in named if digest in marked)))
-    return found
+    marked = demonstrations(tx, {digest for row in rows for digest in row[-2:]})
+    return [ShadowComparison._make((*row[:-2], *(digest in marked for digest in row[-2:]))) for row in rows]
