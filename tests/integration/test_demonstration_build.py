@@ -89,6 +89,8 @@ def test_the_bundle_in_8_bits_is_a_third_as_large_and_both_fit_into_the_package(
 @pytest.mark.slow
 def test_what_the_template_alone_taught_is_a_bundle_of_its_own(built: tuple[Bundle, Path, list[str]]) -> None:
     last, first = (load_bundle(built[1] / name).manifest for name in ("bundle", "bundle-template"))
+    assert first.name == f"{last.name}-template"
+    assert first.provenance.protocol == last.provenance.protocol
     assert "(0 on the CT template, 2 procedural)" in first.card.held_out
     assert first.provenance.training_data.endswith("; the first blocks, on the template alone")
     assert not last.provenance.training_data.endswith("alone")

@@ -9,6 +9,7 @@ from trainer.demonstration.evaluate import calibration_orders, held_out_orders
 from trainer.demonstration.protocol import FitSpec, load_protocol
 from trainer.demonstration.stream import block_orders
 from trainer.judge.held_out import judged_orders
+from trainer.protocol_files import shipped_protocols
 from triage.entrypoints.app import shipped_bundle
 from triage.inference.bundle import load_bundle
 
@@ -31,6 +32,20 @@ def test_a_fifth_of_the_heads_are_procedural_so_that_the_demo_is_recognised() ->
     data = load_protocol("demo").data
     procedural = data.procedural_stacks * (data.blocks - data.template_first)
     assert 0.1 <= procedural / (data.blocks * (data.procedural_stacks + data.template_stacks)) <= 0.35
+
+
+@pytest.mark.parametrize("name", shipped_protocols("protocols"))
+def test_a_protocol_has_the_name_of_its_file_and_says_what_comes_of_it(name: str) -> None:
+    plan = load_protocol(name)
+    assert plan.name == name
+    assert plan.bundle_name == ("demo" if name.startswith("demo") else name)
+
+
+def test_each_part_of_the_demo_begins_from_the_part_before() -> None:
+    parts = [load_protocol(name) for name in ("demo", "demo_second", "demo_third", "demo_fourth")]
+    made = [f"{part.bundle_name} {part.version}" for part in parts]
+    assert [part.begins_from for part in parts] == ["", *made[:-1]]
+    assert len({part.seed for part in parts}) == len(parts)
 
 
 def test_unknown_names_and_files_are_refused() -> None:

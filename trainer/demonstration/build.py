@@ -81,7 +81,7 @@ def build_bundles(
     alone = exported_nets(out / "nets-template", plan, other_stacks(plan, anatomy, procedural=False), tell)
     exams = replace(plan.exams, calibration_procedural=0, test_template=0)
     taught = f"{plan.training_data}; the first blocks, on the template alone"
-    first = replace(plan, name=f"{plan.name}-template", exams=exams, training_data=taught)
+    first = replace(plan, bundle=f"{plan.bundle_name}-template", exams=exams, training_data=taught)
     return (*bundles, *finished(first, {out / "bundle-template": alone}, anatomy, machine.workers, (), now, tell))
 
 
@@ -172,7 +172,7 @@ def small_nets(nets: Nets, plan: Protocol, stacks: Sequence[Stack], tell: Tell) 
 def manifest_of(plan: Protocol, nets: Nets, decision: Decision, now: datetime) -> Manifest:
     """The manifest before anything was measured; synthetic bundles are always for demonstration."""
     return Manifest(
-        name=plan.name,
+        name=plan.bundle_name,
         version=plan.version,
         created_at=now,
         intended_input=plan.intended_input,

@@ -220,9 +220,11 @@ class ExamPlan:
 class Protocol:
     """The content of one protocol file.
 
-    ``augment_late`` takes the place of ``augment`` after the share ``late_from`` of the steps: wide changes from the
-    beginning keep a net from learning at all. ``begins_from`` is the name and version of the bundle whose nets are
-    taught further, as "demo 0.4.0"; empty where nets begin from random weights.
+    ``name`` is that of the file, ``bundle`` that of the bundle that comes of it, where it has another: a bundle that is
+    taught further keeps its name, and each of its parts has a protocol. ``augment_late`` takes the place of ``augment``
+    after the share ``late_from`` of the steps: wide changes from the beginning keep a net from learning at all.
+    ``begins_from`` is the name and version of the bundle whose nets are taught further, as "demo 0.4.0"; empty where
+    nets begin from random weights.
     """
 
     name: str
@@ -240,8 +242,14 @@ class Protocol:
     augment_late: AugmentSpec | None = None
     late_from: float = 0.5
     begins_from: str = ""
+    bundle: str = ""
     precision: Literal["fp32", "bf16"] = "fp32"
     int8: bool = False
+
+    @property
+    def bundle_name(self) -> str:
+        """Name of the bundle."""
+        return self.bundle or self.name
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.late_from <= 1.0:
