@@ -74,6 +74,7 @@ SAMPLES: dict[AuditAction, dict[str, object]] = {
     AuditAction.COMMITMENT_GIVEN_UP: {"actor": "send", "detail": {**SENT, "reason": "no C-FIND"}, **TRANSFER},
     AuditAction.DESTINATION_DOWN: {"actor": "h/1/send", "detail": {"destination": "pacs", "reason": "silence"}},
     AuditAction.DESTINATION_UP: {"actor": "h/1/send", "detail": {"destination": "pacs", "reason": None}},
+    AuditAction.FILES_REMOVED: {"actor": "clock", "study_instance_uid": STUDY, "detail": {"files": 34}},
     AuditAction.ORPHAN_REMOVED: {"actor": "clock", "detail": {"blob": "00/aa"}},
     AuditAction.AUDIT_READ: {"detail": {"how": "page", **WEB}},
     AuditAction.LOGIN: {"detail": {"how": "password", **WEB}},

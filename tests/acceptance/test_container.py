@@ -164,7 +164,7 @@ def test_the_pages_are_served_behind_the_proxy(
     health = [word.replace(":8080", f":{web_port}") for word in config["Healthcheck"]["Test"][1:]]
     assert container.run(*health).returncode != 0, "nothing is served yet"
     start = config["Entrypoint"]
-    assert "0004" in container.run(*start, "db", "upgrade").stdout
+    assert "0005" in container.run(*start, "db", "upgrade").stdout
     log = tmp_path / "log"
     subprocess.run([DEPLOY / "container" / "make-secrets", tmp_path, "localhost"], check=True, capture_output=True)
     site = f"https://localhost:{site_port}"

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.site import BOTH, Site, head
@@ -14,6 +15,7 @@ from triage.domain.errors import StoreUnavailable
 from triage.entrypoints import clock
 from triage.entrypoints.app import App
 from triage.settings import NotifierSettings, Settings
+from triage.settings.groups import StorageSettings
 from triage.store import deliveries
 from triage.store.db import Database
 
@@ -49,6 +51,35 @@ def test_a_clock_escalates_what_nobody_opened(database_url: str, tmp_path: Path)
         stop.set()
         thread.join()
     assert kinds_for_duty(site, study) == ["EMAIL"]
+    app.db.dispose()
+    site.db.dispose()
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, True), (30, False)])
+def test_a_clock_removes_old_files_only_where_it_was_told_to(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, kept: bool
+) -> None:
+    monkeypatch.setattr(clock, "SWEEP_EVERY_SECONDS", 0.05)
+    site = Site(database_url, tmp_path / "blobs")  # no destinations: nothing waits to be sent
+    site.send(head())
+    site.settle()
+    site.analyse()
+    later = site.now + timedelta(days=31)
+    app = App(
+        Settings(storage=StorageSettings(retain_days=days)), Database(database_url), site.blobs, clock=lambda: later
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=clock.tick, args=(app, stop))
+    thread.start()
+    try:
+        for _ in range(20 if kept else 600):
+            if not any(site.root.rglob("*.dcm")):
+                break
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        thread.join()
+    assert any(site.root.rglob("*.dcm")) is kept
     app.db.dispose()
     site.db.dispose()
 

@@ -22,6 +22,7 @@ from triage.domain.account import Role
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import Subtype
 from triage.domain.worklist import ListedStudy
+from triage.services.retain import remove_old_files
 from triage.store import audit, deliveries, readings, worklist
 from triage.web.app import make_app
 from triage.web.desk import Desk
@@ -385,6 +386,25 @@ def test_a_study_without_a_slice_has_a_page_too(site: Site, radiologist: Browser
     assert "Not analysed" in words(page)
     assert ("The series holds no image that could be shown." in words(page)) is (make is structured_report)
     assert radiologist.get(f"/study/{uid}/slice/0.png").status_code == 404
+
+
+def test_images_that_were_removed_for_their_age(site: Site, radiologist: Browser) -> None:
+    site.profiles = {}  # nothing that waits to be sent keeps them
+    uid = suspected(site)
+    site.wait(31 * 86400)
+    assert remove_old_files(site.db, site.blobs, 30, site.now) == 1
+    page = radiologist.get(f"/study/{uid}")
+    said = words(page)
+    for part in (
+        "Haemorrhage suspected emergent final",
+        "Patient the images are not kept here any more",
+        f"The images were removed from here at {site.now:%Y-%m-%d %H:%M:%S} UTC for their age.",
+        "The images and result objects were removed from here for their age",
+        "Score 0.950",
+    ):
+        assert part in said
+    assert "/slice/" not in page.text
+    assert "try again" not in said.lower()
 
 
 def test_images_that_are_damaged_or_gone_do_not_stop_the_page(site: Site, desk: Desk, radiologist: Browser) -> None:

@@ -17,7 +17,7 @@ from triage.domain.errors import ConfigurationError
 from triage.store.db import Database, current, migrations_path, require_current, upgrade
 from triage.store.schema import metadata
 
-HEAD = "0004"
+HEAD = "0005"
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_every_message_is_valid_by_the_schema_of_the_standard() -> None:
         messages = roots(told, after=3)
         assert bool(messages) is (told.event.action in TOLD) or told.event.action is AuditAction.DELIVERY_MOVED
         seen |= {event(message)[0] for message in messages}
-    assert seen == {"110100", "110101", "110103", "110104", "110106", "110112", "110113", "110114"}
+    assert seen == {"110100", "110101", "110103", "110104", "110105", "110106", "110112", "110113", "110114"}
 
 
 def test_the_schema_refuses_what_the_standard_does() -> None:
@@ -97,6 +97,7 @@ def test_the_schema_refuses_what_the_standard_does() -> None:
         (AuditAction.INSTANCE_CONFLICT, ("110113", "110132", "E", "0")),
         (AuditAction.INSTANCE_RESTORED, ("110104", "C", "0")),
         (AuditAction.INSTANCE_IGNORED, ("110104", "R", "0")),
+        (AuditAction.FILES_REMOVED, ("110105", "D", "0")),
         (AuditAction.RESULT_RECORDED, ("110103", "R", "0")),
         (AuditAction.AUDIT_READ, ("110101", "R", "0")),
         (AuditAction.LOGIN, ("110114", "110122", "E", "0")),

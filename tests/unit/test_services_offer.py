@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from tests.stores import DIGEST, SERIES, STUDY, at, encoded, logged, receive
 from triage.domain.audit import AuditAction, Outcome
@@ -14,7 +15,7 @@ from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.net.peer import Peer
 from triage.net.ups_scp import Asked, Step, StepQuery
 from triage.services.offer import find_steps, get_step, record_query
-from triage.store import result_objects, results, schema, worklist
+from triage.store import result_objects, results, retention, schema, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
 
@@ -69,6 +70,15 @@ def test_a_step_whose_file_is_gone_keeps_no_other_from_being_found(database: Dat
     assert gone is not None
     blobs.path(gone.blob_key).unlink()
     assert [one.sop_instance_uid for one in find_steps(database, blobs, NOBODY, at(0))] == [step(0), step(2)]
+
+
+def test_a_study_whose_files_were_removed_for_their_age_is_not_offered(database: Database, blobs: BlobStore) -> None:
+    offered(database, blobs, range(3))
+    with database.transaction() as tx:
+        retention.mark_removed(tx, f"{STUDY}.1", at(10))
+    with capture_logs() as events:
+        assert [one.sop_instance_uid for one in find_steps(database, blobs, NOBODY, at(20))] == [step(0), step(2)]
+    assert events == []
 
 
 def test_of_a_study_the_newest_step_is_told(database: Database, blobs: BlobStore) -> None:

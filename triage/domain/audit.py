@@ -38,6 +38,7 @@ class AuditAction(StrEnum):
     DESTINATION_DOWN = "destination_down"
     DESTINATION_UP = "destination_up"
     ORPHAN_REMOVED = "orphan_removed"
+    FILES_REMOVED = "files_removed"
     AUDIT_READ = "audit_read"
     BUNDLE_CHOSEN = "bundle_chosen"
     LOGIN = "login"

@@ -17,6 +17,7 @@ from triage.services.beat import Heart, alive
 from triage.services.checkpoint import sign_when_due
 from triage.services.escalate import escalate_due
 from triage.services.recover import requeue_lapsed, set_orphans_aside
+from triage.services.retain import remove_old_files
 
 log = structlog.get_logger()
 
@@ -46,6 +47,9 @@ def tick(app: App, stop: threading.Event) -> None:
     every(ASSEMBLE_EVERY_SECONDS, lambda: assemble_due(app.db, timings, app.clock()), "assemble")
     every(RECOVER_EVERY_SECONDS, lambda: requeue_lapsed(app.db, app.clock()), "recover")
     every(SWEEP_EVERY_SECONDS, lambda: set_orphans_aside(app.db, app.blobs, app.clock()), "sweep")
+    days = app.settings.storage.retain_days
+    if days:
+        every(SWEEP_EVERY_SECONDS, lambda: remove_old_files(app.db, app.blobs, days, app.clock()), "retain")
     told = app.notifiers()
     every(ESCALATE_EVERY_SECONDS, lambda: escalate_due(app.db, app.blobs, told, app.clock()), "escalate")
     signer, interval = audit_parts.signer(app.settings), audit_parts.checkpoint_interval(app.settings)

@@ -24,6 +24,7 @@ AUDIT_LOG_USED = Code("110101", "Audit Log Used")
 BEGIN_TRANSFERRING = Code("110102", "Begin Transferring DICOM Instances")
 INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
 INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
+STUDY_DELETED = Code("110105", "DICOM Study Deleted")
 EXPORT = Code("110106", "Export")
 QUERY = Code("110112", "Query")
 SECURITY_ALERT = Code("110113", "Security Alert")
@@ -280,6 +281,12 @@ def _accessed(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ..
     return (replace(message, objects=_study(record)),)
 
 
+def _removed(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
+    """The files of a study went from here for their age."""
+    us = _us(reporter, process=record.event.actor, requestor=True)
+    return (replace(_message(record, reporter, STUDY_DELETED, "D", us), objects=_study(record)),)
+
+
 def _delivery(record: AuditRecord, reporter: Reporter) -> tuple[AuditMessage, ...]:
     """Sending begins, or ends one way or the other; messages to reading lists are no instances."""
     detail = record.event.detail
@@ -323,6 +330,7 @@ _TOLD: Mapping[str, Callable[[AuditRecord, Reporter], tuple[AuditMessage, ...]]]
         AuditAction.INSTANCE_RESTORED: _came_again,
         AuditAction.INSTANCE_IGNORED: _came_again,
         AuditAction.RESULT_RECORDED: _accessed,
+        AuditAction.FILES_REMOVED: _removed,
         AuditAction.DELIVERY_MOVED: _delivery,
         AuditAction.AUDIT_READ: _log_used,
         AuditAction.LOGIN: _authentication,

@@ -11,6 +11,7 @@ from triage.domain.errors import NotFound, StaleState, UnusableSeries
 from triage.domain.finding import ReasonCode, TriageResult
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.inference.predict import Predictor
+from triage.services.retain import require_files
 from triage.services.shadow import examine
 from triage.store import instances, jobs, results, series, studies, worklist
 from triage.store.blobs import BlobStore
@@ -46,7 +47,7 @@ def reanalyse(db: Database, study_instance_uid: str, *, bundle_digest: str, acto
     NotFound
         There is no such study, or nothing in it that could be analysed.
     StaleState
-        It is being analysed, or this bundle has said already what it has to say.
+        It is being analysed, this bundle has said already what it has to say, or the files were removed.
     """
     with db.transaction() as tx:
         chosen = _chosen(tx, study_instance_uid)
@@ -146,6 +147,7 @@ def _of_study(tx: Transaction, study_instance_uid: str) -> list[SeriesRecord]:
 def _chosen(tx: Transaction, study_instance_uid: str) -> list[SeriesRecord]:
     """The series that were analysed; where none was, the best that a worker could still try."""
     records = _of_study(tx, study_instance_uid)
+    require_files(tx, study_instance_uid)
     if any(r.state is SeriesState.STABLE or (r.state is SeriesState.RECEIVING and r.candidate) for r in records):
         raise StaleState(f"Study {study_instance_uid} is arriving or being analysed: wait until that has ended.")
     analysed = [record for record in records if record.state is SeriesState.ANALYSED]

@@ -17,7 +17,7 @@ from triage.domain.completeness import Timings
 from triage.domain.errors import OutOfSpace, StaleState, UnreadableInstance
 from triage.domain.study import InstanceHeader
 from triage.net.scp import IncomingInstance, Peer
-from triage.store import associations, instances, result_objects, series, studies, worklist
+from triage.store import associations, instances, result_objects, retention, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
 
@@ -119,7 +119,7 @@ def _file(tx: Transaction, door: Door, new: _Arrival) -> Receipt:
     associations.open(
         tx, incoming.association_id, door.name, peer.calling_ae_title, peer.called_ae_title, peer.address, now
     )
-    studies.lock(tx, header.study_instance_uid, accession_number=header.accession_number, now=now)
+    removed_at = studies.lock(tx, header.study_instance_uid, accession_number=header.accession_number, now=now)
     # Looked up again under the study's lock: another association may have brought it meanwhile.
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
@@ -137,6 +137,8 @@ def _file(tx: Transaction, door: Door, new: _Arrival) -> Receipt:
     )
     if not stored:
         raise StaleState("The same SOP Instance UID arrived under another study at this very moment.")
+    if removed_at is not None:
+        retention.mark_restored(tx, header.study_instance_uid, now)
     if filed.news:
         worklist.refresh(tx, header.study_instance_uid, now)
     return Receipt.STORED
@@ -174,6 +176,7 @@ def _restore(tx: Transaction, door: Door, new: _Arrival, known: instances.Stored
     """Let a copy take the place of one whose file was lost, also one in which the sender has put something right."""
     size_bytes = len(new.incoming.content)
     instances.restore(tx, known.id, new.header, digest=new.digest, blob_key=new.blob_key, size_bytes=size_bytes)
+    retention.mark_restored(tx, new.header.study_instance_uid, new.now)
     detail = {"lost_blob": known.blob_key, "blob": new.blob_key}
     if new.digest != known.digest:
         detail |= {"first_digest": known.digest, "other_digest": new.digest}

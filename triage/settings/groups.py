@@ -76,6 +76,9 @@ class StorageSettings(Group):
 
     root: Path = Field(Path("var/blobs"), description="folder of the file area")
     min_free_gb: float = Field(2.0, ge=0, description="below this much free space instances are refused (0xA700)")
+    retain_days: int = Field(
+        0, ge=0, description="files of studies that have been at rest so long are removed; 0 = kept for ever"
+    )
 
 
 class SeriesSettings(Group):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
 
 from triage.domain.encoded import MESSAGE_KINDS, SR_KINDS, EncodedObject, ObjectKind, ObjectReference
-from triage.store.schema import deliveries, result_objects, results, series
+from triage.store.schema import deliveries, result_objects, results, series, studies
 from triage.store.transaction import Transaction
 
 
@@ -128,12 +128,12 @@ def told_before(tx: Transaction, series_id: int, before_revision: int, pulling: 
 
 
 def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:
-    """The newest procedure step of each series of some studies, the newest last."""
+    """The newest procedure step of each series of some studies whose files are kept here, the newest last."""
     of_studies = series.c.study_instance_uid.in_(study_instance_uids)
     newest = (
         select(func.max(result_objects.c.id))
-        .select_from(result_objects.join(results).join(series))
-        .where(result_objects.c.kind == ObjectKind.UPS, of_studies)
+        .select_from(result_objects.join(results).join(series).join(studies))
+        .where(result_objects.c.kind == ObjectKind.UPS, of_studies, studies.c.files_removed_at.is_(None))
         .group_by(results.c.series_id)
     )
     found = _steps().where(result_objects.c.id.in_(newest)).order_by(result_objects.c.id)

@@ -11,7 +11,7 @@ from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.store.codec import result_columns
-from triage.store.schema import results, series
+from triage.store.schema import results, series, studies
 from triage.store.transaction import Transaction
 
 LOOK_BACK = 200
@@ -45,10 +45,12 @@ def next_unshadowed(tx: Transaction, digest: str, since: datetime) -> Unshadowed
     waiting = (
         select(series.c.id, series.c.study_instance_uid, series.c.series_instance_uid, series.c.revision)
         .join_from(recent, series, series.c.id == recent.c.series_id)
+        .join(studies)
         .where(
             recent.c.finished_at >= since,
             series.c.revision == recent.c.revision,
             series.c.state == SeriesState.ANALYSED,
+            studies.c.files_removed_at.is_(None),
             ~already.exists(),
         )
         .order_by(recent.c.id.desc())

@@ -17,7 +17,7 @@ from triage.domain.notice import DEMONSTRATION
 from triage.domain.reading import JUDGEABLE, Verdict
 from triage.domain.reason_texts import REASON_TEXTS
 from triage.services.view import Found, SeriesView
-from triage.store import audit, bundles, deliveries, instances, jobs, readings, series
+from triage.store import audit, bundles, deliveries, instances, jobs, readings, retention, series
 from triage.store.demonstration import speaking
 from triage.store.transaction import Transaction
 from triage.web import timeline
@@ -131,8 +131,9 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
     """Everything that ``study.html`` needs; ``asked`` is the query of the address."""
     row = found.listed.row
     gallery = gallery_of(desk)
+    removed_at = retention.removed_at(tx, row.study_instance_uid)
     try:
-        slices = gallery.view(tx, found)
+        slices = gallery.view(tx, found) if removed_at is None else None
     except UnusableSeries:
         slices = None
     first = instances.first_of_series(tx, found.record.id)
@@ -147,6 +148,7 @@ def study_values(desk: Desk, tx: Transaction, found: Found, asked: Mapping[str, 
         "demonstration": DEMONSTRATION if row.demonstration else "",
         "reason": REASON_TEXTS[row.reason] if row.reason else "",
         "reason_detail": found.record.detail or "" if row.reason else "",
+        "removed_at": removed_at,
         "patient": _patient(desk, first.blob_key),
         "viewer": _viewer(gallery, found, slices, asked) if slices is not None else None,
         "windows": WINDOWS,
@@ -183,7 +185,9 @@ def reading_values(tx: Transaction, found: Found) -> dict[str, Any]:
 
 
 def can_retry(tx: Transaction, study_instance_uid: str) -> bool:
-    """Whether anything waits for a person to try it again."""
+    """Whether anything waits for a person to try it again, and can be."""
+    if retention.removed_at(tx, study_instance_uid) is not None:
+        return False
     failed_deliveries = any(d.state is DeliveryState.FAILED for d in deliveries.of_study(tx, study_instance_uid))
     return failed_deliveries or jobs.any_failed(tx, study_instance_uid)
 

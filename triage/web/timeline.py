@@ -140,6 +140,7 @@ _SAID: Final[Mapping[str, Callable[[Mapping[str, Detail]], str]]] = {
     AuditAction.INSTANCES_RECEIVED: _received,
     AuditAction.INSTANCE_CONFLICT: lambda _: "An image came a second time with other content; the first one counts",
     AuditAction.INSTANCE_RESTORED: lambda _: "An image whose file was lost came again and was kept",
+    AuditAction.FILES_REMOVED: lambda _: "The images and result objects were removed from here for their age",
     AuditAction.INSTANCE_IGNORED: lambda _: "One of our own results came back and was ignored",
     AuditAction.SERIES_MOVED: _series,
     AuditAction.JOB_MOVED: _job,
