@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from triage.services.reanalyse import reanalyse, replay
 from triage.services.receive import Receipt
 from triage.services.recover import retry_study, set_orphans_aside
 from triage.services.retain import remove_old_files
+from triage.services.tell import study_json
 from triage.store import jobs, retention, shadow_results
 
 DAYS = 30
@@ -104,6 +106,18 @@ def test_the_files_of_an_old_study_go_and_what_was_found_stays(site: Site, sent:
     assert (event.actor, event.study_instance_uid, event.detail) == ("clock", sent, {"files": held})
     assert removed_at(site, sent) == site.now
     assert sweep(site, DAYS) == 0
+
+
+def test_nobody_is_told_of_a_file_that_is_gone(site: Site, sent: str) -> None:
+    def told() -> dict[str, Any]:
+        with site.db.read() as tx:
+            return study_json(tx, sent, site.blobs.path)
+
+    assert all(Path(one["file"]).is_file() for one in told()["objects"])
+    sweep(site, DAYS + 1)
+    after = told()
+    assert [one["file"] for one in after["objects"]] == [None, None]
+    assert after["timeline"][-1]["action"] == "files_removed"
 
 
 def test_a_younger_study_keeps_its_files(site: Site, sent: str) -> None:

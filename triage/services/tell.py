@@ -10,7 +10,7 @@ from triage.domain.audit import AuditRecord
 from triage.domain.errors import NotFound
 from triage.domain.reading import Reading
 from triage.domain.worklist_json import instant, row_json
-from triage.store import audit, deliveries, instances, readings, result_objects, series, worklist
+from triage.store import audit, deliveries, instances, readings, result_objects, retention, series, worklist
 from triage.store.transaction import Transaction
 
 
@@ -19,7 +19,8 @@ def study_json(
 ) -> dict[str, Any]:
     """One study: its row, series, objects, deliveries, readings and timeline.
 
-    With ``file_of`` each object says where its file lies, which only those on this machine need to know.
+    With ``file_of`` each object says where its file lies, which only those on this machine need to know; null when it
+    was removed for its age.
 
     Raises
     ------
@@ -29,6 +30,7 @@ def study_json(
     row = worklist.row(tx, study_instance_uid)
     if row is None:
         raise NotFound(f"There is no study {study_instance_uid}; triage worklist lists those that came in.")
+    removed = retention.removed_at(tx, study_instance_uid) is not None
     return {
         "study": row_json(row),
         "series": [
@@ -44,7 +46,7 @@ def study_json(
         ],
         "objects": [
             {"kind": o.kind, "sop_instance_uid": o.sop_instance_uid}
-            | ({"file": str(file_of(o.blob_key))} if file_of else {})
+            | ({"file": None if removed else str(file_of(o.blob_key))} if file_of else {})
             for o in result_objects.of_study(tx, study_instance_uid)
         ],
         "deliveries": [
