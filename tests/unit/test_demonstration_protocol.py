@@ -42,7 +42,7 @@ def test_a_protocol_has_the_name_of_its_file_and_says_what_comes_of_it(name: str
 
 
 def test_each_part_of_the_demo_begins_from_the_part_before() -> None:
-    parts = [load_protocol(name) for name in ("demo", "demo_second", "demo_third", "demo_fourth")]
+    parts = [load_protocol(name) for name in ("demo", "demo_second", "demo_third")]
     made = [f"{part.bundle_name} {part.version}" for part in parts]
     assert [part.begins_from for part in parts] == ["", *made[:-1]]
     assert len({part.seed for part in parts}) == len(parts)
