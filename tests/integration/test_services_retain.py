@@ -183,6 +183,10 @@ def test_a_copy_that_was_kept_aside_goes_too(site: Site, sent: str, slices: list
     assert files(site) == 18 + 2 + 1
     assert sweep(site, DAYS + 1) == 1
     assert files(site) == 0
+    # Acknowledged is kept: it is not taken for the copy that is gone.
+    assert site.keep(slices[0], "a3") is Receipt.RESTORED
+    assert site.keep(other, "a4") is Receipt.CONFLICT
+    assert files(site) == 2
 
 
 def test_what_comes_again_is_kept_as_long_again_and_can_be_analysed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import or_, select, union, update
+from sqlalchemy import delete, or_, select, union, update
 
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
 from triage.store.schema import conflicts, deliveries, instances, jobs, result_objects, results, series, studies
@@ -14,16 +14,12 @@ UNFINISHED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FAILED
 """Deliveries that may still need the file of their object; one that failed waits for a person."""
 
 
-def at_rest(
-    tx: Transaction,
-    before: datetime,
-    *,
-    study_instance_uid: str | None = None,
-) -> list[str]:
-    """Studies whose files are all here, in which nothing happened since ``before`` and nothing is waiting.
+def at_rest(tx: Transaction, before: datetime, *, study_instance_uid: str | None = None) -> list[str]:
+    """Studies whose files are here, in which nothing happened since ``before`` and nothing is waiting.
 
-    Nothing came in, came again or was analysed since; no series is arriving, to be analysed or to be reported; every
-    object was delivered, and no archive is to be asked whether it keeps one. The longest held stand first.
+    Nothing came in, came again after it was lost, was analysed or was sent since; no series is arriving, to be
+    analysed or to be reported; every object was delivered, and no archive is to be asked whether it keeps one. The
+    longest held stand first.
 
     Parameters
     ----------
@@ -91,7 +87,12 @@ def removed_at(tx: Transaction, study_instance_uid: str) -> datetime | None:
 
 
 def mark_removed(tx: Transaction, study_instance_uid: str, now: datetime) -> None:
-    """The files are gone; the caller holds the study's lock."""
+    """The files are gone; the caller holds the study's lock.
+
+    Copies that were kept aside are forgotten: another one of the same content is then kept, not taken for them.
+    """
+    mine = select(instances.c.sop_instance_uid).join(series).where(series.c.study_instance_uid == study_instance_uid)
+    tx.connection.execute(delete(conflicts).where(conflicts.c.sop_instance_uid.in_(mine)))
     _mark(tx, study_instance_uid, files_removed_at=now)
 
 
