@@ -10,8 +10,10 @@ from pydicom.dataset import Dataset
 
 from tests.fakes import FixedPredictor
 from tests.integration.site import BOTH, Site, head
+from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import Subtype
-from triage.domain.worklist import WorklistRow
+from triage.domain.worklist import ListedStudy, WorklistRow
+from triage.store import worklist
 
 
 @contextmanager
@@ -59,3 +61,16 @@ def pending(site: Site, **overrides: object) -> str:
     slices = head(18, **overrides)
     site.send(slices[:9], association=f"a{site.now.timestamp()}", released=False)
     return str(slices[0].StudyInstanceUID)
+
+
+def listed(site: Site, uid: str) -> ListedStudy:
+    """The study as the page lists it."""
+    with site.db.read() as tx:
+        found = worklist.listed(tx, uid)
+    assert found is not None
+    return found
+
+
+def events(site: Site, action: AuditAction) -> list[AuditEvent]:
+    """What the audit log holds of one sort, oldest first."""
+    return [record.event for record in site.audit() if record.event.action is action]

@@ -5,9 +5,11 @@ The fixtures at the end are there for every test (``tests/conftest.py`` takes th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,13 @@ def signed_in(app: FastAPI, name: str, role: Role) -> Browser:
     assert isinstance(answer, sign_in.Welcome)
     browser.cookies.set(session_cookie(desk), answer.session)
     return browser
+
+
+def words(answer: object) -> str:
+    """What a person reads: the text of a page without its tags."""
+    assert answer.status_code == 200, answer.text
+    body = re.sub(r"(?s)<(script|style|title)\b.*?</\1>", " ", answer.text)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def study(site: Site) -> str:
 
 def anew(site: Site, study: str, digest: str = OTHER) -> int:
     site.wait(10)
-    return reanalyse(site.db, study, bundle_digest=digest, actor="person", now=site.now)
+    return reanalyse(site.db, site.blobs, study, bundle_digest=digest, actor="person", now=site.now)
 
 
 def made(site: Site, study: str) -> list[tuple[str, int]]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 
+from tests.builders import localizer
 from tests.fakes import FixedPredictor
-from tests.integration.site import BOTH, Site, head
+from tests.integration.site import Site, head
+from tests.studies import events, installation
 from triage.domain.audit import AuditAction
 from triage.domain.errors import DeliveryRefused, StaleState, StoreUnavailable
 from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import DeliveryState
 from triage.net.scu import OutgoingInstance, SendOutcome
-from triage.services.deliver import Courier, RetryPolicy, deliver_next
-from triage.services.reanalyse import reanalyse, replay
+from triage.services.deliver import Courier, deliver_next
+from triage.services.reanalyse import reanalyse
 from triage.services.receive import Receipt
 from triage.services.recover import retry_study, set_orphans_aside
 from triage.services.retain import remove_old_files
@@ -31,18 +34,17 @@ OTHER = "ef" * 32
 
 @pytest.fixture
 def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    made = Site(database_url, tmp_path / "blobs", profiles={"archive": BOTH})
-    yield made
-    made.db.dispose()
+    with installation(database_url, tmp_path / "blobs") as made:
+        yield made
 
 
 @pytest.fixture
-def slices() -> list[object]:
+def slices() -> list[Dataset]:
     return head()
 
 
 @pytest.fixture
-def study(site: Site, slices: list[object]) -> str:
+def study(site: Site, slices: list[Dataset]) -> str:
     """A study that was analysed, and whose objects wait to be sent."""
     site.send(slices)
     site.settle()
@@ -57,17 +59,7 @@ def send(site: Site, status: int = 0) -> bool:
         error = DeliveryRefused("SYNTHETIC: refused.", status) if status else None
         return [SendOutcome(one.sop_instance_uid, error, status) for one in batch]
 
-    courier = Courier(
-        db=site.db,
-        blobs=site.blobs,
-        destination="archive",
-        clock=lambda: site.now,
-        owner="sender-1",
-        policy=RetryPolicy(base_seconds=2.0, cap_seconds=60.0, max_attempts=4),
-        send=stored,
-        jitter=lambda: 1.0,
-    )
-    return deliver_next(courier)
+    return deliver_next(Courier(site.db, site.blobs, "archive", stored, lambda: site.now, "sender-1"))
 
 
 @pytest.fixture
@@ -102,7 +94,7 @@ def test_the_files_of_an_old_study_go_and_what_was_found_stays(site: Site, sent:
     assert sweep(site, 2) == 1
     assert files(site) == 0
     assert site.row(sent) == row
-    (event,) = [r.event for r in site.audit() if r.event.action is AuditAction.FILES_REMOVED]
+    (event,) = events(site, AuditAction.FILES_REMOVED)
     assert (event.actor, event.study_instance_uid, event.detail) == ("clock", sent, {"files": held})
     assert removed_at(site, sent) == site.now
     assert sweep(site, DAYS) == 0
@@ -144,7 +136,7 @@ def test_what_was_not_sent_is_kept(site: Site, study: str) -> None:
     assert files(site) == 0
 
 
-def test_what_is_arriving_or_waits_for_a_worker_is_kept(site: Site, slices: list[object]) -> None:
+def test_what_is_arriving_or_waits_for_a_worker_is_kept(site: Site, slices: list[Dataset]) -> None:
     site.send(slices)
     assert sweep(site, 2 * DAYS) == 0
     assert site.assemble() == 1
@@ -157,7 +149,7 @@ def test_what_is_arriving_or_waits_for_a_worker_is_kept(site: Site, slices: list
 
 def test_what_was_analysed_anew_is_kept_from_then_on(site: Site, sent: str) -> None:
     site.now += timedelta(days=DAYS - 1)
-    reanalyse(site.db, sent, bundle_digest=OTHER, actor="person", now=site.now)
+    reanalyse(site.db, site.blobs, sent, bundle_digest=OTHER, actor="person", now=site.now)
     assert sweep(site, 2) == 0
     assert site.analyse()
     send(site)
@@ -165,7 +157,7 @@ def test_what_was_analysed_anew_is_kept_from_then_on(site: Site, sent: str) -> N
     assert sweep(site, 2) == 1
 
 
-def test_a_late_image_keeps_the_study(site: Site, sent: str, slices: list[object]) -> None:
+def test_a_late_image_keeps_the_study(site: Site, sent: str, slices: list[Dataset]) -> None:
     site.now += timedelta(days=DAYS - 1)
     late = copy.deepcopy(slices[-1])
     late.SOPInstanceUID = f"{late.SOPInstanceUID}.1"
@@ -176,7 +168,7 @@ def test_a_late_image_keeps_the_study(site: Site, sent: str, slices: list[object
     assert files(site) == 18 + 2 + 1
 
 
-def test_a_copy_that_was_kept_aside_goes_too(site: Site, sent: str, slices: list[object]) -> None:
+def test_a_copy_that_was_kept_aside_goes_too(site: Site, sent: str, slices: list[Dataset]) -> None:
     other = copy.deepcopy(slices[0])
     other.PatientName = "OTHER^SYNTHETIC"
     assert site.keep(other, "a2") is Receipt.CONFLICT
@@ -190,7 +182,7 @@ def test_a_copy_that_was_kept_aside_goes_too(site: Site, sent: str, slices: list
 
 
 def test_what_comes_again_is_kept_as_long_again_and_can_be_analysed(
-    site: Site, sent: str, slices: list[object]
+    site: Site, sent: str, slices: list[Dataset]
 ) -> None:
     sweep(site, DAYS + 1)
     assert {site.keep(one, "again") for one in slices} == {Receipt.RESTORED}
@@ -198,7 +190,7 @@ def test_what_comes_again_is_kept_as_long_again_and_can_be_analysed(
     assert files(site) == 18
     assert sweep(site, DAYS - 1) == 0
     site.predictor = FixedPredictor(score=0.1)
-    assert reanalyse(site.db, sent, bundle_digest=OTHER, actor="person", now=site.now) == 1
+    assert reanalyse(site.db, site.blobs, sent, bundle_digest=OTHER, actor="person", now=site.now) == 1
     assert site.analyse()
     assert site.row(sent).status is WorklistStatus.NOT_SUSPECTED
     send(site)
@@ -206,30 +198,33 @@ def test_what_comes_again_is_kept_as_long_again_and_can_be_analysed(
     assert files(site) == 0
 
 
-def test_another_image_of_an_old_study_has_its_days_too(site: Site, sent: str, slices: list[object]) -> None:
+def test_an_image_that_no_analysis_looks_at_has_its_days_too(site: Site, sent: str, slices: list[Dataset]) -> None:
     sweep(site, DAYS + 1)
-    (other,) = head(1)
-    other.StudyInstanceUID = sent
-    site.send([other], "other")
+    other = localizer(sent)
+    other.SeriesInstanceUID = slices[0].SeriesInstanceUID  # which stays as it stands
+    site.keep(other, "other")
     assert removed_at(site, sent) is None
     assert files(site) == 1
+    assert sweep(site, DAYS - 1) == 0
+    assert files(site) == 1
+    assert sweep(site, 2) == 1
+    assert files(site) == 0
 
 
-@pytest.mark.parametrize("act", [
-    lambda site, study: reanalyse(site.db, study, bundle_digest=OTHER, actor="person", now=site.now),
-    lambda site, study: replay(site.db, site.blobs, site.predictor, study),
-    lambda site, study: retry_study(site.db, study, actor="person", now=site.now),
-], ids=["reanalyse", "replay", "retry"])  # fmt: skip
-def test_nothing_that_needs_the_files_begins_without_them(
-    site: Site, sent: str, act: Callable[[Site, str], object]
+@pytest.mark.parametrize("came_again", [0, 1, 17])
+def test_nothing_is_analysed_anew_until_every_image_is_there(
+    site: Site, sent: str, slices: list[Dataset], came_again: int
 ) -> None:
+    """An analysis that cannot read an image would take back what was found."""
     sweep(site, DAYS + 1)
     row = site.row(sent)
-    with pytest.raises(StaleState, match=r"storage\.retain_days.*send it again"):
-        act(site, sent)
-    assert site.row(sent) == row
     with site.db.read() as tx:
         assert shadow_results.next_unshadowed(tx, OTHER, site.now - timedelta(days=3 * DAYS)) is None
+    for one in slices[:came_again]:
+        site.keep(one, "again")
+    with pytest.raises(StaleState, match=rf"{18 - came_again} of 18 files .* gone .* send the study again first"):
+        reanalyse(site.db, site.blobs, sent, bundle_digest=OTHER, actor="person", now=site.now)
+    assert site.row(sent) == row
 
 
 def test_a_shadow_still_asks_of_what_is_kept(site: Site, sent: str) -> None:
@@ -257,7 +252,7 @@ def test_a_pass_that_was_cut_off_is_finished_by_the_next(
             sweep(site, DAYS + 1)
     assert files(site) == before - 5
     assert removed_at(site, sent) is None
-    assert AuditAction.FILES_REMOVED not in [r.event.action for r in site.audit()]
+    assert events(site, AuditAction.FILES_REMOVED) == []
     assert sweep(site) == 1
     assert files(site) == 0
     assert set_orphans_aside(site.db, site.blobs, site.now) == 0

@@ -147,7 +147,7 @@ def test_a_segmentation_that_fails_again_is_reported_once_and_ends_no_worker(sit
     before = objects(site, study)
     assert [o.kind for o in before] == [ObjectKind.SR]
     for _ in range(2):
-        assert reanalyse(site.db, study, bundle_digest=DIGEST, actor="person", now=site.now) == 1
+        assert reanalyse(site.db, site.blobs, study, bundle_digest=DIGEST, actor="person", now=site.now) == 1
         fail(site)
         row = site.row(study)
         assert (row.status, row.reason) == (WorklistStatus.NOT_ANALYSED, ReasonCode.FAILED)

@@ -133,7 +133,7 @@ def test_a_flag_of_the_gate_alone_that_goes_is_told_where_another_series_was_sus
 def test_the_last_suspicion_that_goes_is_told(site: Site) -> None:
     analysed(site, 0.95, "2.25.7", "H60s")
     analysed(site, 0.9, "2.25.7", "H30s")
-    assert reanalyse(site.db, "2.25.7", bundle_digest=OTHER, actor="person", now=site.now) == 2
+    assert reanalyse(site.db, site.blobs, "2.25.7", bundle_digest=OTHER, actor="person", now=site.now) == 2
     site.predictor = FixedPredictor(score=0.02, bundle=bundle())
     assert site.analyse()
     assert site.row("2.25.7").status is WorklistStatus.SUSPECTED

@@ -1,4 +1,4 @@
-"""The page of a study: what it says in each state, who opened it, what readers said, and what is refused."""
+"""The page of a study: what it says in each state, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from lxml import html
 
 from tests.builders import localizer, rgb_screen, structured_report
 from tests.integration.site import Site, head
-from tests.studies import installation, not_analysed, not_suspected, pending, suspected, taken_in
-from tests.web import Browser, Clock, signed_in
+from tests.studies import events, installation, listed, not_analysed, not_suspected, pending, suspected, taken_in
+from tests.web import Browser, signed_in, words
 from triage.dicom.codes import SUBTYPE_CODES
 from triage.domain.account import Role
-from triage.domain.audit import AuditAction, AuditEvent
+from triage.domain.audit import AuditAction
 from triage.domain.finding import Subtype
-from triage.domain.worklist import ListedStudy
 from triage.services.retain import remove_old_files
-from triage.store import audit, deliveries, readings, worklist
+from triage.store import deliveries
 from triage.web.app import make_app
 from triage.web.desk import Desk
 from triage.web.page import STOP_POLLING
@@ -35,25 +34,6 @@ SCRIPT = "<script>alert('x')</script>"
 def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     with installation(database_url, tmp_path / "blobs") as made:
         yield made
-
-
-def words(answer: object) -> str:
-    """What a person reads: the text of a page without its tags."""
-    assert answer.status_code == 200, answer.text
-    body = re.sub(r"(?s)<(script|style|title)\b.*?</\1>", " ", answer.text)
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
-
-
-def listed(site: Site, uid: str) -> ListedStudy:
-    with site.db.read() as tx:
-        found = worklist.listed(tx, uid)
-    assert found is not None
-    return found
-
-
-def events(site: Site, action: AuditAction) -> list[AuditEvent]:
-    with site.db.read() as tx:
-        return [record.event for record in audit.records(tx) if record.event.action is action]
 
 
 def test_a_suspected_study(site: Site, radiologist: Browser) -> None:
@@ -192,76 +172,6 @@ def test_nothing_stands_inline_that_the_policy_forbids(site: Site, radiologist: 
     assert page.headers["cache-control"] == "no-store"
 
 
-def test_the_first_radiologist_to_open_a_study_is_remembered(
-    site: Site, desk: Desk, administrator: Browser, radiologist: Browser, clock: Clock
-) -> None:
-    uid = suspected(site)
-    clock.now = site.now
-    administrator.get(f"/study/{uid}")
-    assert listed(site, uid).opened_at is None
-    clock.forward(60)
-    radiologist.get(f"/study/{uid}")
-    clock.forward(60)
-    signed_in(radiologist.app, "other", Role.RADIOLOGIST).get(f"/study/{uid}")
-    assert listed(site, uid).opened_by == "rad"
-    opened = [event for event in events(site, AuditAction.STUDY_OPENED) if event.study_instance_uid == uid]
-    assert [(event.actor, event.detail["first"]) for event in opened] == [
-        ("boss", False), ("rad", True), ("other", False),
-    ]  # fmt: skip
-
-
-def test_pictures_and_partials_are_not_audited_one_by_one(site: Site, radiologist: Browser) -> None:
-    uid = suspected(site)
-    radiologist.get(f"/study/{uid}/thumbnail.png")
-    radiologist.get(f"/study/{uid}/now?shown=x")
-    assert events(site, AuditAction.STUDY_OPENED) == []
-    radiologist.get(f"/study/{uid}")
-    assert radiologist.get(f"/study/{uid}/slice/9.png").status_code == 200
-    assert len(events(site, AuditAction.STUDY_OPENED)) == 1
-
-
-def test_whoever_takes_a_slice_without_the_page_is_on_record_once_and_has_not_opened_the_study(
-    site: Site, radiologist: Browser, administrator: Browser, clock: Clock
-) -> None:
-    uid = suspected(site)
-    administrator.get(f"/study/{uid}")
-    answer = radiologist.get(f"/study/{uid}/slice/9.png")
-    assert radiologist.get(f"/study/{uid}/slice/999.png").status_code == 404
-    again = radiologist.get(f"/study/{uid}/slice/9.png", headers={"If-None-Match": answer.headers["ETag"]})
-    assert (answer.status_code, again.status_code) == (200, 304)
-    boss, rad = events(site, AuditAction.STUDY_OPENED)
-    assert (boss.actor, rad.actor, rad.study_instance_uid) == ("boss", "rad", uid)
-    assert rad.detail == {"role": "radiologist", "first": False, "status": "suspected", "how": "picture"}
-    assert listed(site, uid).opened_at is None
-    clock.forward(24 * 3600)
-    tomorrow = signed_in(radiologist.app, "rad", Role.RADIOLOGIST)
-    assert tomorrow.get(f"/study/{uid}/slice/8.png").status_code == 200
-    assert len(events(site, AuditAction.STUDY_OPENED)) == 3
-
-
-def test_judging_by_the_form_and_by_a_key(site: Site, radiologist: Browser, administrator: Browser) -> None:
-    uid = suspected(site)
-    plain = radiologist.post(f"/study/{uid}/verdict", data={"verdict": "disagree", "note": "calcified <b>"})
-    assert (plain.status_code, plain.headers["location"]) == (303, f"/study/{uid}#reading")
-    part = administrator.post(f"/study/{uid}/verdict", data={"verdict": "partly"}, headers={"HX-Request": "true"})
-    said = words(part)
-    assert part.text.lstrip().startswith("<section")
-    assert re.search(r"Partly , boss, .* UTC before: disagree, rad, .* UTC: calcified <b>", said)
-    assert 'value="partly" class="plain" aria-pressed="true"' in part.text
-    assert listed(site, uid).verdict == "partly"
-    assert [event.actor for event in events(site, AuditAction.STUDY_JUDGED)] == ["rad", "boss"]
-
-
-@pytest.mark.parametrize("form", [
-    {}, {"verdict": "maybe"}, {"verdict": ""}, {"verdict": "agree", "note": "x" * 501},
-], ids=["nothing", "another word", "empty", "long note"])  # fmt: skip
-def test_a_judgement_that_is_none_is_refused(site: Site, radiologist: Browser, form: dict[str, str]) -> None:
-    uid = suspected(site)
-    assert radiologist.post(f"/study/{uid}/verdict", data=form).status_code == 422
-    with site.db.read() as tx:
-        assert readings.of_study(tx, uid) == []
-
-
 def test_what_another_site_sends_is_refused(site: Site, radiologist: Browser) -> None:
     uid = suspected(site)
     for path, form in (("verdict", {"verdict": "agree"}), ("retry", {})):
@@ -352,21 +262,6 @@ def test_the_same_as_json_for_services(site: Site, service: Browser, radiologist
     assert radiologist.get(f"/api/studies/{uid}").json() == told
     assert anonymous.get(f"/api/studies/{uid}").status_code == 401
     assert listed(site, uid).opened_at is None
-
-
-def test_judging_by_json(site: Site, radiologist: Browser, service: Browser, anonymous: Browser) -> None:
-    uid = suspected(site)
-    path = f"/api/studies/{uid}/verdict"
-    answer = radiologist.post(path, json={"verdict": "agree", "note": "as outlined"})
-    assert (answer.status_code, answer.json()["verdict"], answer.json()["reader"]) == (200, "agree", "rad")
-    assert listed(site, uid).verdict == "agree"
-    assert service.post(path, json={"verdict": "agree"}).status_code == 403
-    assert anonymous.post(path, json={"verdict": "agree"}).status_code == 401
-    assert radiologist.post(path, json={"verdict": "never"}).status_code == 422
-    assert radiologist.post(path, json={"verdict": "agree", "note": "x" * 501}).status_code == 422
-    refused = radiologist.post(f"/api/studies/{not_analysed(site)}/verdict", json={"verdict": "agree"})
-    assert refused.status_code == 409
-    assert "not analysed" in refused.json()["detail"]
 
 
 def test_the_page_belongs_to_readers(site: Site, anonymous: Browser, service: Browser) -> None:

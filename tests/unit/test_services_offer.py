@@ -76,6 +76,7 @@ def test_a_study_whose_files_were_removed_for_their_age_is_not_offered(database:
     offered(database, blobs, range(3))
     with database.transaction() as tx:
         retention.mark_removed(tx, f"{STUDY}.1", at(10))
+        retention.mark_restored(tx, f"{STUDY}.1", at(15))  # images come again, a step does not
     with capture_logs() as events:
         assert [one.sop_instance_uid for one in find_steps(database, blobs, NOBODY, at(20))] == [step(0), step(2)]
     assert events == []

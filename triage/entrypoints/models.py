@@ -121,7 +121,9 @@ def reanalyse(config: Path | None, study_instance_uid: str, dry_run: bool, path:
             "A result that counts is made by the bundle in use: choose it with triage bundle use, or add --dry-run."
         )
     digest = load_bundle(place).digest
-    count = queue_again(app.db, study_instance_uid, bundle_digest=digest, actor=getpass.getuser(), now=utc_now())
+    count = queue_again(
+        app.db, app.blobs, study_instance_uid, bundle_digest=digest, actor=getpass.getuser(), now=utc_now()
+    )
     click.echo(f"Queued: {count} {'series' if count > 1 else 'analysis'}, behind the studies that are new.")
 
 

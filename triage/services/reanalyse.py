@@ -11,7 +11,6 @@ from triage.domain.errors import NotFound, StaleState, UnusableSeries
 from triage.domain.finding import ReasonCode, TriageResult
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.inference.predict import Predictor
-from triage.services.retain import require_files
 from triage.services.shadow import examine
 from triage.store import instances, jobs, results, series, studies, worklist
 from triage.store.blobs import BlobStore
@@ -32,7 +31,9 @@ class Replayed:
     said: TriageResult | str
 
 
-def reanalyse(db: Database, study_instance_uid: str, *, bundle_digest: str, actor: str, now: datetime) -> int:
+def reanalyse(
+    db: Database, blobs: BlobStore, study_instance_uid: str, *, bundle_digest: str, actor: str, now: datetime
+) -> int:
     """Queue the analysed series of a study again, or the best one that could not be; return how many.
 
     Each becomes a new revision, so that its new result supersedes the old one in archives and reading lists.
@@ -47,7 +48,8 @@ def reanalyse(db: Database, study_instance_uid: str, *, bundle_digest: str, acto
     NotFound
         There is no such study, or nothing in it that could be analysed.
     StaleState
-        It is being analysed, this bundle has said already what it has to say, or the files were removed.
+        It is being analysed, this bundle has said already what it has to say, or images are gone from the file area:
+        an analysis that cannot read them would take back what was found.
     """
     with db.transaction() as tx:
         chosen = _chosen(tx, study_instance_uid)
@@ -60,6 +62,8 @@ def reanalyse(db: Database, study_instance_uid: str, *, bundle_digest: str, acto
                 "The bundle in use has analysed this study already, and would say the same again: choose another one "
                 "with triage bundle use, or see what it would say with triage reanalyse --dry-run --bundle PATH."
             )
+        for record in anew:
+            _require_images(tx, blobs, record)
         for record in anew:
             begun = series.begin_again(tx, record, why=f"Analysed anew for {actor}.", now=now, actor=actor)
             jobs.add(tx, begun, priority=BEHIND_ROUTINE, deadline_at=now, now=now)
@@ -137,6 +141,16 @@ def running(db: Database, study_instance_uid: str) -> int:
         return sum(job.state is JobState.RUNNING for job in jobs.of_study(tx, study_instance_uid))
 
 
+def _require_images(tx: Transaction, blobs: BlobStore, record: SeriesRecord) -> None:
+    stored = instances.of_series(tx, record.id)
+    gone = sum(not blobs.holds(one.blob_key) for one in stored)
+    if gone:
+        raise StaleState(
+            f"{gone} of {len(stored)} files of series {record.series_instance_uid} are gone from the file area, for "
+            "their age (storage.retain_days) or by accident: have the PACS send the study again first."
+        )
+
+
 def _of_study(tx: Transaction, study_instance_uid: str) -> list[SeriesRecord]:
     records = series.of_study(tx, study_instance_uid)
     if not records:
@@ -147,7 +161,6 @@ def _of_study(tx: Transaction, study_instance_uid: str) -> list[SeriesRecord]:
 def _chosen(tx: Transaction, study_instance_uid: str) -> list[SeriesRecord]:
     """The series that were analysed; where none was, the best that a worker could still try."""
     records = _of_study(tx, study_instance_uid)
-    require_files(tx, study_instance_uid)
     if any(r.state is SeriesState.STABLE or (r.state is SeriesState.RECEIVING and r.candidate) for r in records):
         raise StaleState(f"Study {study_instance_uid} is arriving or being analysed: wait until that has ended.")
     analysed = [record for record in records if record.state is SeriesState.ANALYSED]

@@ -119,7 +119,7 @@ def _file(tx: Transaction, door: Door, new: _Arrival) -> Receipt:
     associations.open(
         tx, incoming.association_id, door.name, peer.calling_ae_title, peer.called_ae_title, peer.address, now
     )
-    removed_at = studies.lock(tx, header.study_instance_uid, accession_number=header.accession_number, now=now)
+    studies.lock(tx, header.study_instance_uid, accession_number=header.accession_number, now=now)
     # Looked up again under the study's lock: another association may have brought it meanwhile.
     known = instances.find(tx, header.sop_instance_uid)
     if known is not None:
@@ -137,8 +137,6 @@ def _file(tx: Transaction, door: Door, new: _Arrival) -> Receipt:
     )
     if not stored:
         raise StaleState("The same SOP Instance UID arrived under another study at this very moment.")
-    if removed_at is not None:
-        retention.mark_restored(tx, header.study_instance_uid, now)
     if filed.news:
         worklist.refresh(tx, header.study_instance_uid, now)
     return Receipt.STORED

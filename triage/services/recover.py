@@ -10,7 +10,6 @@ from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState
 from triage.services.refuse import RETRY, end_unusable
-from triage.services.retain import require_files
 from triage.store import associations, deliveries, instances, jobs, series, studies, worklist
 from triage.store.blobs import BlobStore
 from triage.store.db import Database
@@ -84,15 +83,9 @@ def retry_study(db: Database, study_instance_uid: str, *, actor: str, now: datet
     -------
     tuple of int
         Jobs and deliveries that were queued again.
-
-    Raises
-    ------
-    StaleState
-        The files of the study were removed for their age.
     """
     with db.transaction() as tx:
         studies.lock_known(tx, [study_instance_uid])
-        require_files(tx, study_instance_uid)
         again = series.retry_failed(tx, study_instance_uid, actor=actor, now=now)
         sent = deliveries.retry_failed(tx, study_instance_uid, actor=actor, now=now)
         if again:

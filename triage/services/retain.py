@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent
-from triage.domain.errors import StaleState
 from triage.store import retention, studies
 from triage.store.blobs import BlobStore
-from triage.store.db import Database, Transaction
+from triage.store.db import Database
 
 log = structlog.get_logger()
 
@@ -30,22 +29,6 @@ def remove_old_files(db: Database, blobs: BlobStore, days: int, now: datetime) -
     with db.read() as tx:
         old = retention.at_rest(tx, before)
     return sum(_remove(db, blobs, study_instance_uid, before, now) for study_instance_uid in old)
-
-
-def require_files(tx: Transaction, study_instance_uid: str) -> None:
-    """Refuse what cannot be done without the images.
-
-    Raises
-    ------
-    StaleState
-        The files of this study were removed for their age, and none has come again.
-    """
-    removed = retention.removed_at(tx, study_instance_uid)
-    if removed is not None:
-        raise StaleState(
-            f"The files of study {study_instance_uid} were removed here on {removed:%Y-%m-%d} for their age "
-            "(storage.retain_days): have the PACS send it again first."
-        )
 
 
 def _remove(db: Database, blobs: BlobStore, study_instance_uid: str, before: datetime, now: datetime) -> bool:

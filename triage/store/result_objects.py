@@ -128,12 +128,16 @@ def told_before(tx: Transaction, series_id: int, before_revision: int, pulling: 
 
 
 def steps(tx: Transaction, study_instance_uids: Collection[str]) -> list[StepRecord]:
-    """The newest procedure step of each series of some studies whose files are kept here, the newest last."""
+    """The newest procedure step of each series of some studies whose file was not removed for its age, newest last."""
     of_studies = series.c.study_instance_uid.in_(study_instance_uids)
     newest = (
         select(func.max(result_objects.c.id))
         .select_from(result_objects.join(results).join(series).join(studies))
-        .where(result_objects.c.kind == ObjectKind.UPS, of_studies, studies.c.files_removed_at.is_(None))
+        .where(
+            result_objects.c.kind == ObjectKind.UPS,
+            of_studies,
+            or_(studies.c.files_removed_at.is_(None), result_objects.c.created_at > studies.c.files_removed_at),
+        )
         .group_by(results.c.series_id)
     )
     found = _steps().where(result_objects.c.id.in_(newest)).order_by(result_objects.c.id)

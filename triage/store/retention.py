@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, union, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, union, update
 
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
 from triage.store.schema import conflicts, deliveries, instances, jobs, result_objects, results, series, studies
@@ -27,13 +27,10 @@ def at_rest(tx: Transaction, before: datetime, *, study_instance_uid: str | None
         Ask of this study alone.
     """
     of_study = series.c.study_instance_uid == studies.c.study_instance_uid
-    stirring = select(series.c.id).where(
+    came_in = select(instances.c.id).join_from(instances, series).where(of_study, instances.c.received_at >= before)
+    unfinished = select(series.c.id).where(
         of_study,
-        or_(
-            series.c.last_received_at >= before,
-            series.c.state.in_((SeriesState.RECEIVING, SeriesState.STABLE)),
-            series.c.report_at.is_not(None),
-        ),
+        or_(series.c.state.in_((SeriesState.RECEIVING, SeriesState.STABLE)), series.c.report_at.is_not(None)),
     )
     at_work = (
         select(jobs.c.id)
@@ -56,10 +53,10 @@ def at_rest(tx: Transaction, before: datetime, *, study_instance_uid: str | None
     found = (
         select(studies.c.study_instance_uid)
         .where(
-            studies.c.files_removed_at.is_(None),
+            ~is_gone(),
             studies.c.received_at < before,
             or_(studies.c.files_restored_at.is_(None), studies.c.files_restored_at < before),
-            *(~reason.correlate(studies).exists() for reason in (stirring, at_work, said, sending)),
+            *(~reason.correlate(studies).exists() for reason in (came_in, unfinished, at_work, said, sending)),
         )
         .order_by(studies.c.received_at)
     )
@@ -80,10 +77,27 @@ def files(tx: Transaction, study_instance_uid: str) -> list[str]:
     return sorted(tx.connection.execute(named).scalars())
 
 
+def is_gone() -> ColumnElement[bool]:
+    """Of a row of studies: its files were removed for their age, and none has come in or come again since."""
+    since = (
+        select(instances.c.id)
+        .join_from(instances, series)
+        .where(
+            series.c.study_instance_uid == studies.c.study_instance_uid,
+            instances.c.received_at >= studies.c.files_removed_at,
+        )
+    )
+    return and_(
+        studies.c.files_removed_at.is_not(None),
+        or_(studies.c.files_restored_at.is_(None), studies.c.files_restored_at < studies.c.files_removed_at),
+        ~since.correlate(studies).exists(),
+    )
+
+
 def removed_at(tx: Transaction, study_instance_uid: str) -> datetime | None:
-    """When the files of a study were removed for their age; None while they are here, and once any came again."""
-    asked = select(studies.c.files_removed_at).where(studies.c.study_instance_uid == study_instance_uid)
-    return tx.connection.execute(asked).scalar_one_or_none()
+    """When the files of a study were removed for their age; None where any is here."""
+    mine = studies.c.study_instance_uid == study_instance_uid
+    return tx.connection.execute(select(studies.c.files_removed_at).where(mine, is_gone())).scalar_one_or_none()
 
 
 def mark_removed(tx: Transaction, study_instance_uid: str, now: datetime) -> None:
@@ -97,10 +111,10 @@ def mark_removed(tx: Transaction, study_instance_uid: str, now: datetime) -> Non
 
 
 def mark_restored(tx: Transaction, study_instance_uid: str, now: datetime) -> None:
-    """A file came again, and its age counts from now; the caller holds the study's lock."""
-    _mark(tx, study_instance_uid, files_removed_at=None, files_restored_at=now)
+    """A file that was gone came again, and the age of the study counts from now; the caller holds its lock."""
+    _mark(tx, study_instance_uid, files_restored_at=now)
 
 
-def _mark(tx: Transaction, study_instance_uid: str, **values: datetime | None) -> None:
+def _mark(tx: Transaction, study_instance_uid: str, **values: datetime) -> None:
     mine = update(studies).where(studies.c.study_instance_uid == study_instance_uid)
     tx.connection.execute(mine.values(**values))

@@ -27,8 +27,8 @@ studies = Table(
     Column("accession_number", CleanText, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("flagged_at", UtcDateTime),
-    Column("files_removed_at", UtcDateTime),  # for their age; empty again once any came again
-    Column("files_restored_at", UtcDateTime),  # when a file that was gone last came again
+    Column("files_removed_at", UtcDateTime),  # for their age, the last time
+    Column("files_restored_at", UtcDateTime),  # when a file that was gone came again, the last time
 )
 
 associations = Table(

@@ -11,6 +11,7 @@ from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.finding import ReasonCode, TriageResult, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.store.codec import result_columns
+from triage.store.retention import is_gone
 from triage.store.schema import results, series, studies
 from triage.store.transaction import Transaction
 
@@ -50,7 +51,7 @@ def next_unshadowed(tx: Transaction, digest: str, since: datetime) -> Unshadowed
             recent.c.finished_at >= since,
             series.c.revision == recent.c.revision,
             series.c.state == SeriesState.ANALYSED,
-            studies.c.files_removed_at.is_(None),
+            ~is_gone(),
             ~already.exists(),
         )
         .order_by(recent.c.id.desc())

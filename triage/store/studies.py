@@ -11,19 +11,12 @@ from triage.store.schema import studies
 from triage.store.transaction import Transaction
 
 
-def lock(tx: Transaction, study_instance_uid: str, *, accession_number: str = "", now: datetime) -> datetime | None:
+def lock(tx: Transaction, study_instance_uid: str, *, accession_number: str = "", now: datetime) -> None:
     """Hold the study until the transaction ends, and make its row if this is its first instance.
 
     The first accession number that is not empty stays.
-
-    Returns
-    -------
-    datetime or None
-        When the files of the study were removed for their age, if they are gone.
     """
-    known = select(studies.c.accession_number, studies.c.files_removed_at).where(
-        studies.c.study_instance_uid == study_instance_uid
-    )
+    known = select(studies.c.accession_number).where(studies.c.study_instance_uid == study_instance_uid)
     held = known.with_for_update(key_share=True)
     row = tx.connection.execute(held).one_or_none()
     if row is None:
@@ -37,8 +30,6 @@ def lock(tx: Transaction, study_instance_uid: str, *, accession_number: str = ""
             .where(studies.c.study_instance_uid == study_instance_uid)
             .values(accession_number=accession_number)
         )
-    removed_at: datetime | None = row.files_removed_at
-    return removed_at
 
 
 def lock_known(tx: Transaction, study_instance_uids: Iterable[str]) -> None:

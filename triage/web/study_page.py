@@ -185,9 +185,7 @@ def reading_values(tx: Transaction, found: Found) -> dict[str, Any]:
 
 
 def can_retry(tx: Transaction, study_instance_uid: str) -> bool:
-    """Whether anything waits for a person to try it again, and can be."""
-    if retention.removed_at(tx, study_instance_uid) is not None:
-        return False
+    """Whether anything waits for a person to try it again."""
     failed_deliveries = any(d.state is DeliveryState.FAILED for d in deliveries.of_study(tx, study_instance_uid))
     return failed_deliveries or jobs.any_failed(tx, study_instance_uid)
 
