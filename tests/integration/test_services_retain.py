@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from triage.domain.audit import AuditAction
 from triage.domain.errors import DeliveryRefused, StaleState, StoreUnavailable
 from triage.domain.finding import WorklistStatus
 from triage.domain.lifecycle import DeliveryState
+from triage.entrypoints.look import file_of
 from triage.net.scu import OutgoingInstance, SendOutcome
 from triage.services.deliver import Courier, deliver_next
 from triage.services.reanalyse import reanalyse
@@ -100,16 +102,26 @@ def test_the_files_of_an_old_study_go_and_what_was_found_stays(site: Site, sent:
     assert sweep(site, DAYS) == 0
 
 
-def test_nobody_is_told_of_a_file_that_is_gone(site: Site, sent: str) -> None:
+def test_nobody_is_told_of_a_file_that_is_gone(
+    site: Site, sent: str, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def told() -> dict[str, Any]:
         with site.db.read() as tx:
-            return study_json(tx, sent, site.blobs.path)
+            return study_json(tx, sent, partial(file_of, site.blobs))
 
     assert all(Path(one["file"]).is_file() for one in told()["objects"])
     sweep(site, DAYS + 1)
     after = told()
     assert [one["file"] for one in after["objects"]] == [None, None]
     assert after["timeline"][-1]["action"] == "files_removed"
+    site.keep(slices[0], "again")  # an image comes again, no object does
+    assert [one["file"] for one in told()["objects"]] == [None, None]
+    monkeypatch.setattr(site.blobs, "holds", silent)
+    assert len(told()["objects"]) == 2
+
+
+def silent(key: str) -> bool:
+    raise StoreUnavailable(f"SYNTHETIC: nothing is said of {key}.")
 
 
 def test_a_younger_study_keeps_its_files(site: Site, sent: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
 
+from triage.domain.errors import StoreUnavailable
 from triage.domain.worklist import WorklistRow
 from triage.domain.worklist_json import row_json
 from triage.entrypoints import present
@@ -14,6 +17,7 @@ from triage.entrypoints.app import App, build, utc_now
 from triage.services.tell import study_json
 from triage.settings import read_settings
 from triage.store import worklist as worklist_rows
+from triage.store.blobs import BlobStore
 from triage.store.reading_list import every
 
 ROWS_OF_A_TABLE = 100
@@ -46,6 +50,14 @@ def reading_list(app: App, limit: int | None = None) -> list[WorklistRow]:
         return [study.row for study in itertools.islice(every(tx, app.clock()), limit)]
 
 
+def file_of(blobs: BlobStore, key: str) -> str | None:
+    """Where a file lies; None where it is gone. A file area that does not answer is no reason to show nothing."""
+    with suppress(StoreUnavailable):
+        if not blobs.holds(key):
+            return None
+    return str(blobs.path(key))
+
+
 @click.command(epilog="Example: triage show 1.2.840.113619.2.1 --json")
 @click.argument("study_instance_uid")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -54,7 +66,7 @@ def show(config: Path | None, study_instance_uid: str, as_json: bool) -> None:
     """Show one study: findings, series, objects, deliveries and timeline."""
     app = build(read_settings(config))
     with app.db.read() as tx:
-        told = study_json(tx, study_instance_uid, app.blobs.path)
+        told = study_json(tx, study_instance_uid, partial(file_of, app.blobs))
         row = worklist_rows.row(tx, study_instance_uid)
     assert row is not None  # what study_json does not know it refuses
     if as_json:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from triage.domain.audit import AuditRecord
 from triage.domain.errors import NotFound
 from triage.domain.reading import Reading
 from triage.domain.worklist_json import instant, row_json
-from triage.store import audit, deliveries, instances, readings, result_objects, retention, series, worklist
+from triage.store import audit, deliveries, instances, readings, result_objects, series, worklist
 from triage.store.transaction import Transaction
 
 
 def study_json(
-    tx: Transaction, study_instance_uid: str, file_of: Callable[[str], Path] | None = None
+    tx: Transaction, study_instance_uid: str, file_of: Callable[[str], str | None] | None = None
 ) -> dict[str, Any]:
     """One study: its row, series, objects, deliveries, readings and timeline.
 
     With ``file_of`` each object says where its file lies, which only those on this machine need to know; null when it
-    was removed for its age.
+    is gone.
 
     Raises
     ------
@@ -30,7 +29,6 @@ def study_json(
     row = worklist.row(tx, study_instance_uid)
     if row is None:
         raise NotFound(f"There is no study {study_instance_uid}; triage worklist lists those that came in.")
-    removed = retention.removed_at(tx, study_instance_uid) is not None
     return {
         "study": row_json(row),
         "series": [
@@ -46,7 +44,7 @@ def study_json(
         ],
         "objects": [
             {"kind": o.kind, "sop_instance_uid": o.sop_instance_uid}
-            | ({"file": None if removed else str(file_of(o.blob_key))} if file_of else {})
+            | ({"file": file_of(o.blob_key)} if file_of else {})
             for o in result_objects.of_study(tx, study_instance_uid)
         ],
         "deliveries": [
