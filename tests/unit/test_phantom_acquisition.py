@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
+from trainer.judge.intracranial import intracranial
 from trainer.phantom.acquisition import Acquisition, detected, draw_acquisition, with_artefacts
 from trainer.phantom.beam import Beam, with_beam
 from trainer.phantom.motion import Motion, seen_plane, shaken
@@ -53,6 +54,14 @@ def _noise_figures(hu: NDArray[np.floating], spacing_mm: float) -> tuple[float, 
     return float(fine[brain].std()), float(together)
 
 
+def _under_bone(hu: NDArray[np.floating], spacing_mm: float) -> list[float]:
+    """How much brighter brain 1 to 2, 3 to 4 and 7 to 9 mm under bone is than deep brain."""
+    brain = intracranial(np.asarray(hu, np.float32), spacing_mm)
+    depth = cv2.distanceTransform(brain.astype(np.uint8), cv2.DIST_L2, 5) * spacing_mm
+    deep = np.median(hu[depth > 20])
+    return [float(np.median(hu[(depth > low) & (depth <= high)]) - deep) for low, high in ((1, 2), (3, 4), (7, 9))]
+
+
 def _head(seed: int) -> Head:
     rng = np.random.default_rng(seed)
     return draw_head(rng, procedural_anatomy(rng), bleeding=False, pitch_deg=3.0)
@@ -86,6 +95,20 @@ def test_made_noise_is_that_of_a_real_head(shared_data: Path) -> None:
     assert 3.0 < of_real[0] < 4.2
     assert of_made[0] == pytest.approx(of_real[0], rel=0.3)
     assert of_made[1] == pytest.approx(of_real[1], abs=0.12)
+
+
+def test_brain_under_bone_is_as_bright_as_in_a_real_head_in_some_made_ones(shared_data: Path) -> None:
+    real, made = [], []
+    for path in sorted((shared_data / "ge_head_tilt").glob("*.dcm"))[12:24:2]:
+        ds = dcmread(path)
+        hu = ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
+        real.append(_under_bone(hu, float(ds.PixelSpacing[0])))
+    for seed in range(300, 324):
+        rng = np.random.default_rng(seed)
+        scan, ideal = draw_acquisition(rng), cut(_head(seed), axial_plane(35.0, 256, 1.0, 5.0))
+        made.append(_under_bone(detected(with_artefacts(ideal, scan, rng, 1.0), scan, rng, 1.0), 1.0))
+    for there, here in zip(np.median(real, axis=0), np.transpose(made), strict=True):
+        assert np.quantile(here, 0.1) < there < np.quantile(here, 0.9)
 
 
 def test_noise_lies_in_the_head_and_not_in_the_air(middle: Cut, scan: Acquisition) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.phantom.stacks import StackBatch, stacks
-from triage.domain.finding import SUBTYPES, Subtype
+from trainer.phantom.exam import ScanGeometry, study
+from trainer.phantom.stacks import LOWEST_MM, StackBatch, stacks
+from triage.domain.finding import SUBTYPES, Subtype, WorklistStatus
 
 
 def _small(count: int, seed: int, **options: object) -> StackBatch:
@@ -49,6 +50,14 @@ def test_the_same_seed_makes_the_same_stacks_and_another_seed_others() -> None:
 
 def test_a_longer_run_begins_with_the_shorter_one() -> None:
     assert np.array_equal(_small(3, 7).hu[:2], _small(2, 7).hu)
+
+
+def test_stacks_reach_as_far_down_as_exams() -> None:
+    small = ScanGeometry(matrix=32)
+    exams = [study(seed, status=WorklistStatus.NOT_SUSPECTED, geometry=small) for seed in range(40, 50)]
+    heights = np.array([plane.origin_mm[2] for exam in exams for plane in exam.planes])
+    assert heights.min() < -70
+    assert (heights < LOWEST_MM).mean() < 0.01
 
 
 def test_negatives_can_be_forced() -> None:

@@ -30,9 +30,10 @@ _THROUGH_BLOOD = 0.8
 _AT_VERTEX = 0.12
 """Share of all stacks that end at the vertex, where bone fills part of a slice and looks like blood."""
 
-_LOWEST_MM = -66.0
+LOWEST_MM = -94.0
 _ABOVE_MM = 8.0
-"""Slices lie between the face and a little above the vertex."""
+"""Slices lie between the neck, as far down as an exam reaches, and a little above the vertex. Nets that had seen no
+slice below -66 mm outlined what the foramen magnum holds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +123,7 @@ def _lowest(head: Head, rng: np.random.Generator, slices: int, thickness_mm: flo
     if head.bleeds and rng.random() < _THROUGH_BLOOD:
         bleed = head.bleeds[int(rng.integers(len(head.bleeds)))]
         return head.height_mm(bleed.centre) - reach * rng.uniform(0.15, 0.85)
-    return rng.uniform(_LOWEST_MM, max(head.top_mm + _ABOVE_MM - reach, _LOWEST_MM + 1))
+    return rng.uniform(LOWEST_MM, max(head.top_mm + _ABOVE_MM - reach, LOWEST_MM + 1))
 
 
 def _slice(
