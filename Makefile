@@ -70,7 +70,7 @@ $(VENV)/.trainer: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.daemon
 
 $(VENV)/.everything: $(VENV)/.made pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[cpu,train,test]'
+	$(PIP) install -c constraints.txt -e '.[cpu,s3,train,test]'
 	@touch $@ $(VENV)/.daemon $(VENV)/.trainer
 
 $(VENV)/.made:

@@ -21,8 +21,8 @@ from triage.net.scp import IncomingInstance, ListenerOptions, Peer, StorageScp
 from triage.net.scu import OutgoingInstance, RemoteAe, SendOutcome, send
 from triage.net.tls import TlsFiles
 from triage.services.deliver import Send
-from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
+from triage.store.folder_area import FolderArea
 
 RULE = DecisionRule(suspected_at=0.5, emergent_at=0.9)
 DIGEST = "ab" * 32
@@ -129,7 +129,7 @@ def counting_archive(port: int = 0, tls: TlsFiles | None = None) -> Iterator[Cou
         scp.stop(1.0)
 
 
-class KillingBlobs(BlobStore):
+class KillingBlobs(FolderArea):
     """A file area whose process dies right after the n-th file was written."""
 
     def __init__(self, root: Any, deaths_at: int) -> None:

@@ -24,9 +24,9 @@ from triage.domain.finding import SUBTYPES, DecisionRule, ReasonCode, Subtype, S
 from triage.domain.lifecycle import DeliveryState, JobState, SeriesState
 from triage.domain.reading import Verdict
 from triage.store import schema
-from triage.store.blobs import BlobStore
 from triage.store.codec import header_json, subtypes_json
 from triage.store.db import Database, Transaction
+from triage.store.folder_area import FolderArea
 
 SCANNERS = (
     ("SIEMENS", "SOMATOM Definition Edge", 5.0),
@@ -64,7 +64,7 @@ class _Site:
         return f"2.25.{uuid.UUID(int=self.chance.getrandbits(128), version=4).int}"
 
 
-def insert(db: Database, blobs: BlobStore, count: int, *, now: datetime, days: float = 90.0, seed: int = 1) -> None:
+def insert(db: Database, blobs: FolderArea, count: int, *, now: datetime, days: float = 90.0, seed: int = 1) -> None:
     """Put in ``count`` studies that came in during the ``days`` before ``now``, evenly spread."""
     chance = random.Random(seed)
     blob_keys = [blobs.put(content) for content in _patients(chance)]
@@ -378,7 +378,7 @@ def main(arguments: Sequence[str] | None = None, clock: Callable[[], datetime] =
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)
     db = Database(chosen.database)
-    insert(db, BlobStore(chosen.storage), chosen.count, now=clock(), days=chosen.days, seed=chosen.seed)
+    insert(db, FolderArea(chosen.storage), chosen.count, now=clock(), days=chosen.days, seed=chosen.seed)
     db.dispose()
 
 

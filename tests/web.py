@@ -22,8 +22,8 @@ from triage.domain.account import Role
 from triage.services import sign_in
 from triage.services.passwords import Passwords
 from triage.store import accounts
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 from triage.web.access import csrf_token, session_cookie
 from triage.web.app import make_app
 from triage.web.desk import Desk, WebOptions
@@ -50,7 +50,7 @@ def make_desk(db: Database, folder: Path, clock: Callable[[], datetime] | None =
     """A desk as the entrypoints build it, with passwords that cost nothing."""
     return Desk(
         db=db,
-        blobs=BlobStore(folder / "blobs"),
+        blobs=FolderArea(folder / "blobs"),
         clock=clock or Clock(),
         options=WebOptions(**options),
         passwords=Passwords(WEAK_HASHER),

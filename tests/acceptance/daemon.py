@@ -124,17 +124,19 @@ def running_daemon(
     environment: dict[str, str] | None = None,
     tls: TlsFiles | None = None,
     ends_with: int = 0,
+    root: str = "",
 ) -> Iterator[Daemon]:
     """Run the daemon on a migrated database until the block ends; it must then stop cleanly on SIGTERM.
 
     It has all its roles, or only those of ``roles``.
     ``environment`` holds settings of groups that the file has already; ``tls`` is how the test calls a listener that
-    speaks TLS. ``ends_with`` is the exit status to expect where the block itself kills it.
+    speaks TLS. ``ends_with`` is the exit status to expect where the block itself kills it. ``root`` is the file area,
+    where it is not a folder beside the rest.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, web_port = free_port(), free_port()
     config = folder / "triage.toml"
-    config.write_text(_toml(folder, port, web_port, database_url, destinations) + extra)
+    config.write_text(_toml(root or str(folder / "blobs"), port, web_port, database_url, destinations) + extra)
     log = folder / "daemon.log"
     chosen = [word for role in roles for word in ("--role", role)]
     with log.open("wb") as stream:
@@ -168,7 +170,7 @@ def _wait_ready(process: subprocess.Popen[bytes], remote: RemoteAe, log: Path) -
     raise AssertionError(f"the daemon never answered: {log.read_text()[-3000:]}")
 
 
-def _toml(folder: Path, port: int, web_port: int, database_url: str, destinations: Sequence[Destination]) -> str:
+def _toml(root: str, port: int, web_port: int, database_url: str, destinations: Sequence[Destination]) -> str:
     lines = [
         "[listener]",
         f"port = {port}",
@@ -177,7 +179,7 @@ def _toml(folder: Path, port: int, web_port: int, database_url: str, destination
         "[database]",
         f"url = {json.dumps(database_url)}",
         "[storage]",
-        f"root = {json.dumps(str(folder / 'blobs'))}",
+        f"root = {json.dumps(root)}",
         "min_free_gb = 0.1",
     ]
     for destination in destinations:

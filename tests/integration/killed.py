@@ -40,8 +40,8 @@ from triage.services.notify import Notifier
 from triage.services.receive import Door, association_ended, keep
 from triage.services.recover import end_lost_associations, requeue_lapsed
 from triage.services.result_set import DEFAULT
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 
 TIMINGS = Timings()
 SLICES = 20
@@ -67,11 +67,11 @@ class Site:
     archive_port: int
     offset: timedelta = timedelta(0)
     db: Database = field(init=False)
-    blobs: BlobStore = field(init=False)
+    blobs: FolderArea = field(init=False)
 
     def __post_init__(self) -> None:
         self.db = Database(self.url)
-        self.blobs = BlobStore(self.root)
+        self.blobs = FolderArea(self.root)
 
     def now(self) -> datetime:
         return utc_now() + self.offset
@@ -185,7 +185,7 @@ class Death:
     role: str
     step: str
     db: Callable[[str, int], Database] | None = None
-    blobs: Callable[[Path, int], BlobStore] | None = None
+    blobs: Callable[[Path, int], FolderArea] | None = None
     predictor: Callable[[], Any] | None = None
     send: Callable[[RemoteAe], Send] | None = None
     request: Request | None = None

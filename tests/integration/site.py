@@ -24,8 +24,8 @@ from triage.services.notify import Notifier
 from triage.services.receive import Door, Receipt, association_ended, keep
 from triage.store import audit, instances, jobs, series, worklist
 from triage.store.audit import AuditRecord
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 from triage.store.jobs import JobRecord
 from triage.store.series import SeriesRecord
 
@@ -53,7 +53,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.db = Database(self.url)
-        self.blobs = BlobStore(self.root)
+        self.blobs = FolderArea(self.root)
 
     @property
     def door(self) -> Door:

@@ -17,8 +17,8 @@ from triage.entrypoints.app import App
 from triage.settings import Settings
 from triage.settings.groups import ListenerSettings
 from triage.store import associations
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 from triage.store.schema import AssociationEnd
 from triage.store.schema import associations as rows
 
@@ -31,7 +31,7 @@ def taken() -> Iterator[socket.socket]:
 
 
 def app(database: Database, folder: Path, port: int) -> App:
-    return App(Settings(listener=ListenerSettings(port=port)), database, BlobStore(folder))
+    return App(Settings(listener=ListenerSettings(port=port)), database, FolderArea(folder))
 
 
 def open_association(made: App) -> None:

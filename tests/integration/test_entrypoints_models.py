@@ -228,7 +228,7 @@ def compared(site: Site) -> list[tuple[str, str, int]]:
 
 
 def choose(site: Site, app: App, bundle: Bundle, slot: Slot = Slot.ACTIVE) -> None:
-    change_bundle.choose(site.db, site.root, bundle, slot, actor="person", now=app.clock())
+    change_bundle.choose(site.db, site.blobs, bundle, slot, actor="person", now=app.clock())
 
 
 def arrived(site: Site) -> str:

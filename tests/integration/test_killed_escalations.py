@@ -23,9 +23,9 @@ from triage.services import change_bundle
 from triage.services.escalate import escalate_due
 from triage.services.notify import Notifier
 from triage.store import bundle_slots, result_objects
-from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import Slot
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 
 WAIT = timedelta(minutes=15)
 
@@ -39,7 +39,7 @@ NOTIFIERS = {"duty": Notifier(tell, escalate_after=WAIT), "chat": Notifier(tell,
 
 def escalate_and_die(step: str, url: str, root: Path, now: datetime) -> None:
     db: Database = Database(url)
-    blobs: BlobStore = BlobStore(root)
+    blobs: FolderArea = FolderArea(root)
     if step == "message written":
         blobs = KillingBlobs(root, 1)
     else:
@@ -49,7 +49,7 @@ def escalate_and_die(step: str, url: str, root: Path, now: datetime) -> None:
 
 def choose_and_die(url: str, root: Path, path: Path, now: datetime) -> None:
     db = KillingDatabase(url, 1, before=True)
-    change_bundle.choose(db, root, load_bundle(path), Slot.ACTIVE, actor="person", now=now)
+    change_bundle.choose(db, FolderArea(root), load_bundle(path), Slot.ACTIVE, actor="person", now=now)
 
 
 def killed(target: Callable[..., None], *arguments: object) -> None:
@@ -89,7 +89,7 @@ def test_a_choice_that_was_cut_short_is_none(database_url: str, tmp_path: Path) 
     killed(choose_and_die, site.url, site.root, bundle.path, site.now)
     with site.db.read() as tx:
         assert bundle_slots.chosen(tx) == {}
-    change_bundle.choose(site.db, site.root, bundle, Slot.ACTIVE, actor="person", now=site.now)
+    change_bundle.choose(site.db, site.blobs, bundle, Slot.ACTIVE, actor="person", now=site.now)
     with site.db.read() as tx:
         assert bundle_slots.chosen(tx)[Slot.ACTIVE].digest == bundle.digest
     site.db.dispose()

@@ -28,8 +28,8 @@ from triage.domain.finding import ReasonCode, Urgency, WorklistStatus
 from triage.domain.lifecycle import JobState, SeriesState
 from triage.services.recover import ORPHAN_AGE, requeue_lapsed, retry_study, set_orphans_aside
 from triage.store import deliveries, instances, jobs, result_objects, results, schema
-from triage.store.blobs import BlobStore
 from triage.store.db import Database, upgrade
+from triage.store.folder_area import FolderArea
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_job_whose_gpu_is_lost_is_queued_again(site: Site, study: str) -> None
     assert site.row(study).status is WorklistStatus.SUSPECTED
 
 
-class Ailing(BlobStore):
+class Ailing(FolderArea):
     """A file area that cannot be read, or not be written, for the reasons in ``ails``."""
 
     def __init__(self, root: Path, **ails: TriageError) -> None:
@@ -199,7 +199,7 @@ def test_a_job_stays_queued_while_the_file_area_does_not_answer(
         assert not site.analyse(), "the other jobs have their turn first"
         site.wait(60)
     assert site.row(study).status is not WorklistStatus.NOT_ANALYSED
-    site.blobs = BlobStore(site.root)
+    site.blobs = FolderArea(site.root)
     assert site.analyse()
     assert site.row(study).status is WorklistStatus.SUSPECTED
 

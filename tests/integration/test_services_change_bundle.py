@@ -55,12 +55,12 @@ class Loader:
 
 
 def rack(site: Site, configured: Bundle, load: Callable[[Path], Any], *, fallback: bool = True) -> Rack:
-    return Rack(site.db, site.root, configured.path, fallback, load, lambda: site.now)
+    return Rack(site.db, site.blobs, configured.path, fallback, load, lambda: site.now)
 
 
 def choose(site: Site, bundle: Bundle, slot: Slot = Slot.ACTIVE) -> None:
     site.wait(1)
-    change_bundle.choose(site.db, site.root, bundle, slot, actor="person", now=site.now)
+    change_bundle.choose(site.db, site.blobs, bundle, slot, actor="person", now=site.now)
 
 
 def damage(site: Site, bundle: Bundle) -> None:
@@ -78,7 +78,7 @@ def test_a_chosen_bundle_is_kept_and_stays_when_orphans_are_swept(site: Site, bu
     assert {f"{path.stat().st_mode & 0o777:o}" for path in place.iterdir()} == {"644"}
     set_orphans_aside(site.db, site.blobs, site.now.replace(year=2999))
     assert load_bundle(place).digest == bundles["new"].digest
-    assert change_bundle.place_in_use(site.db, site.root, bundles["old"].path) == place
+    assert change_bundle.place_in_use(site.db, site.blobs, bundles["old"].path) == place
     (event,) = events(site)
     assert (event.actor, event.detail["name"], event.detail["suspected_at"]) == ("person", "new", 0.5)
     assert event.detail["previous"] is None

@@ -16,7 +16,7 @@ from triage.services.escalate import escalate_due
 from triage.services.place import placed
 from triage.services.undetermined import report_next
 from triage.store import result_objects
-from triage.store.blobs import BlobStore
+from triage.store.folder_area import FolderArea
 from triage.store.series import REPORT_AFTER
 
 
@@ -27,7 +27,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     made.db.dispose()
 
 
-class Meanwhile(BlobStore):
+class Meanwhile(FolderArea):
     """A file area during whose first writing something else happens."""
 
     def __init__(self, root: Path, *happens: Callable[[], object]) -> None:
@@ -89,7 +89,7 @@ def test_of_two_clocks_that_tell_again_one_leaves_a_file(site: Site) -> None:
     assert site.unnamed() == []
 
 
-class Fills(BlobStore):
+class Fills(FolderArea):
     """A file area whose disk is full after one file."""
 
     def __init__(self, root: Path) -> None:

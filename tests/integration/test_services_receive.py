@@ -20,7 +20,7 @@ from triage.domain.lifecycle import SeriesState
 from triage.services.receive import Receipt
 from triage.services.recover import retry_study
 from triage.store import instances, result_objects
-from triage.store.blobs import BlobStore
+from triage.store.folder_area import FolderArea
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_copies_that_lie_elsewhere_are_analysed_anew_in_their_own_order(site: Si
     assert (record.state, record.revision) == (SeriesState.ANALYSED, 2)
 
 
-class Meanwhile(BlobStore):
+class Meanwhile(FolderArea):
     """A file area in which something else happens before a file is written."""
 
     def __init__(self, root: Path, happens: Callable[[], object]) -> None:

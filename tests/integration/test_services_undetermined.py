@@ -26,7 +26,7 @@ from triage.services.notify import Notifier
 from triage.services.recover import retry_study
 from triage.services.undetermined import report_next
 from triage.store import deliveries, result_objects
-from triage.store.blobs import BlobStore
+from triage.store.folder_area import FolderArea
 from triage.store.result_objects import ResultObjectRecord
 
 ASKED = replace(REPORT, undetermined=True)
@@ -324,7 +324,7 @@ def test_a_damaged_header_ends_in_no_report_and_no_loop(site: Site, how: str) ->
     assert site.row(study).status is WorklistStatus.NOT_ANALYSED
 
 
-class Full(BlobStore):
+class Full(FolderArea):
     """Writes nothing, and says why."""
 
     def __init__(self, root: Path, why: Exception) -> None:
@@ -352,7 +352,7 @@ def test_a_late_slice_while_the_report_is_written_wins(site: Site) -> None:
     site.wait(WAIT_SECONDS)
     arrived = iter([lambda: site.send(series[3:], "a2")])
 
-    class Slow(BlobStore):
+    class Slow(FolderArea):
         def put(self, content: bytes) -> str:
             for arrive in arrived:
                 arrive()
@@ -370,7 +370,7 @@ def test_two_workers_report_once(site: Site) -> None:
     site.wait(WAIT_SECONDS)
     others = iter([lambda: report_next(site.analyst)])
 
-    class Slow(BlobStore):
+    class Slow(FolderArea):
         def put(self, content: bytes) -> str:
             for other in others:
                 assert other()

@@ -24,10 +24,10 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
 from triage.entrypoints.app import shipped_bundle
 from triage.store import audit, bundle_slots, bundles, heartbeats, links, shadow_results
-from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database
 from triage.store.figures import ExportedStudy
+from triage.store.folder_area import FolderArea
 from triage.store.schema import worklist
 from triage.web.app import make_app
 from triage.web.desk import Desk
@@ -199,7 +199,7 @@ def test_a_role_that_never_ran_is_named(desk: Desk, radiologist: Browser) -> Non
 def test_a_sender_that_never_ran_is_named_where_there_is_something_to_send(
     desk: Desk, radiologist: Browser, tmp_path: Path, clock: Clock
 ) -> None:
-    many_studies.insert(desk.db, BlobStore(tmp_path / "more"), 20, now=clock.now, days=1.0)
+    many_studies.insert(desk.db, FolderArea(tmp_path / "more"), 20, now=clock.now, days=1.0)
     assert "sender never ran Without it nothing is sent." in words(radiologist.get("/operations").text)
 
 
@@ -284,7 +284,7 @@ def test_the_export_has_a_line_for_each_study_and_is_audited(site: Desk, radiolo
 def test_the_export_goes_on_beyond_its_first_piece(
     desk: Desk, radiologist: Browser, tmp_path: Path, clock: Clock
 ) -> None:
-    many_studies.insert(desk.db, BlobStore(tmp_path / "more"), 2100, now=clock.now, days=5.0)
+    many_studies.insert(desk.db, FolderArea(tmp_path / "more"), 2100, now=clock.now, days=5.0)
     lines = list(csv.reader(io.StringIO(radiologist.get("/statistics.csv").text)))
     uids = [line[0] for line in lines[1:]]
     assert len(uids) == len(set(uids)) == 2100

@@ -16,8 +16,8 @@ from tests.migration.test_release_before import documented
 from tests.services import SEARCH_PATH, PostgresCluster
 from tests.stores import SERIES, STUDY, analysed, finish, receive, running
 from triage.store import audit, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 
 OTHER = {"study": "2.25.2000", "series_uid": "2.25.2000.1"}
 
@@ -100,7 +100,7 @@ def postgres_server(postgres: PostgresCluster, tmp_path: Path) -> Iterator[Serve
 
 def test_what_was_there_at_the_backup_is_there_after_the_loss_of_everything(sqlite_server: Server) -> None:
     server, file = sqlite_server, sqlite_server.folder / "triage.db"
-    db, blobs = Database(server.database_url), BlobStore(server.folder / "blobs")
+    db, blobs = Database(server.database_url), FolderArea(server.folder / "blobs")
     analysed(db)
     kept = blobs.put(b"the bytes of an instance")
     server.do("Back up")  # while the database is open, its last rows in the write-ahead log
@@ -118,7 +118,7 @@ def test_what_was_there_at_the_backup_is_there_after_the_loss_of_everything(sqli
 def test_the_same_with_postgresql(postgres_server: Server) -> None:
     server = postgres_server
     subprocess.run([server.folder / "bin" / "triage", "db", "upgrade"], cwd=server.folder, check=True)
-    db, blobs = Database(server.database_url), BlobStore(server.folder / "blobs")
+    db, blobs = Database(server.database_url), FolderArea(server.folder / "blobs")
     analysed(db)
     kept = blobs.put(b"the bytes of an instance")
     server.do("Back up with PostgreSQL")

@@ -17,8 +17,8 @@ from triage.domain.finding import WorklistStatus
 from triage.domain.reading import Verdict
 from triage.services.figures import Ledger
 from triage.store import bundles, heartbeats
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 from triage.store.schema import worklist
 
 NOW = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ REFERENCE = {"edges": [0.0, 0.5, 1.0], "proportions": [0.9, 0.1], "n": 4000, "da
 @pytest.fixture
 def site(database: Database, tmp_path: Path) -> Database:
     """Three hundred studies over twenty days."""
-    many_studies.insert(database, BlobStore(tmp_path / "blobs"), 300, now=NOW, days=20.0)
+    many_studies.insert(database, FolderArea(tmp_path / "blobs"), 300, now=NOW, days=20.0)
     return database
 
 
@@ -93,7 +93,7 @@ def test_a_new_study_and_a_new_day_show(site: Database, tmp_path: Path) -> None:
     ledger = Ledger(site)
     before = ledger.statistics(30, NOW).figures.studies
     tomorrow = NOW + timedelta(days=1)
-    many_studies.insert(site, BlobStore(tmp_path / "blobs"), 5, now=tomorrow, days=0.2, seed=2)
+    many_studies.insert(site, FolderArea(tmp_path / "blobs"), 5, now=tomorrow, days=0.2, seed=2)
     ledger.look_now()
     found = ledger.statistics(30, tomorrow).figures
     assert found.studies == before + 5
@@ -143,7 +143,7 @@ def test_a_synthetic_reference_is_called_so_and_raises_no_alarm(site: Database) 
 def test_scores_that_move_away_from_the_site_s_beginning_raise_the_alarm(
     database: Database, tmp_path: Path, manifest: dict[str, Any]
 ) -> None:
-    many_studies.insert(database, BlobStore(tmp_path / "blobs"), FIRST_STUDIES + 300, now=NOW, days=40.0)
+    many_studies.insert(database, FolderArea(tmp_path / "blobs"), FIRST_STUDIES + 300, now=NOW, days=40.0)
     loaded(database, manifest)
     quiet = Ledger(database).drift(NOW)
     assert quiet is not None

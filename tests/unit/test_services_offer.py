@@ -16,23 +16,23 @@ from triage.net.peer import Peer
 from triage.net.ups_scp import Asked, Step, StepQuery
 from triage.services.offer import find_steps, get_step, record_query
 from triage.store import result_objects, results, retention, schema, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 
 STUDIES = 450
 NOBODY = StepQuery()
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    return BlobStore(tmp_path / "blobs")
+def blobs(tmp_path: Path) -> FolderArea:
+    return FolderArea(tmp_path / "blobs")
 
 
 def step(number: int, series: int = 1) -> str:
     return f"2.25.9.{number}.{series}"
 
 
-def offered(db: Database, blobs: BlobStore, numbers: range, series: int = 1) -> None:
+def offered(db: Database, blobs: FolderArea, numbers: range, series: int = 1) -> None:
     """Studies that came in one after the other, each with a procedure step of one of its series."""
     with db.transaction() as tx:
         for number in numbers:
@@ -46,13 +46,13 @@ def offered(db: Database, blobs: BlobStore, numbers: range, series: int = 1) -> 
             worklist.refresh(tx, study, at(number))
 
 
-def test_every_step_is_found_over_all_pages_in_reading_order(database: Database, blobs: BlobStore) -> None:
+def test_every_step_is_found_over_all_pages_in_reading_order(database: Database, blobs: FolderArea) -> None:
     offered(database, blobs, range(STUDIES))
     found = list(find_steps(database, blobs, NOBODY, at(0)))
     assert found == [Step(step(number), step(number).encode()) for number in range(STUDIES)]
 
 
-def test_a_study_that_moves_down_the_list_meanwhile_is_told_once(database: Database, blobs: BlobStore) -> None:
+def test_a_study_that_moves_down_the_list_meanwhile_is_told_once(database: Database, blobs: FolderArea) -> None:
     offered(database, blobs, range(STUDIES))
     found = find_steps(database, blobs, NOBODY, at(0))
     first = next(found)
@@ -63,7 +63,7 @@ def test_a_study_that_moves_down_the_list_meanwhile_is_told_once(database: Datab
     assert sorted(told) == sorted(step(number) for number in range(STUDIES))
 
 
-def test_a_step_whose_file_is_gone_keeps_no_other_from_being_found(database: Database, blobs: BlobStore) -> None:
+def test_a_step_whose_file_is_gone_keeps_no_other_from_being_found(database: Database, blobs: FolderArea) -> None:
     offered(database, blobs, range(3))
     with database.read() as tx:
         gone = result_objects.step(tx, step(1))
@@ -72,7 +72,7 @@ def test_a_step_whose_file_is_gone_keeps_no_other_from_being_found(database: Dat
     assert [one.sop_instance_uid for one in find_steps(database, blobs, NOBODY, at(0))] == [step(0), step(2)]
 
 
-def test_a_study_whose_files_were_removed_for_their_age_is_not_offered(database: Database, blobs: BlobStore) -> None:
+def test_a_study_whose_files_were_removed_for_their_age_is_not_offered(database: Database, blobs: FolderArea) -> None:
     offered(database, blobs, range(3))
     with database.transaction() as tx:
         retention.mark_removed(tx, f"{STUDY}.1", at(10))
@@ -82,7 +82,7 @@ def test_a_study_whose_files_were_removed_for_their_age_is_not_offered(database:
     assert events == []
 
 
-def test_of_a_study_the_newest_step_is_told(database: Database, blobs: BlobStore) -> None:
+def test_of_a_study_the_newest_step_is_told(database: Database, blobs: FolderArea) -> None:
     offered(database, blobs, range(2), series=2)
     offered(database, blobs, range(2), series=1)
     one = StepQuery(study_instance_uid=f"{STUDY}.1")
@@ -91,7 +91,7 @@ def test_of_a_study_the_newest_step_is_told(database: Database, blobs: BlobStore
     assert [found.sop_instance_uid for found in find_steps(database, blobs, some, at(0))] == [step(0, 1), step(1, 1)]
 
 
-def test_a_step_is_got_by_its_uid_of_whichever_series(database: Database, blobs: BlobStore) -> None:
+def test_a_step_is_got_by_its_uid_of_whichever_series(database: Database, blobs: FolderArea) -> None:
     offered(database, blobs, range(1), series=2)
     offered(database, blobs, range(1), series=1)
     assert get_step(database, blobs, step(0, 2)) == Step(step(0, 2), step(0, 2).encode())

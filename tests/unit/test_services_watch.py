@@ -13,9 +13,9 @@ from triage.domain.errors import StoreUnavailable
 from triage.services.figures import DRIFT_DAYS, WINDOWS_DAYS, Ledger, Statistics
 from triage.services.watch import Disk, Watch
 from triage.store import bundle_slots, bundles, heartbeats, links, shadow_results
-from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 
 ROLES = ("listen", "work", "clock", "send")
 
@@ -25,12 +25,12 @@ def beat(db: Database, role: str, seconds: float, host: str = "host", **detail: 
         heartbeats.beat(tx, Heartbeat(f"{host}/1/{role}", role, NOW, at(seconds), detail=detail))
 
 
-def codes(db: Database, blobs: BlobStore, seconds: float) -> list[AlarmCode]:
+def codes(db: Database, blobs: FolderArea, seconds: float) -> list[AlarmCode]:
     return [alarm.code for alarm in Watch(db, blobs, Ledger(db)).alarms(at(seconds))]
 
 
 def test_a_worker_that_hangs_in_a_job_shows_by_what_waits_behind_it(database: Database, tmp_path: Path) -> None:
-    blobs = BlobStore(tmp_path)
+    blobs = FolderArea(tmp_path)
     queued(database, now=at(0))
     for role in ROLES:
         beat(database, role, 595)
@@ -48,23 +48,23 @@ def test_links_count_while_a_sender_has_the_destination(database: Database, tmp_
     for role in ("listen", "work", "clock"):
         beat(database, role, 1)
     beat(database, "send", 1, destinations=["pacs", "other"])
-    assert codes(database, BlobStore(tmp_path), 2) == [AlarmCode.LINK]
+    assert codes(database, FolderArea(tmp_path), 2) == [AlarmCode.LINK]
     assert [
-        link.destination for link in Watch(database, BlobStore(tmp_path), Ledger(database)).operations(NOW).links
+        link.destination for link in Watch(database, FolderArea(tmp_path), Ledger(database)).operations(NOW).links
     ] == ["pacs"]
 
 
 def test_the_floor_is_the_listener_s(database: Database, tmp_path: Path) -> None:
     for role in ROLES:
         beat(database, role, 1)
-    assert codes(database, BlobStore(tmp_path), 2) == []
+    assert codes(database, FolderArea(tmp_path), 2) == []
     beat(database, "listen", 1, min_free_bytes=10**18)
-    assert codes(database, BlobStore(tmp_path), 2) == [AlarmCode.DISK]
+    assert codes(database, FolderArea(tmp_path), 2) == [AlarmCode.DISK]
 
 
 def test_what_a_process_that_is_gone_was_set_to_counts_no_more(database: Database, tmp_path: Path) -> None:
     """A container that is made anew is another host; what its predecessor said is remembered for days."""
-    blobs = BlobStore(tmp_path)
+    blobs = FolderArea(tmp_path)
     with database.transaction() as tx:
         links.down(tx, "pacs", "refused", at(0))
         links.down(tx, "old", "refused", at(0))
@@ -88,20 +88,20 @@ def test_where_no_sender_and_no_listener_runs_the_last_ones_count(database: Data
     beat(database, "send", 1, "before", destinations=["old"])
     beat(database, "listen", 2, min_free_bytes=10**18)
     beat(database, "send", 2, destinations=["pacs"])
-    watch = Watch(database, BlobStore(tmp_path), Ledger(database))
+    watch = Watch(database, FolderArea(tmp_path), Ledger(database))
     assert [link.destination for link in watch.operations(at(60)).links] == ["pacs"]
     assert AlarmCode.DISK in [alarm.code for alarm in watch.alarms(at(60))]
 
 
 def test_a_file_area_that_cannot_be_seen_is_no_failure(database: Database, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    now = Watch(database, BlobStore(tmp_path / "file"), Ledger(database)).operations(NOW)
+    now = Watch(database, FolderArea(tmp_path / "file"), Ledger(database)).operations(NOW)
     assert now.disk is None
 
 
 def test_a_database_without_tables_is_an_alarm(empty_database_url: str, tmp_path: Path) -> None:
     db = Database(empty_database_url)
-    assert Watch(db, BlobStore(tmp_path), Ledger(db)).alarms(NOW) == [DATABASE_DOWN]
+    assert Watch(db, FolderArea(tmp_path), Ledger(db)).alarms(NOW) == [DATABASE_DOWN]
     db.dispose()
 
 
@@ -110,11 +110,11 @@ def test_a_ledger_that_is_not_answered_is_an_alarm(database: Database, tmp_path:
         def drift(self, now: object) -> None:  # type: ignore[override]
             raise StoreUnavailable("SYNTHETIC: no answer.")
 
-    assert Watch(database, BlobStore(tmp_path), Broken(database)).alarms(NOW) == [DATABASE_DOWN]
+    assert Watch(database, FolderArea(tmp_path), Broken(database)).alarms(NOW) == [DATABASE_DOWN]
 
 
 def test_what_a_shadow_said_since_it_was_chosen_is_compared(database: Database, tmp_path: Path) -> None:
-    watch = Watch(database, BlobStore(tmp_path), Ledger(database))
+    watch = Watch(database, FolderArea(tmp_path), Ledger(database))
     assert watch.operations(at(0)).compared is None
     first, second = (ChosenBundle(Slot.SHADOW, digest * 32, "there", at(1), "person") for digest in ("cd", "ef"))
     for chosen, score, number in ((first, 0.1, 2), (second, 0.9, 3)):
@@ -144,14 +144,14 @@ def test_the_statistics_are_counted_before_anybody_asks(database: Database, tmp_
             asked.append(days)
             return super().statistics(days, now)
 
-    Watch(database, BlobStore(tmp_path), Asked(database)).look_ahead(NOW)
+    Watch(database, FolderArea(tmp_path), Asked(database)).look_ahead(NOW)
     assert asked == [DRIFT_DAYS, max(WINDOWS_DAYS)]
 
 
 def test_a_database_that_does_not_answer_is_left_to_those_who_ask(empty_database_url: str, tmp_path: Path) -> None:
     db = Database(empty_database_url)
     with capture_logs() as logged:
-        Watch(db, BlobStore(tmp_path), Ledger(db)).look_ahead(NOW)
+        Watch(db, FolderArea(tmp_path), Ledger(db)).look_ahead(NOW)
     db.dispose()
     assert [line["event"] for line in logged] == ["not_looked_ahead"]
 

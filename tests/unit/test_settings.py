@@ -137,6 +137,21 @@ def test_a_file_that_cannot_be_read_is_one_sentence(elsewhere: Path) -> None:
             read_settings(file)
 
 
+def test_the_file_area_is_a_folder_or_a_bucket(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings(written(elsewhere, "[storage]\nroot='/srv/heads'\n")).storage.root == Path("/srv/heads")
+    monkeypatch.setenv("TRIAGE_STORAGE__ROOT", "s3://heads/site-1")
+    settings = read_settings()
+    assert settings.storage.root == "s3://heads/site-1"
+    assert settings_of_record(settings)["storage"]["root"] == "s3://heads/site-1"
+
+
+@pytest.mark.parametrize("root", ["gs://heads", "s3://us:secret@heads", "s3://", "file:///srv/heads"])
+def test_another_url_is_no_folder_of_that_name(elsewhere: Path, root: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"storage\.root: a bucket is written as s3://BUCKET") as raised:
+        read_settings(written(elsewhere, f"[storage]\nroot='{root}'\n"))
+    assert "secret" not in str(raised.value)
+
+
 def test_off_loopback_with_named_callers_is_allowed(elsewhere: Path) -> None:
     text = "[listener]\nhost = '0.0.0.0'\nallowed_callers = ['PACS@192.0.2.10']\n"
     assert read_settings(written(elsewhere, text)).listener.allowed_callers == ("PACS@192.0.2.10",)

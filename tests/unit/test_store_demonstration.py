@@ -13,9 +13,9 @@ from triage.domain.downtime import Heartbeat
 from triage.domain.finding import ReasonCode, WorklistStatus
 from triage.domain.lifecycle import SeriesState
 from triage.store import bundles, heartbeats, jobs, reading_list, results, schema, series, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.demonstration import only_demonstrated
+from triage.store.folder_area import FolderArea
 from triage.store.transaction import Transaction
 
 MADE, TRAINED = "aa" * 32, "bb" * 32
@@ -155,7 +155,7 @@ def statements_of_a_page(db: Database, size: int) -> int:
 
 
 def test_what_it_costs_does_not_grow_with_the_list(sqlite_url: str, tmp_path: Path) -> None:
-    db, blobs = Database(sqlite_url), BlobStore(tmp_path / "blobs")
+    db, blobs = Database(sqlite_url), FolderArea(tmp_path / "blobs")
     costs = []
     for seed, count in enumerate((40, 400)):
         many_studies.insert(db, blobs, count, now=NOW, seed=seed)

@@ -21,8 +21,10 @@ from triage.domain.audit import AuditAction, AuditEvent
 from triage.domain.errors import ConfigurationError
 from triage.settings import Settings, settings_of_record
 from triage.store import records_of_settings
-from triage.store.blobs import BlobStore
+from triage.store.bucket_url import BucketUrl
 from triage.store.db import Database, require_current
+from triage.store.file_area import FileArea
+from triage.store.folder_area import FolderArea
 
 if TYPE_CHECKING:
     from triage.inference.predict import Predictor
@@ -75,7 +77,7 @@ class App:
 
     settings: Settings
     db: Database
-    blobs: BlobStore
+    blobs: FileArea
     clock: Callable[[], datetime] = utc_now
 
     def door(self) -> Door:
@@ -129,7 +131,7 @@ class App:
 
         return Rack(
             db=self.db,
-            root=self.blobs.root,
+            blobs=self.blobs,
             configured=self.configured_bundle,
             fallback=self.settings.inference.bundle is not None,
             load=self.predictor,
@@ -269,6 +271,25 @@ def _process() -> dict[str, str | int]:
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
+def open_file_area(root: Path | str) -> FileArea:
+    """A folder, or a bucket where ``root`` is a URL.
+
+    Raises
+    ------
+    ConfigurationError
+        What a bucket needs is not installed, or cannot work.
+    """
+    if isinstance(root, Path):
+        return FolderArea(root)
+    try:
+        from triage.store.bucket_area import BucketArea
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"storage.root is a bucket, and {exc.name} is not installed: install ich-triage with its extra s3."
+        ) from exc
+    return BucketArea(BucketUrl.parse(root))
+
+
 def build(settings: Settings) -> App:
     """Open the stores.
 
@@ -281,4 +302,4 @@ def build(settings: Settings) -> App:
     """
     db = Database(database_url(settings))
     require_current(db)
-    return App(settings=settings, db=db, blobs=BlobStore(settings.storage.root))
+    return App(settings=settings, db=db, blobs=open_file_area(settings.storage.root))

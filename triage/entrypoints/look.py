@@ -17,7 +17,7 @@ from triage.entrypoints.app import App, build, utc_now
 from triage.services.tell import study_json
 from triage.settings import read_settings
 from triage.store import worklist as worklist_rows
-from triage.store.blobs import BlobStore
+from triage.store.file_area import FileArea
 from triage.store.reading_list import every
 
 ROWS_OF_A_TABLE = 100
@@ -50,12 +50,12 @@ def reading_list(app: App, limit: int | None = None) -> list[WorklistRow]:
         return [study.row for study in itertools.islice(every(tx, app.clock()), limit)]
 
 
-def file_of(blobs: BlobStore, key: str) -> str | None:
+def file_of(blobs: FileArea, key: str) -> str | None:
     """Where a file lies; None where it is gone. A file area that does not answer is no reason to show nothing."""
     with suppress(StoreUnavailable):
         if not blobs.holds(key):
             return None
-    return str(blobs.path(key))
+    return blobs.where(key)
 
 
 @click.command(epilog="Example: triage show 1.2.840.113619.2.1 --json")

@@ -73,7 +73,7 @@ def use(config: Path | None, path: Path | None, shadow: bool, clear_shadow: bool
     if not yes and not click.confirm(question):
         raise click.Abort
     Predictor.load(path, device="cpu")  # run once here, before any worker has to
-    change_bundle.choose(app.db, app.blobs.root, chosen, slot, actor=person, now=utc_now())
+    change_bundle.choose(app.db, app.blobs, chosen, slot, actor=person, now=utc_now())
     what = "is run beside the bundle in use" if shadow else "is used for every result"
     click.echo(f"{chosen.name} {chosen.version} {what} from the next job on; running workers load it by themselves.")
 
@@ -109,7 +109,7 @@ def compare(config: Path | None, since: datetime | None) -> None:
 def reanalyse(config: Path | None, study_instance_uid: str, dry_run: bool, path: Path | None) -> None:
     """Have a study analysed anew by the bundle in use; its new result supersedes the old one everywhere."""
     app = build(read_settings(config))
-    place = change_bundle.place_in_use(app.db, app.blobs.root, app.configured_bundle)
+    place = change_bundle.place_in_use(app.db, app.blobs, app.configured_bundle)
     if dry_run:
         predictor, every_slice = app.predictor(path or place), app.settings.inference.every_slice
         replayed = replay(app.db, app.blobs, predictor, study_instance_uid, every_slice=every_slice)
@@ -146,7 +146,7 @@ def cancel(config: Path | None, study_instance_uid: str) -> None:
 def _in_use(app: App) -> Bundle | None:
     """The bundle whose results count; None when it is damaged or gone, which is a reason to choose another."""
     try:
-        return load_bundle(change_bundle.place_in_use(app.db, app.blobs.root, app.configured_bundle))
+        return load_bundle(change_bundle.place_in_use(app.db, app.blobs, app.configured_bundle))
     except BundleError as exc:
         click.echo(f"The bundle in use cannot be read: {exc}", err=True)
         return None

@@ -39,8 +39,8 @@ from triage.services.place import placed
 from triage.services.refuse import RETRY, end_unusable
 from triage.services.result_set import Case, result_set
 from triage.store import deliveries, instances, jobs, result_objects, results, series, studies, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class Analyst:
     """
 
     db: Database
-    blobs: BlobStore
+    blobs: FileArea
     predictor: Predictor
     profiles: Mapping[str, Profile]
     clock: Callable[[], datetime]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from triage.domain.errors import BundleError, OutOfSpace
+from triage.domain.errors import BundleError
 from triage.inference.bundle import Bundle, load_bundle
 from triage.inference.manifest import format_manifest
 from triage.store import bundle_slots, bundles
 from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database, Transaction
+from triage.store.file_area import FileArea
 
 FOLDER = "bundles"
-"""Below the root of the file area: one folder for each bundle that was ever chosen, named by its digest."""
+"""In the file area: one folder for each bundle that was ever chosen, named by its digest."""
 
 
-def keep(bundle: Bundle, root: Path) -> Path:
-    """Copy a bundle to where it stays, and return that place: a study can be replayed as long as it lies there.
+def keep(bundle: Bundle, blobs: FileArea) -> str:
+    """Copy a bundle to where it stays, and return its name there: a study can be replayed as long as it lies there.
 
     A whole copy that is there already is used; the new one appears whole or not at all.
 
@@ -31,45 +30,32 @@ def keep(bundle: Bundle, root: Path) -> Path:
         The copy is not what was verified.
     OutOfSpace
         It cannot be written.
+    StoreUnavailable
+        The file area does not answer.
     """
-    place = root / FOLDER / bundle.digest
-    if _is_whole(place, bundle.digest):
-        return place
-    unfinished = place.with_name(f"{uuid.uuid4().hex}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(bundle.path, unfinished, copy_function=shutil.copyfile)
-        for written in [*unfinished.iterdir(), unfinished]:
-            written.chmod(0o755 if written.is_dir() else 0o644)  # who chooses is seldom who analyses
-            _sync(written)
-        if not _is_whole(unfinished, bundle.digest):
-            raise BundleError(f"The bundle {bundle.path} changed while it was copied; try again.")
-        shutil.rmtree(place, ignore_errors=True)  # a damaged copy
-        unfinished.rename(place)
-        _sync(place.parent)
-    except OSError as exc:
-        raise OutOfSpace(f"The bundle cannot be copied to {place}: {exc.strerror or type(exc).__name__}.") from exc
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return place
+    name = f"{FOLDER}/{bundle.digest}"
+    is_whole = partial(_is_whole, digest=bundle.digest)
+    if not is_whole(blobs.folder(name)) and not blobs.keep_folder(name, bundle.path, is_whole):
+        raise BundleError(f"The bundle {bundle.path} changed while it was copied; try again.")
+    return name
 
 
-def choose(db: Database, root: Path, bundle: Bundle, slot: Slot, *, actor: str, now: datetime) -> None:
+def choose(db: Database, blobs: FileArea, bundle: Bundle, slot: Slot, *, actor: str, now: datetime) -> None:
     """Have workers use a bundle from their next job on, or run it beside the one they use.
 
     A bundle that was the shadow and is now to count is the shadow no longer.
 
     Raises
     ------
-    BundleError, OutOfSpace
+    BundleError, OutOfSpace, StoreUnavailable
     """
-    place = keep(bundle, root)
+    name = keep(bundle, blobs)
     with db.transaction() as tx:
         before = bundle_slots.chosen(tx)
         record(tx, bundle, actor=actor, now=now)
         bundle_slots.choose(
             tx,
-            ChosenBundle(slot, bundle.digest, str(place.relative_to(root)), now, actor),
+            ChosenBundle(slot, bundle.digest, name, now, actor),
             {
                 "name": bundle.name,
                 "version": bundle.version,
@@ -89,11 +75,11 @@ def clear_shadow(db: Database, *, actor: str, now: datetime) -> bool:
         return bundle_slots.clear(tx, Slot.SHADOW, now=now, actor=actor)
 
 
-def place_in_use(db: Database, root: Path, configured: Path) -> Path:
+def place_in_use(db: Database, blobs: FileArea, configured: Path) -> Path:
     """Where the bundle lies whose results count: what a person chose goes before what the settings say."""
     with db.read() as tx:
         chosen = bundle_slots.chosen(tx).get(Slot.ACTIVE)
-    return root / chosen.path if chosen is not None else configured
+    return blobs.folder(chosen.path) if chosen is not None else configured
 
 
 def record(tx: Transaction, bundle: Bundle, *, actor: str, now: datetime) -> None:
@@ -114,11 +100,3 @@ def _is_whole(place: Path, digest: str) -> bool:
         return place.is_dir() and load_bundle(place).digest == digest
     except BundleError:
         return False
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,8 +17,8 @@ from triage.net.outgoing import OutgoingInstance, SendOutcome
 from triage.services.circuit import Circuit
 from triage.services.lease import kept_alive
 from triage.store import deliveries, links
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Courier:
     """
 
     db: Database
-    blobs: BlobStore
+    blobs: FileArea
     destination: str
     send: Send
     clock: Callable[[], datetime]

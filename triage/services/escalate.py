@@ -19,9 +19,9 @@ from triage.domain.provenance import Provenance
 from triage.services.notify import Notifier
 from triage.services.place import placed
 from triage.store import deliveries, escalations, instances, result_objects, results, series, studies
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
 from triage.store.escalations import Unopened
+from triage.store.file_area import FileArea
 from triage.store.results import ShownResult
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ STALE_AFTER = timedelta(hours=4)
 back to hundreds of old alarms no longer sees the new one. The worklist shows all of them."""
 
 
-def escalate_due(db: Database, blobs: BlobStore, notifiers: Mapping[str, Notifier], now: datetime) -> int:
+def escalate_due(db: Database, blobs: FileArea, notifiers: Mapping[str, Notifier], now: datetime) -> int:
     """Put a message into the outbox for each study and list that is due, the newest first; return how many.
 
     Message, mark on the worklist and audit row are one transaction, and the identifier of the message is derived:
@@ -71,7 +71,7 @@ def _identifier(study: Unopened, name: str) -> str:
 
 def _tell(
     db: Database,
-    blobs: BlobStore,
+    blobs: FileArea,
     study: Unopened,
     name: str,
     notifier: Notifier,
@@ -94,7 +94,7 @@ def _tell(
 
 
 def _message(
-    db: Database, blobs: BlobStore, study: Unopened, name: str, notifier: Notifier, escalation: Escalation
+    db: Database, blobs: FileArea, study: Unopened, name: str, notifier: Notifier, escalation: Escalation
 ) -> tuple[int, EncodedObject]:
     """The message, and the number of the result that it is about."""
     with db.read() as tx:

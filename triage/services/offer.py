@@ -12,8 +12,8 @@ from triage.domain.errors import NotFound
 from triage.net.peer import Peer
 from triage.net.ups_scp import Asked, Step, StepQuery
 from triage.store import reading_list, result_objects
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ _WILDCARDS = frozenset("*?\\")
 _STUDIES_AT_A_TIME = 200
 
 
-def find_steps(db: Database, blobs: BlobStore, query: StepQuery, now: datetime) -> Iterator[Step]:
+def find_steps(db: Database, blobs: FileArea, query: StepQuery, now: datetime) -> Iterator[Step]:
     """The newest step of each study that may match, the most urgent first.
 
     Only a single study narrows the search here; whoever asked looks at every other key. A step whose file is gone is
@@ -80,7 +80,7 @@ def record_query(db: Database, peer: Peer, asked: Asked, now: datetime) -> None:
         )
 
 
-def get_step(db: Database, blobs: BlobStore, sop_instance_uid: str) -> Step | None:
+def get_step(db: Database, blobs: FileArea, sop_instance_uid: str) -> Step | None:
     """One step by its UID, of whichever revision; None when there is none."""
     with db.read() as tx:
         record = result_objects.step(tx, sop_instance_uid)

@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 
 from triage.domain.errors import StoreUnavailable
 from triage.store import instances
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 
 
 @contextmanager
-def placed(db: Database, blobs: BlobStore, contents: Sequence[bytes]) -> Iterator[list[str]]:
+def placed(db: Database, blobs: FileArea, contents: Sequence[bytes]) -> Iterator[list[str]]:
     """The keys of new files with these contents, in their order, for a transaction inside to name.
 
     What it did not name is removed: an object that is on record already, that came too late, or whose transaction
@@ -32,7 +32,7 @@ def placed(db: Database, blobs: BlobStore, contents: Sequence[bytes]) -> Iterato
     _remove_unnamed(db, blobs, keys)
 
 
-def _remove_unnamed(db: Database, blobs: BlobStore, keys: Sequence[str]) -> None:
+def _remove_unnamed(db: Database, blobs: FileArea, keys: Sequence[str]) -> None:
     with suppress(StoreUnavailable):
         with db.read() as tx:
             named = instances.blob_keys_known(tx, keys)

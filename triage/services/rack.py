@@ -15,6 +15,7 @@ from triage.services.change_bundle import record
 from triage.store import bundle_slots
 from triage.store.bundle_slots import ChosenBundle, Slot
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Rack:
     """
 
     db: Database
-    root: Path
+    blobs: FileArea
     configured: Path
     fallback: bool
     load: Callable[[Path], Predictor]
@@ -92,7 +93,7 @@ class Rack:
             self._shadow = None
             if choice is not None:
                 try:
-                    self._shadow = Shadow(self._open(self.root / choice.path, choice.digest), choice.chosen_at)
+                    self._shadow = Shadow(self._open(self.blobs.folder(choice.path), choice.digest), choice.chosen_at)
                     log.info("shadow_loaded", bundle=self._shadow.predictor.bundle.name, digest=choice.digest)
                 except (BundleError, ProviderUnavailable) as exc:
                     self._say(choice, exc)
@@ -110,7 +111,7 @@ class Rack:
         if self._active is not None and self._active.bundle.digest == choice.digest:
             return self._active
         try:
-            return self._open(self.root / choice.path, choice.digest)
+            return self._open(self.blobs.folder(choice.path), choice.digest)
         except (BundleError, ProviderUnavailable) as exc:
             self._say(choice, exc)
             if self._active is not None:

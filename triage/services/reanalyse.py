@@ -13,8 +13,8 @@ from triage.domain.lifecycle import JobState, SeriesState
 from triage.inference.predict import Predictor
 from triage.services.shadow import examine
 from triage.store import instances, jobs, results, series, studies, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
+from triage.store.file_area import FileArea
 from triage.store.results import LatestResult
 from triage.store.series import SeriesRecord
 
@@ -32,7 +32,7 @@ class Replayed:
 
 
 def reanalyse(
-    db: Database, blobs: BlobStore, study_instance_uid: str, *, bundle_digest: str, actor: str, now: datetime
+    db: Database, blobs: FileArea, study_instance_uid: str, *, bundle_digest: str, actor: str, now: datetime
 ) -> int:
     """Queue the analysed series of a study again, or the best one that could not be; return how many.
 
@@ -73,7 +73,7 @@ def reanalyse(
 
 def replay(
     db: Database,
-    blobs: BlobStore,
+    blobs: FileArea,
     predictor: Predictor,
     study_instance_uid: str,
     *,
@@ -141,7 +141,7 @@ def running(db: Database, study_instance_uid: str) -> int:
         return sum(job.state is JobState.RUNNING for job in jobs.of_study(tx, study_instance_uid))
 
 
-def _require_images(tx: Transaction, blobs: BlobStore, record: SeriesRecord) -> None:
+def _require_images(tx: Transaction, blobs: FileArea, record: SeriesRecord) -> None:
     stored = instances.of_series(tx, record.id)
     gone = sum(not blobs.holds(one.blob_key) for one in stored)
     if gone:

@@ -18,8 +18,8 @@ from triage.domain.errors import OutOfSpace, StaleState, UnreadableInstance
 from triage.domain.study import InstanceHeader
 from triage.net.scp import IncomingInstance, Peer
 from triage.store import associations, instances, result_objects, retention, series, studies, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database, Transaction
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class Door:
     """What receiving needs. ``name`` tells listeners apart, and is the same after a restart."""
 
     db: Database
-    blobs: BlobStore
+    blobs: FileArea
     timings: Timings
     min_free_bytes: int
     name: str
@@ -90,7 +90,7 @@ def keep(door: Door, incoming: IncomingInstance, now: datetime) -> Receipt:
 def _admit(door: Door, incoming: IncomingInstance, now: datetime) -> InstanceHeader:
     try:
         free = door.blobs.free_bytes()
-        if free < door.min_free_bytes:
+        if free is not None and free < door.min_free_bytes:
             raise OutOfSpace(
                 f"Only {free / 1e9:.1f} GB are free and storage.min_free_gb asks for "
                 f"{door.min_free_bytes / 1e9:.1f} GB: free some space."

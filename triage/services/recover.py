@@ -11,8 +11,8 @@ from triage.domain.finding import ReasonCode
 from triage.domain.lifecycle import JobState
 from triage.services.refuse import RETRY, end_unusable
 from triage.store import associations, deliveries, instances, jobs, series, studies, worklist
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ def end_lost_associations(db: Database, listener: str, now: datetime) -> int:
         return len(associations.end_lost(tx, listener, now))
 
 
-def set_orphans_aside(db: Database, blobs: BlobStore, now: datetime) -> int:
+def set_orphans_aside(db: Database, blobs: FileArea, now: datetime) -> int:
     """Set files aside that no row names: a crash between file and row, or a commit that failed.
 
     None is removed: where a database was changed for another, or put back from a backup, they were acknowledged.

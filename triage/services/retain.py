@@ -8,13 +8,13 @@ import structlog
 
 from triage.domain.audit import AuditAction, AuditEvent
 from triage.store import retention, studies
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 
 log = structlog.get_logger()
 
 
-def remove_old_files(db: Database, blobs: BlobStore, days: int, now: datetime) -> int:
+def remove_old_files(db: Database, blobs: FileArea, days: int, now: datetime) -> int:
     """Remove the files of studies that have been at rest for so many days; return how many studies.
 
     Files go before the row and its audit event are committed: a process that is killed between them leaves a study of
@@ -31,7 +31,7 @@ def remove_old_files(db: Database, blobs: BlobStore, days: int, now: datetime) -
     return sum(_remove(db, blobs, study_instance_uid, before, now) for study_instance_uid in old)
 
 
-def _remove(db: Database, blobs: BlobStore, study_instance_uid: str, before: datetime, now: datetime) -> bool:
+def _remove(db: Database, blobs: FileArea, study_instance_uid: str, before: datetime, now: datetime) -> bool:
     with db.transaction() as tx:
         studies.lock_known(tx, [study_instance_uid])
         if not retention.at_rest(tx, before, study_instance_uid=study_instance_uid):

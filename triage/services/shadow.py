@@ -15,8 +15,8 @@ from triage.inference.predict import Predictor
 from triage.services.analyse import Analyst
 from triage.services.rack import Shadow
 from triage.store import instances, jobs, shadow_results
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 from triage.store.shadow_results import Unshadowed
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ def shadow_next(analyst: Analyst, shadow: Shadow) -> bool:
 
 def examine(
     db: Database,
-    blobs: BlobStore,
+    blobs: FileArea,
     series_id: int,
     predictor: Predictor,
     *,

@@ -16,10 +16,10 @@ from triage.domain.statistics import Waiting, waiting
 from triage.services.figures import WINDOWS_DAYS, Ledger
 from triage.services.kept import Kept
 from triage.store import bundle_slots, bundles, heartbeats, links, operations
-from triage.store.blobs import BlobStore
 from triage.store.bundle_slots import ChosenBundle, ShadowComparison, Slot
 from triage.store.bundles import BundleOnRecord
 from triage.store.db import Database, Transaction
+from triage.store.file_area import FileArea
 from triage.store.operations import Flagged, Origin, Queued, Refused, Sent
 
 log = structlog.get_logger()
@@ -111,7 +111,7 @@ class Watch:
     ``COUNTED_SECONDS``, and comparing bundles every ``COMPARED_SECONDS``.
     """
 
-    def __init__(self, db: Database, blobs: BlobStore, ledger: Ledger) -> None:
+    def __init__(self, db: Database, blobs: FileArea, ledger: Ledger) -> None:
         self._db = db
         self._blobs = blobs
         self._ledger = ledger
@@ -247,8 +247,8 @@ def _floor_bytes(seen: Sequence[Heartbeat], now: datetime) -> int:
     return max((floor for floor in floors if isinstance(floor, int)), default=0)
 
 
-def _free_bytes(blobs: BlobStore) -> int | None:
-    """Room in the file area; None where this process cannot see it."""
+def _free_bytes(blobs: FileArea) -> int | None:
+    """Room in the file area; None where it has no bound, or this process cannot see it."""
     try:
         return blobs.free_bytes()
     except (StoreUnavailable, OutOfSpace):

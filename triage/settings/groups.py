@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from triage.domain.completeness import Timings
 from triage.domain.study import AeTitle
+from triage.store.bucket_url import SCHEME, BucketUrl
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -74,11 +75,21 @@ class DatabaseSettings(Group):
 class StorageSettings(Group):
     """The file area for received instances and result objects."""
 
-    root: Path = Field(Path("var/blobs"), description="folder of the file area")
+    root: Path | str = Field(Path("var/blobs"), description=f"folder of the file area, or {SCHEME}BUCKET/PREFIX")
     min_free_gb: float = Field(2.0, ge=0, description="below this much free space instances are refused (0xA700)")
     retain_days: int = Field(
         0, ge=0, description="files of studies that have been at rest so long are removed; 0 = kept for ever"
     )
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _folder_or_bucket(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if "://" not in value:
+            return Path(value)
+        BucketUrl.parse(value)
+        return value
 
 
 class SeriesSettings(Group):

@@ -17,8 +17,8 @@ from triage.services.sign_in import SessionLimits
 from triage.services.verify_audit import Proof, Verifier
 from triage.services.vouched import RoleRule
 from triage.services.watch import Watch
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.file_area import FileArea
 from triage.web.byte_cache import ByteCache
 from triage.web.streams import Streams
 
@@ -47,7 +47,7 @@ class Desk:
     """The stores, the clock and the options of the pages."""
 
     db: Database
-    blobs: BlobStore
+    blobs: FileArea
     clock: Callable[[], datetime]
     options: WebOptions = WebOptions()
     passwords: Passwords = field(default_factory=Passwords)

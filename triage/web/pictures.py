@@ -25,7 +25,7 @@ from triage.domain.study import is_uid
 from triage.domain.volume import SliceSource
 from triage.services import read, view
 from triage.services.view import Found, SeriesView
-from triage.store.blobs import BlobStore
+from triage.store.file_area import FileArea
 from triage.store.transaction import Transaction
 from triage.web.access import Reader
 from triage.web.byte_cache import ByteCache
@@ -56,7 +56,7 @@ StudyUid = Annotated[str, Path(max_length=64)]
 class Gallery:
     """Draws slices and keeps what it drew."""
 
-    blobs: BlobStore
+    blobs: FileArea
     cache: ByteCache
 
     def view(self, tx: Transaction, found: Found) -> SeriesView:

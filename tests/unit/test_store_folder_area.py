@@ -14,8 +14,8 @@ import pytest
 from tests.stores import receive
 from triage.domain.errors import NotFound, OutOfSpace, StoreUnavailable
 from triage.store import instances
-from triage.store.blobs import BlobStore
 from triage.store.db import Database
+from triage.store.folder_area import FolderArea
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 EARLIER = datetime.now(UTC) - timedelta(days=1)
@@ -26,19 +26,19 @@ def _opened(descriptor: int) -> Path:
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
+def blobs(tmp_path: Path) -> FolderArea:
     """A file area whose folder does not exist yet."""
-    return BlobStore(tmp_path / "new" / "blobs")
+    return FolderArea(tmp_path / "new" / "blobs")
 
 
-def test_bytes_come_back_as_they_were(blobs: BlobStore) -> None:
+def test_bytes_come_back_as_they_were(blobs: FolderArea) -> None:
     for content in (b"", b"DICM", os.urandom(3_000_000)):
         key = blobs.put(content)
         assert blobs.read(key) == content
         assert blobs.path(key).stat().st_mode & 0o777 == 0o640
 
 
-def test_keys_are_ours_and_never_the_same(blobs: BlobStore) -> None:
+def test_keys_are_ours_and_never_the_same(blobs: FolderArea) -> None:
     keys = {blobs.put(b"same") for _ in range(50)}
     assert len(keys) == 50
     for key in keys:
@@ -48,13 +48,13 @@ def test_keys_are_ours_and_never_the_same(blobs: BlobStore) -> None:
 
 
 @pytest.mark.parametrize("key", ["../etc/passwd", "/etc/passwd", "ab/../../x.dcm", "ab/" + "0" * 32 + ".txt", ""])
-def test_a_key_from_elsewhere_is_no_path(blobs: BlobStore, key: str) -> None:
+def test_a_key_from_elsewhere_is_no_path(blobs: FolderArea, key: str) -> None:
     for act in (blobs.path, blobs.read, blobs.remove):
         with pytest.raises(ValueError, match="no key"):
             act(key)
 
 
-def test_a_file_that_is_gone_says_so(blobs: BlobStore) -> None:
+def test_a_file_that_is_gone_says_so(blobs: FolderArea) -> None:
     key = blobs.put(b"x")
     blobs.remove(key)
     blobs.remove(key)
@@ -62,7 +62,7 @@ def test_a_file_that_is_gone_says_so(blobs: BlobStore) -> None:
         blobs.read(key)
 
 
-def test_one_file_that_cannot_be_read_is_not_the_whole_file_area(blobs: BlobStore) -> None:
+def test_one_file_that_cannot_be_read_is_not_the_whole_file_area(blobs: FolderArea) -> None:
     key, other = blobs.put(b"x"), blobs.put(b"y")
     blobs.remove(key)
     blobs.path(key).mkdir()  # a folder in its place fails for every user, as a damaged block does
@@ -71,7 +71,7 @@ def test_one_file_that_cannot_be_read_is_not_the_whole_file_area(blobs: BlobStor
     assert blobs.read(other) == b"y"
 
 
-def test_a_file_area_that_cannot_be_listed_is_away(blobs: BlobStore) -> None:
+def test_a_file_area_that_cannot_be_listed_is_away(blobs: FolderArea) -> None:
     key = blobs.put(b"x")
     shutil.rmtree(blobs.root)
     blobs.root.write_bytes(b"")
@@ -80,7 +80,7 @@ def test_a_file_area_that_cannot_be_listed_is_away(blobs: BlobStore) -> None:
 
 
 def test_file_name_and_folder_are_synced_before_the_key_is_given(
-    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+    blobs: FolderArea, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
     sync, rename = os.fsync, Path.rename
@@ -100,7 +100,7 @@ def test_file_name_and_folder_are_synced_before_the_key_is_given(
     assert done == ["sync new", "sync blobs", "sync .part", "rename", f"sync {key[:2]}"]
 
 
-def test_new_folders_are_synced_up_to_one_that_was_there(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_folders_are_synced_up_to_one_that_was_there(blobs: FolderArea, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     sync = os.fsync
 
@@ -115,7 +115,7 @@ def test_new_folders_are_synced_up_to_one_that_was_there(blobs: BlobStore, monke
 
 
 def test_the_name_of_a_folder_that_another_process_made_is_synced_once(
-    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+    blobs: FolderArea, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one may have been killed before it synced it."""
     for name in range(256):
@@ -133,28 +133,28 @@ def test_the_name_of_a_folder_that_another_process_made_is_synced_once(
     assert synced.count(blobs.root) == len({key[:2] for key in keys}) < len(keys)
 
 
-def test_folders_that_were_removed_meanwhile_are_made_again(blobs: BlobStore) -> None:
+def test_folders_that_were_removed_meanwhile_are_made_again(blobs: FolderArea) -> None:
     for _ in range(2):
         for _ in range(100):
             assert blobs.read(blobs.put(b"x")) == b"x"
         shutil.rmtree(blobs.root)
 
 
-def test_a_file_is_held_until_it_is_gone(blobs: BlobStore, tmp_path: Path) -> None:
+def test_a_file_is_held_until_it_is_gone(blobs: FolderArea, tmp_path: Path) -> None:
     key = blobs.put(b"x")
     assert blobs.holds(key)
     blobs.path(key).unlink()
     assert not blobs.holds(key)
-    assert not BlobStore(tmp_path / "elsewhere").holds(key)
+    assert not FolderArea(tmp_path / "elsewhere").holds(key)
     with pytest.raises(StoreUnavailable):
-        BlobStore(tmp_path / ("x" * 300)).holds(key)
+        FolderArea(tmp_path / ("x" * 300)).holds(key)
 
 
 @pytest.mark.parametrize(
     ("number", "expected"), [(errno.ENOSPC, OutOfSpace), (errno.EDQUOT, OutOfSpace), (errno.EIO, StoreUnavailable)]
 )
 def test_a_disk_that_fails_leaves_nothing_behind(
-    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
+    blobs: FolderArea, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
 ) -> None:
     sync = os.fsync
 
@@ -173,17 +173,17 @@ def test_a_disk_that_fails_leaves_nothing_behind(
 
 def test_a_root_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_bytes(b"")
-    blobs = BlobStore(tmp_path / "blobs")
+    blobs = FolderArea(tmp_path / "blobs")
     with pytest.raises(StoreUnavailable, match="file area"):
         blobs.put(b"x")
 
 
-def test_free_space_is_that_of_the_disk(blobs: BlobStore) -> None:
+def test_free_space_is_that_of_the_disk(blobs: FolderArea) -> None:
     assert 0 < blobs.free_bytes() < 1 << 60
     assert blobs.root.is_dir()
 
 
-def test_the_sweep_sees_old_files_and_unfinished_ones_only(blobs: BlobStore) -> None:
+def test_the_sweep_sees_old_files_and_unfinished_ones_only(blobs: FolderArea) -> None:
     assert list(blobs.keys_older_than(LATER)) == []
     old, new = blobs.put(b"old"), blobs.put(b"new")
     os.utime(blobs.path(old), (0, 0))
@@ -199,7 +199,7 @@ def test_the_sweep_sees_old_files_and_unfinished_ones_only(blobs: BlobStore) -> 
 
 
 def test_a_file_without_a_row_is_what_a_crash_leaves_and_the_sweep_finds(database: Database, tmp_path: Path) -> None:
-    blobs = BlobStore(tmp_path / "blobs")
+    blobs = FolderArea(tmp_path / "blobs")
     kept = blobs.put(b"with a row")
     orphan = blobs.put(b"the process was killed before its commit")
     with database.transaction() as tx:
@@ -213,7 +213,7 @@ def test_a_file_without_a_row_is_what_a_crash_leaves_and_the_sweep_finds(databas
     assert set(found) - known == {orphan}
 
 
-def test_many_may_write_at_once(blobs: BlobStore) -> None:
+def test_many_may_write_at_once(blobs: FolderArea) -> None:
     kept: list[str] = []
 
     def write() -> None:

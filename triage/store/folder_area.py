@@ -1,31 +1,24 @@
-"""The file area: bytes under names that we draw ourselves, on the disk before anything points to them."""
+"""The file area as a folder: every file, its name and its folder on the disk before its key is given away."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from triage.domain.errors import NotFound, OutOfSpace, StoreUnavailable
-
-_KEY = re.compile(r"^[0-9a-f]{2}/[0-9a-f]{32}\.(dcm|part)$")
-ASIDE = "orphans"
-"""Folder beside the others for finished files that no row names. Nothing here reads or removes what lies in it."""
+from triage.store.file_area import ASIDE, KEY, FileArea, known_key, new_key
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class BlobStore:
-    """A folder of files that are written once, ``ab/<32 hexadecimal digits>.dcm``.
-
-    ``.part`` is a file that was not finished: a crash leaves it, and nobody was told that it was kept.
-    """
+class FolderArea(FileArea):
+    """A folder, on a disk of this machine or on a shared file system that keeps fsync and rename."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -33,39 +26,23 @@ class BlobStore:
         """Folders whose name this process knows to be on the disk."""
 
     def put(self, content: bytes) -> str:
-        """Write a new file and return its key, once the disk has it: file, name and folder.
-
-        Raises
-        ------
-        OutOfSpace
-            The disk is full. Nothing is left behind.
-        StoreUnavailable
-            The folder cannot be written.
-        """
-        name = uuid.uuid4().hex
-        folder = self.root / name[:2]
-        final, unfinished = folder / f"{name}.dcm", folder / f"{name}.part"
+        """Write a new file and return its key, once the disk has it: file, name and folder."""
+        key = new_key()
+        final = self.path(key)
+        unfinished = final.with_suffix(".part")
         with _translated():
-            self._make_ready(folder)
+            self._make_ready(final.parent)
             try:
                 _write(unfinished, content)
                 unfinished.rename(final)
             except OSError:
                 unfinished.unlink(missing_ok=True)
                 raise
-            _sync_folder(folder)
-        return f"{name[:2]}/{name}.dcm"
+            _sync(final.parent)
+        return key
 
     def read(self, key: str) -> bytes:
-        """The whole file.
-
-        Raises
-        ------
-        NotFound
-            The file is gone, or it alone cannot be read; a row that names it cannot be served.
-        StoreUnavailable
-            The whole file area does not answer.
-        """
+        """The whole file."""
         with _translated():
             try:
                 return self.path(key).read_bytes()
@@ -78,21 +55,17 @@ class BlobStore:
                 raise NotFound(f"The file {key} cannot be read: {why}; put it right or restore it.") from exc
 
     def holds(self, key: str) -> bool:
-        """Whether the file of this key is there.
-
-        Raises
-        ------
-        StoreUnavailable
-            It cannot be told.
-        """
+        """Whether the file of this key is there."""
         with _translated():
             return self.path(key).is_file()
 
     def path(self, key: str) -> Path:
         """Where the file of this key lies, or would lie."""
-        if not _KEY.match(key):
-            raise ValueError(f"{key!r} is no key of the file area")
-        return self.root / key
+        return self.root / known_key(key)
+
+    def where(self, key: str) -> str:
+        """The path, as text."""
+        return str(self.path(key))
 
     def remove(self, key: str) -> None:
         """Remove a file; one that is gone already is no error."""
@@ -100,7 +73,7 @@ class BlobStore:
             self.path(key).unlink(missing_ok=True)
 
     def set_aside(self, key: str) -> None:
-        """Move a finished file under ``orphans``, where people find it; remove one that was never finished."""
+        """Move a finished file under ``orphans``; remove one that was never finished."""
         if key.endswith(".part"):
             self.remove(key)
             return
@@ -109,22 +82,48 @@ class BlobStore:
             _make_folder(aside.parent)
             with suppress(FileNotFoundError):  # another clock was faster
                 self.path(key).rename(aside)
-            _sync_folder(aside.parent)
+            _sync(aside.parent)
 
     def free_bytes(self) -> int:
-        """Bytes that can still be written."""
+        """What the disk has left."""
         with _translated():
             self._make_ready(self.root)
             return shutil.disk_usage(self.root).free
 
     def keys_older_than(self, instant: datetime) -> Iterator[str]:
-        """Keys of all files last written before this instant, unfinished ones too; files of others are left alone."""
+        """Keys of all files last written before this instant, folder by folder."""
         with _translated():
             folders = sorted(self.root.glob("[0-9a-f][0-9a-f]"))
         for folder in folders:
             with _translated():
                 keys = [f"{folder.name}/{entry.name}" for entry in os.scandir(folder) if _is_older(entry, instant)]
-            yield from sorted(key for key in keys if _KEY.match(key))
+            yield from sorted(key for key in keys if KEY.match(key))
+
+    def folder(self, name: str) -> Path:
+        """The folder itself."""
+        return self.root / name
+
+    def keep_folder(self, name: str, source: Path, is_whole: Callable[[Path], bool]) -> bool:
+        """Copy a folder; the copy appears whole or not at all."""
+        place = self.folder(name)
+        unfinished = place.with_name(f"{uuid.uuid4().hex}.part")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, unfinished, copy_function=shutil.copyfile)
+            for written in [*unfinished.iterdir(), unfinished]:
+                written.chmod(0o755 if written.is_dir() else 0o644)  # who keeps it is seldom who reads it
+                _sync(written)
+            if not is_whole(unfinished):
+                return False
+            shutil.rmtree(place, ignore_errors=True)  # a damaged copy
+            unfinished.rename(place)
+            _sync(place.parent)
+        except OSError as exc:
+            why = exc.strerror or type(exc).__name__
+            raise OutOfSpace(f"{source} cannot be copied to {place}: {why}.") from exc
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return True
 
     def _answers(self) -> bool:
         """Whether the root can be listed, and the disk or server that holds it be asked: a list may be remembered."""
@@ -150,7 +149,7 @@ class BlobStore:
         folder.mkdir(mode=0o750, exist_ok=True)
         # Where we cannot write, nobody of us made it; and there we may not be able to look either.
         if os.access(folder.parent, os.W_OK):
-            _sync_folder(folder.parent)
+            _sync(folder.parent)
         self._named.add(folder)
 
 
@@ -167,7 +166,7 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(mode=0o750, exist_ok=True)
-    _sync_folder(folder.parent)
+    _sync(folder.parent)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -179,8 +178,8 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
