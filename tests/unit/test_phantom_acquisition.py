@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,13 @@ def _under_bone(hu: NDArray[np.floating], spacing_mm: float) -> list[float]:
     return [float(np.median(hu[(depth > low) & (depth <= high)]) - deep) for low, high in ((1, 2), (3, 4), (7, 9))]
 
 
+def _real_slices(shared_data: Path) -> Iterator[tuple[NDArray[np.floating], float]]:
+    """HU and pixel size in mm of slices above the skull base."""
+    for path in sorted((shared_data / "ge_head_tilt").glob("*.dcm"))[12:24:2]:
+        ds = dcmread(path)
+        yield ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept), float(ds.PixelSpacing[0])
+
+
 def _head(seed: int) -> Head:
     rng = np.random.default_rng(seed)
     return draw_head(rng, procedural_anatomy(rng), bleeding=False, pitch_deg=3.0)
@@ -81,11 +89,8 @@ def scan() -> Acquisition:
 
 
 def test_made_noise_is_that_of_a_real_head(shared_data: Path) -> None:
-    real, made = [], []
-    for path in sorted((shared_data / "ge_head_tilt").glob("*.dcm"))[12:24:2]:
-        ds = dcmread(path)
-        hu = ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
-        real.append(_noise_figures(hu, float(ds.PixelSpacing[0])))
+    real = [_noise_figures(hu, spacing_mm) for hu, spacing_mm in _real_slices(shared_data)]
+    made = []
     for seed in range(100, 110):
         head, rng = _head(seed), np.random.default_rng(seed)
         scan = draw_acquisition(rng)
@@ -98,11 +103,8 @@ def test_made_noise_is_that_of_a_real_head(shared_data: Path) -> None:
 
 
 def test_brain_under_bone_is_as_bright_as_in_a_real_head_in_some_made_ones(shared_data: Path) -> None:
-    real, made = [], []
-    for path in sorted((shared_data / "ge_head_tilt").glob("*.dcm"))[12:24:2]:
-        ds = dcmread(path)
-        hu = ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
-        real.append(_under_bone(hu, float(ds.PixelSpacing[0])))
+    real = [_under_bone(hu, spacing_mm) for hu, spacing_mm in _real_slices(shared_data)]
+    made = []
     for seed in range(300, 324):
         rng = np.random.default_rng(seed)
         scan, ideal = draw_acquisition(rng), cut(_head(seed), axial_plane(35.0, 256, 1.0, 5.0))

@@ -145,7 +145,10 @@ class BucketArea(FileArea):
         for place, file in files.items():
             self._write(place, file.read_bytes())
         shutil.rmtree(self._copies / name, ignore_errors=True)
-        return is_whole(self.folder(name))
+        whole = is_whole(self.folder(name))
+        for place in () if whole else files:
+            self._remove(place)
+        return whole
 
     @cached_property
     def _copies(self) -> Path:
