@@ -76,9 +76,9 @@ def draw_beam(rng: np.random.Generator) -> Beam:
     """Draw the constants of one scan."""
     (for_lift,) = rng.spawn(1)
     return Beam(
-        cupping=rng.uniform(0, 14),
-        cupping_mm=rng.uniform(3, 20),
-        halo=float(rng.random() < 0.65) * rng.uniform(0, 36),
+        cupping=rng.uniform(0, 8),
+        cupping_mm=rng.uniform(3, 9),
+        halo=float(rng.random() < 0.5) * rng.uniform(0, 24),
         halo_mm=rng.uniform(1.5, 5),
         bloom=rng.uniform(0, 0.06),
         bloom_mm=rng.uniform(1.8, 4.5),
