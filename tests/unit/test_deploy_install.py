@@ -69,7 +69,7 @@ class Checkout:
 
     def with_gpu(self) -> bool:
         """Whether what was installed last is for a GPU: the unit, and the packages."""
-        packages = "onnxruntime-gpu" if "[gpu]" in (self.folder / "pip.log").read_text() else "onnxruntime"
+        packages = "onnxruntime-gpu" if "[gpu," in (self.folder / "pip.log").read_text() else "onnxruntime"
         assert self.gpu_drop_in.exists() is (packages == "onnxruntime-gpu")
         return self.gpu_drop_in.exists()
 
@@ -113,6 +113,13 @@ def test_an_upgrade_keeps_the_gpu_until_it_is_told_otherwise(
     assert done.returncode == 0, done.stderr
     assert checkout.with_gpu() is expected
     assert ("CUDA=0" in done.stdout) is (expected and not variables), "what is kept is said, and how to be rid of it"
+
+
+@needs_root
+@pytest.mark.parametrize("cuda", ["0", "1"])
+def test_what_a_bucket_needs_comes_along(checkout: Checkout, cuda: str) -> None:
+    assert checkout.make(f"CUDA={cuda}").returncode == 0
+    assert ",s3]" in (checkout.folder / "pip.log").read_text()
 
 
 @needs_root
