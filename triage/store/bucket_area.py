@@ -152,7 +152,7 @@ class BucketArea(FileArea):
 
     @cached_property
     def _copies(self) -> Path:
-        made = tempfile.mkdtemp(prefix="ich-triage-")
+        made = tempfile.mkdtemp(prefix=".ich-triage-bundles-")
         weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
         return Path(made)
 
