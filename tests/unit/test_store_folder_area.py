@@ -21,6 +21,19 @@ def _opened(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
+def _synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is synced from now on."""
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def traced(descriptor: int) -> None:
+        synced.append(_opened(descriptor))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", traced)
+    return synced
+
+
 @pytest.fixture
 def blobs(tmp_path: Path) -> FolderArea:
     """A file area whose folder does not exist yet."""
@@ -70,14 +83,7 @@ def test_file_name_and_folder_are_synced_before_the_key_is_given(
 
 
 def test_new_folders_are_synced_up_to_one_that_was_there(blobs: FolderArea, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[Path] = []
-    sync = os.fsync
-
-    def traced(descriptor: int) -> None:
-        synced.append(_opened(descriptor))
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", traced)
+    synced = _synced(monkeypatch)
     key = blobs.put(b"x")
     folders = [path for path in synced if path.is_dir()]
     assert folders == [blobs.root.parent.parent, blobs.root.parent, blobs.root, blobs.root / key[:2]]
@@ -89,14 +95,7 @@ def test_the_name_of_a_folder_that_another_process_made_is_synced_once(
     """The other one may have been killed before it synced it."""
     for name in range(256):
         (blobs.root / f"{name:02x}").mkdir(parents=True, exist_ok=True)
-    synced: list[Path] = []
-    sync = os.fsync
-
-    def traced(descriptor: int) -> None:
-        synced.append(_opened(descriptor))
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", traced)
+    synced = _synced(monkeypatch)
     keys = [blobs.put(b"x") for _ in range(100)]
     assert synced.count(blobs.root.parent) == 1
     assert synced.count(blobs.root) == len({key[:2] for key in keys}) < len(keys)

@@ -114,12 +114,10 @@ class BucketArea(FileArea):
         return (key for key, written in self._listed("") if written < instant and KEY.match(key))
 
     def folder(self, name: str) -> Path:
-        """A copy on this machine, fetched once; it goes with the process."""
+        """A copy on this machine, fetched anew: the last may be of a damaged folder. It goes with the process."""
         place = Path(name)
         try:
             place = self._copies / name
-            if place.is_dir():
-                return place
             unfinished = Path(tempfile.mkdtemp(dir=self._copies))
             for listed, _ in self._listed(f"{name}/"):
                 if listed.endswith("/") or ".." in listed.split("/"):
@@ -130,11 +128,12 @@ class BucketArea(FileArea):
                     found = self._s3.get_object(Bucket=self._url.bucket, Key=self._name(listed))
                     file.write_bytes(found["Body"].read())
             place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
             if any(unfinished.iterdir()):
                 unfinished.rename(place)
         except OSError as exc:
             why = exc.strerror or type(exc).__name__
-            raise OutOfSpace(f"{self._url.of(name)} cannot be copied to {place}: {why}.") from exc
+            raise StoreUnavailable(f"{self._url.of(name)} cannot be copied to {place}: {why}.") from exc
         return place
 
     def keep_folder(self, name: str, source: Path, is_whole: Callable[[Path], bool]) -> bool:
@@ -144,7 +143,6 @@ class BucketArea(FileArea):
             self._remove(listed)
         for place, file in files.items():
             self._write(place, file.read_bytes())
-        shutil.rmtree(self._copies / name, ignore_errors=True)
         whole = is_whole(self.folder(name))
         for place in () if whole else files:
             self._remove(place)
