@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of every part of a protocol: no key is passed over."""
@@ -35,7 +36,8 @@ def read_protocol(adapter: TypeAdapter[Read], folder: str, name_or_path: str) ->
         known = ", ".join(shipped_protocols(folder))
         raise ValueError(f"there is no protocol {name_or_path!r}: give one of {known}, or the path of a TOML file")
     try:
-        return adapter.validate_python(tomllib.loads(source.read_text(encoding="utf-8")))
+        # As JSON, whose objects and lists become what a strict part asks for.
+        return adapter.validate_json(to_json(tomllib.loads(source.read_text(encoding="utf-8"))))
     except ValidationError as exc:
         faults = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in exc.errors()[:3]]
         raise ValueError(f"the protocol {name_or_path} is not valid: {'; '.join(faults)}") from exc

@@ -8,6 +8,7 @@ from trainer.demonstration.stream import block_orders, blocks, scan_input
 from triage.domain.geometry import stack_frames
 from triage.domain.study import FrameGeometry
 from triage.domain.volume import SliceSource, Volume
+from triage.inference.hardening import evened
 from triage.inference.preprocess import PreprocessSpec, net_input, window_slices
 from triage.inference.slabs import group_slices, sample_slabs
 
@@ -62,6 +63,16 @@ def test_training_and_serving_see_the_same_slices_bit_for_bit() -> None:
     trained = scan_input(made, "slice", SMALL)
     assert trained.dtype == served.dtype == np.float32
     assert trained.tobytes() == served.tobytes()
+
+
+def test_stacks_are_evened_where_the_bundle_will_be() -> None:
+    plain = next(blocks(PLAN, 3, None, SMALL, 0))
+    even = next(blocks(PLAN, 3, None, replace(SMALL, even_brain=True), 0))
+    expected = np.stack([np.rint(evened(stack, SMALL.pixel_mm)) for stack in plain.hu])
+    np.testing.assert_array_equal(even.hu, expected)
+    np.testing.assert_array_equal(even.labels, plain.labels)
+    assert even.hu.dtype == plain.hu.dtype == np.int16
+    assert (plain.hu - even.hu).max() >= 10, "one of the stacks shows a vertex or a base"
 
 
 def test_net_input_has_one_channel_per_window_between_zero_and_one() -> None:

@@ -14,6 +14,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
     limits, scoring, raster = manifest.thresholds, manifest.scoring, manifest.preprocessing
     origin = manifest.provenance
     windows = ", ".join(f"{center:g}/{width:g}" for center, width in raster.windows)
+    evened = "; brain that bone has brightened is evened" if raster.even_brain else ""
     evidence = f"mean of the {scoring.top_k} highest slices after smoothing {scoring.means} over neighbours"
     return [
         ("intended input", manifest.intended_input),
@@ -22,7 +23,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("software", ", ".join(f"{name} {version}" for name, version in sorted(origin.software.items()))),
         ("slice classifier", _net(manifest.slice_classifier)),
         ("segmentation net", _net(manifest.munet)),
-        ("net input", f"{raster.size} x {raster.size} at {raster.pixel_mm:g} mm, windows {windows}"),
+        ("net input", f"{raster.size} x {raster.size} at {raster.pixel_mm:g} mm, windows {windows}{evened}"),
         ("gate", f"a slice at {limits.gate:.3f} or more is segmented, with its neighbours"),
         ("exam evidence", f"{evidence}; of each slice the {scoring.evidence_mm2:g} mm2 that look most like blood"),
         ("limits", f"suspected at {limits.suspected:.3f}, emergent at {limits.emergent:.3f}"),

@@ -27,6 +27,8 @@ class DataPlan:
 
     Attributes
     ----------
+    blocks : int
+        0 where nets stay as they are and get new limits.
     template_stacks, procedural_stacks : int
         Of each block.
     slices : int
@@ -57,8 +59,8 @@ class DataPlan:
             raise ValueError(f"template_first is one of the {self.blocks} blocks, not {self.template_first}")
         if min(self.template_stacks, self.procedural_stacks) < 0 or self.template_stacks + self.procedural_stacks < 1:
             raise ValueError("a block needs a stack")
-        if min(self.blocks, self.slices, self.kept) < 1:
-            raise ValueError("blocks, slices and kept are 1 or more")
+        if self.blocks < 0 or min(self.slices, self.kept) < 1:
+            raise ValueError("slices and kept are 1 or more, blocks 0 or more")
         if self.blocks > _MOST_BLOCKS or self.template_stacks + self.procedural_stacks > _MOST_STACKS:
             raise ValueError(f"there are at most {_MOST_BLOCKS} blocks of {_MOST_STACKS} stacks: seeds would meet")
 
@@ -137,8 +139,8 @@ class FitSpec:
     balanced: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2:
-            raise ValueError("training needs 1 step and batches of 2 slices or more")
+        if self.steps < 0 or self.batch < 2:
+            raise ValueError("training needs batches of 2 slices or more, and steps are 0 or more")
         if not self.learning_rate > 0.0:
             raise ValueError(f"learning_rate is above 0, not {self.learning_rate}")
         _share("warmup", self.warmup)
@@ -260,8 +262,10 @@ class Protocol:
         for net in (self.slice_classifier, self.munet):
             if max(net.crop) > self.preprocessing.size:
                 raise ValueError(f"{net.architecture}: a crop of {net.crop} is larger than {self.preprocessing.size}")
-            if net.steps % self.data.blocks:
+            if net.steps % max(self.data.blocks, 1) or (net.steps > 0) != (self.data.blocks > 0):
                 raise ValueError(f"{net.architecture}: {net.steps} steps do not divide by {self.data.blocks} blocks")
+        if not (self.data.blocks or self.begins_from):
+            raise ValueError("without blocks nothing is learned: begins_from names the nets that stay as they are")
 
 
 _ADAPTER: TypeAdapter[Protocol] = TypeAdapter(Protocol)

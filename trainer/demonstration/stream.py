@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.demonstration.protocol import DataPlan
 from trainer.phantom.stacks import StackBatch, stacks
+from triage.inference.hardening import evened
 from triage.inference.preprocess import PreprocessSpec, Reads, net_input, shown_with
 
 _PER_ORDER = 4
@@ -88,7 +89,7 @@ def _joined(batches: list[StackBatch]) -> StackBatch:
 
 def _make(task: Order) -> StackBatch:
     plan, spec = task.plan, task.spec
-    return stacks(
+    made = stacks(
         task.count,
         task.seed,
         anatomy=task.anatomy,
@@ -98,3 +99,7 @@ def _make(task: Order) -> StackBatch:
         larger=plan.larger,
         without=plan.without,
     )
+    if not spec.even_brain:
+        return made
+    evener = [np.rint(evened(stack, spec.pixel_mm)).astype(np.int16) for stack in made.hu]
+    return StackBatch(hu=np.stack(evener), labels=made.labels)

@@ -311,6 +311,8 @@ def format_manifest(manifest: Manifest) -> bytes:
     }
     if manifest.scoring.means == "probabilities":
         absent["scoring"] = {"means"}
+    if not manifest.preprocessing.even_brain:
+        absent["preprocessing"] = {"even_brain"}
     if manifest.reference is None:
         absent["reference"] = True
     if manifest.names_subtypes:

@@ -18,6 +18,7 @@ from triage.domain.geometry import upright
 from triage.domain.volume import Volume
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
 from triage.inference.familiar import check_familiar
+from triage.inference.hardening import evened
 from triage.inference.manifest import OUTPUTS, Manifest
 from triage.inference.postprocess import (
     as_bytes,
@@ -166,6 +167,8 @@ class Predictor:
         manifest = self.bundle.manifest
         slabs = group_slices(volume.stack, manifest.preprocessing)
         sampled = upright(volume.orientation).apply(sample_slabs(volume, slabs, manifest.preprocessing))
+        if manifest.preprocessing.even_brain:
+            sampled = evened(sampled, manifest.preprocessing.pixel_mm)
         if not volume.stack.from_below:
             slabs, sampled = slabs[::-1], sampled[::-1]
         logits, distances = self._classified(sampled, places_of(slabs, volume.stack))

@@ -42,6 +42,8 @@ class PreprocessSpec:
         Length along the normal that the nets were trained on.
     thin_below_mm : float
         Slices nearer to each other than this are averaged to slabs of about ``slab_mm``.
+    even_brain : bool
+        Whether brain that much bone around it has brightened is brought back to usual, see `hardening.evened`.
     """
 
     size: int = 256
@@ -49,6 +51,7 @@ class PreprocessSpec:
     windows: tuple[tuple[float, float], ...] = SUBDURAL_WINDOWS
     slab_mm: float = 5.0
     thin_below_mm: float = 3.0
+    even_brain: bool = False
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 1024:
