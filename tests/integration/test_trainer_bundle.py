@@ -36,11 +36,10 @@ def test_it_says_what_it_is(bundle: Bundle) -> None:
 
 
 def test_it_was_built_by_the_protocol_beside_it(bundle: Bundle) -> None:
-    plan = load_protocol("demo_third")
+    plan = load_protocol("demo_fourth")
     manifest = bundle.manifest
     assert (manifest.name, manifest.version) == (plan.bundle_name, plan.version)
-    # 0.6.0 was made when the protocols of all parts had the name of the bundle; a newer one says plan.name.
-    assert (manifest.provenance.protocol, manifest.provenance.seed) == (plan.bundle_name, plan.seed)
+    assert (manifest.provenance.protocol, manifest.provenance.seed) == (plan.name, plan.seed)
     assert manifest.preprocessing == plan.preprocessing
     assert manifest.slice_classifier.reads == plan.slice_classifier.reads
     assert manifest.munet.reads == plan.munet.reads

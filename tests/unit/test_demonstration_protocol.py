@@ -42,10 +42,20 @@ def test_a_protocol_has_the_name_of_its_file_and_says_what_comes_of_it(name: str
 
 
 def test_each_part_of_the_demo_begins_from_the_part_before() -> None:
-    parts = [load_protocol(name) for name in ("demo", "demo_second", "demo_third")]
+    parts = [load_protocol(name) for name in ("demo", "demo_second", "demo_third", "demo_fourth")]
     made = [f"{part.bundle_name} {part.version}" for part in parts]
     assert [part.begins_from for part in parts] == ["", *made[:-1]]
     assert len({part.seed for part in parts}) == len(parts)
+
+
+def test_a_part_may_leave_the_nets_as_they_are() -> None:
+    plan = load_protocol("demo_fourth")
+    assert plan.data.blocks == plan.slice_classifier.steps == plan.munet.steps == 0
+    for change in ({"munet": replace(plan.munet, steps=16)}, {"data": replace(plan.data, blocks=16)}):
+        with pytest.raises(ValueError, match="steps do not divide by"):
+            replace(plan, **change)
+    with pytest.raises(ValueError, match="without blocks nothing is learned"):
+        replace(plan, begins_from="")
 
 
 def test_unknown_names_and_files_are_refused() -> None:
@@ -63,6 +73,7 @@ def test_unknown_names_and_files_are_refused() -> None:
         ("steps =", "steps = 4841", "4841 steps do not divide by"),
         ("blocks =", "blocks = 0", "one of the 0 blocks"),
         ("kept =", "kept = 0", "1 or more"),
+        ("blocks =", "blocks = -1", "one of the -1 blocks"),
         ("template_first =", "template_first = 999", r"one of the \d+ blocks, not 999"),
         ("reads =", 'reads = "scan"', r"slice_classifier\.reads"),
         ("[data]", "late_from = 2.0\n[data]", "share of the steps"),
@@ -93,9 +104,9 @@ def test_what_is_no_text_is_no_protocol(tmp_path: Path) -> None:
         load_protocol(str(tmp_path / "picture.toml"))
 
 
-def test_a_fit_needs_at_least_one_step() -> None:
-    with pytest.raises(ValueError, match="1 step"):
-        FitSpec("munet", 0, 8, 1e-3, 0.0, 0.1, (64, 64), 0.9)
+def test_a_fit_takes_no_less_than_no_step() -> None:
+    with pytest.raises(ValueError, match="steps are 0 or more"):
+        FitSpec("munet", -1, 8, 1e-3, 0.0, 0.1, (64, 64), 0.9)
 
 
 @pytest.mark.parametrize("seed", [10, load_protocol("demo").seed, 89_999])

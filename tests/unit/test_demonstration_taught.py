@@ -17,10 +17,12 @@ from trainer.demonstration.fitting import Fitting
 from trainer.demonstration.protocol import FitSpec, load_protocol
 from trainer.demonstration.stream import blocks, scan_input
 from trainer.demonstration.taught import begun, unfolded
+from trainer.demonstration.train import Machine, load_net, train_nets
 from trainer.nets.registry import build_net
 from trainer.phantom.stacks import StackBatch
 from triage.domain.errors import TriageError
 from triage.entrypoints.app import shipped_bundle
+from triage.inference.bundle import load_bundle
 from triage.inference.preprocess import channels_of
 
 NETS = pytest.mark.parametrize("spec", [MUNET, CLASSIFIER], ids=lambda spec: spec.architecture)
@@ -110,3 +112,14 @@ def test_training_begins_from_what_it_is_given(made: StackBatch) -> None:
     one.begin(unfolded(CLASSIFIER, content, shown))
     torch.testing.assert_close(answer(one.fitted().net, shown[0]), answer(net.eval(), shown[0]))
     assert one.state()["net"]["gain"].equal(net.state_dict()["gain"])
+
+
+def test_nets_that_are_taught_no_further_answer_as_they_did(tmp_path: Path) -> None:
+    version = load_bundle(shipped_bundle()).manifest.version
+    plan = replace(load_protocol("demo_fourth"), begins_from=f"demo {version}")
+    said: list[str] = []
+    train_nets(plan, tmp_path, None, Machine(), said.append, shipped_bundle())
+    assert said == [], "no block was made"
+    shown = np.random.default_rng(5).random((2, 9, 256, 256), np.float32)
+    served = onnxruntime.InferenceSession((shipped_bundle() / "munet.onnx").read_bytes()).run(None, {"image": shown})[0]
+    np.testing.assert_allclose(answer(load_net(tmp_path / "nets" / "munet.pt").net, shown).numpy(), served, atol=2e-3)
