@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from tests.services import Programs
 from trainer.phantom.command import phantom_command
 from trainer.phantom.conditions import Condition
 from trainer.phantom.dicom import study_instances, study_uids
-from trainer.phantom.exam import DEFECTS, PhantomStudy, ScanGeometry, study
+from trainer.phantom.exam import DEFECTS, PhantomStudy, ScanGeometry, stands_out, study
 from trainer.phantom.ingredients import Ingredient
+from trainer.phantom.scene import Cut
+from trainer.phantom.tissue import draw_tissue
 from trainer.phantom.writing import StudyPlan, write_studies
 from triage.dicom.header import read_header
 from triage.dicom.select import exclusion
@@ -182,6 +185,36 @@ def test_a_subtype_without_a_shape_of_its_own_is_refused() -> None:
 def test_blood_that_never_shows_is_an_error_and_no_quiet_negative() -> None:
     with pytest.raises(ValueError, match="seed 3 shows no"):
         study(3, geometry=ScanGeometry(slice_count=8, matrix=64, spacing_mm=3.8), minimum_ml=5000.0)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "hu", "seen"),
+    [
+        (Subtype.IPH, 50.0, True),
+        (Subtype.IPH, 40.0, False),
+        (Subtype.IPH, 33.0, False),
+        (Subtype.SDH, 18.0, True),
+        (Subtype.SAH, 47.0, True),
+        (Subtype.SAH, 40.0, False),
+        (Subtype.SAH, 12.0, False),
+        (Subtype.IVH, 40.0, True),
+        (Subtype.IVH, 10.0, False),
+    ],
+)
+def test_blood_as_dense_as_what_lies_beside_it_is_not_seen(subtype: Subtype, hu: float, seen: bool) -> None:
+    tissue = replace(draw_tissue(np.random.default_rng(1)), white=29.0, grey=38.0, fluid=7.0)
+    blood = np.zeros((5, 1, 3), np.float32)
+    blood[SUBTYPES.index(subtype)] = [[0.0, 0.5, 0.51]]
+    nothing = np.zeros((1, 3), np.float32)
+    ideal = Cut(np.full((1, 3), hu, np.float32), nothing, nothing, blood)
+    np.testing.assert_array_equal(stands_out(ideal, tissue), [[False, False, seen]])
+
+
+def test_a_positive_exam_shows_blood_that_a_reader_could_see() -> None:
+    """The first head of this seed has 14 ml in brain of 39 HU, of 39 HU itself: it is drawn anew."""
+    made = study(7000162, geometry=SMALL)
+    hu = np.median(made.hu[made.labels > 0])
+    assert hu > 46 or hu < 21
 
 
 def test_written_exams_carry_their_truth(tmp_path: Path) -> None:

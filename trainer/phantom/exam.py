@@ -15,8 +15,9 @@ from trainer.phantom.conditions import Condition
 from trainer.phantom.fields import Floats
 from trainer.phantom.motion import seen_plane
 from trainer.phantom.pose import Plane
-from trainer.phantom.scene import Head, cut, draw_head
+from trainer.phantom.scene import Cut, Head, cut, draw_head
 from trainer.phantom.sources import anatomy_for
+from trainer.phantom.tissue import Tissue
 from triage.domain.finding import SUBTYPES, ReasonCode, Subtype, WorklistStatus
 
 DEFECTS = (ReasonCode.GAP, ReasonCode.CONTRAST, ReasonCode.TOO_FEW_SLICES, ReasonCode.LOCALIZER)
@@ -27,6 +28,9 @@ _RENDER = 2
 
 _PROBE_MM = 1.2
 """Whether blood shows is first tried on pixels four times as large, where they are at most this size."""
+
+STANDS_OUT_HU = 8.0
+"""Blood is seen from this far beyond what lies beside it: about as far as grey matter lies beyond white."""
 
 _FIELD_MM = (230.4, 256.0)
 """Side of the field of view: pixels of 0.45 to 0.5 mm on a matrix of 512, larger ones on a smaller matrix."""
@@ -119,8 +123,9 @@ def study(
     subtypes : sequence of Subtype, optional
         Which subtypes bleed, instead of drawn ones.
     minimum_ml : float
-        Smallest labelled volume of blood in a ``suspected`` exam, and a third of it for each subtype: heads
-        whose blood hides in partial volume, or beyond the slices, are drawn anew.
+        Smallest labelled volume of blood in a ``suspected`` exam, a third of it for each subtype, and the smallest
+        that can be seen, see `stands_out`: heads whose blood hides in partial volume, beyond the slices or in
+        brain of its own density are drawn anew. No reader could have called them positive.
     condition : Condition, optional
         Something that the product was not made for. It changes the pixels alone, never ``status`` or ``reason``;
         an exam with the reason ``contrast`` shows contrast agent without being asked.
@@ -153,8 +158,10 @@ def study(
             without=without,
         )
         planes = _planes(drawn, head.top_mm)
-        if bleeding and not _shows(_probed_ml(head, planes), head, minimum_ml):
-            continue
+        if bleeding:
+            probed, seen_ml = _probed_ml(head, planes)
+            if seen_ml < minimum_ml or not _shows(probed, head, minimum_ml):
+                continue
         whole = _acquired(head, planes, scan, for_slices)
         if not bleeding or _shows(_labelled_ml(whole.labels, planes), head, minimum_ml):
             break
@@ -237,16 +244,33 @@ def _shows(ml: Mapping[Subtype, float], head: Head, minimum_ml: float) -> bool:
     return sum(ml.values()) >= minimum_ml and all(ml[subtype] >= minimum_ml / 3 for subtype in wanted)
 
 
-def _probed_ml(head: Head, planes: Sequence[Plane]) -> dict[Subtype, float]:
-    """Volumes from coarse pixels, to drop hopeless heads before they are rendered."""
-    ml = dict.fromkeys(SUBTYPES, 0.0)
+def stands_out(ideal: Cut, tissue: Tissue) -> NDArray[np.bool_]:
+    """Where a reader could tell blood from what lies beside it, bool (row, column), before noise and artefacts.
+
+    Blood in a ventricle is seen beside fluid; all other beside brain, in which blood as dense as it is not seen,
+    be it lighter than the fluid whose place it takes.
+    """
+    brighter, darker = ideal.hu >= tissue.grey + STANDS_OUT_HU, ideal.hu <= tissue.white - STANDS_OUT_HU
+    beside_fluid = ideal.hu >= tissue.fluid + STANDS_OUT_HU
+    seen = {Subtype.IVH: beside_fluid, Subtype.SAH: brighter}
+    shown = [
+        (part > 0.5) & seen.get(subtype, brighter | darker) for subtype, part in zip(SUBTYPES, ideal.blood, strict=True)
+    ]
+    return np.any(shown, axis=0)
+
+
+def _probed_ml(head: Head, planes: Sequence[Plane]) -> tuple[dict[Subtype, float], float]:
+    """Volumes from coarse pixels, and of these what can be seen: to drop hopeless heads before they are rendered."""
+    ml, seen_ml = dict.fromkeys(SUBTYPES, 0.0), 0.0
     for plane in planes:
         coarse = plane.coarser(_RENDER)
         if coarse.spacing_mm < _PROBE_MM:
             coarse = coarse.coarser()
-        for subtype, fraction in zip(SUBTYPES, cut(head, coarse).blood, strict=True):
+        ideal = cut(head, coarse)
+        for subtype, fraction in zip(SUBTYPES, ideal.blood, strict=True):
             ml[subtype] += _ml(fraction, coarse)
-    return ml
+        seen_ml += _ml(stands_out(ideal, head.tissue), coarse)
+    return ml, seen_ml
 
 
 def _labelled_ml(labels: NDArray[np.uint8], planes: Sequence[Plane]) -> dict[Subtype, float]:
@@ -258,7 +282,7 @@ def _labelled_ml(labels: NDArray[np.uint8], planes: Sequence[Plane]) -> dict[Sub
     return {subtype: float(volume) for subtype, volume in zip(SUBTYPES, ml, strict=True)}
 
 
-def _ml(fraction: Floats, plane: Plane) -> float:
+def _ml(fraction: NDArray[np.float32 | np.bool_], plane: Plane) -> float:
     """Volume of the voxels of ``plane`` of which ``fraction`` (row, column) is blood."""
     return float(fraction.sum(dtype=np.float64)) * plane.spacing_mm**2 * plane.thickness_mm / 1000
 
