@@ -211,7 +211,7 @@ def test_blood_as_dense_as_what_lies_beside_it_is_not_seen(subtype: Subtype, hu:
 
 
 def test_a_positive_exam_shows_blood_that_a_reader_could_see() -> None:
-    """The first head of this seed has 14 ml in brain of 39 HU, of 39 HU itself: it is drawn anew."""
+    """The first head of this seed has 14 ml of 39 HU in cerebellum about as dense: it is drawn anew."""
     made = study(7000162, geometry=SMALL)
     hu = np.median(made.hu[made.labels > 0])
     assert hu > 46 or hu < 21
