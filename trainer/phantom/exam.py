@@ -125,7 +125,7 @@ def study(
     minimum_ml : float
         Smallest labelled volume of blood in a ``suspected`` exam, a third of it for each subtype, and the smallest
         that can be seen, see `stands_out`: heads whose blood hides in partial volume, beyond the slices or in
-        brain of its own density are drawn anew. No reader could have called them positive.
+        brain of its own density are drawn anew: a reader would not have called them positive.
     condition : Condition, optional
         Something that the product was not made for. It changes the pixels alone, never ``status`` or ``reason``;
         an exam with the reason ``contrast`` shows contrast agent without being asked.
@@ -159,7 +159,7 @@ def study(
         )
         planes = _planes(drawn, head.top_mm)
         if bleeding:
-            probed, seen_ml = _probed_ml(head, planes)
+            probed, seen_ml = _probed(head, planes)
             if seen_ml < minimum_ml or not _shows(probed, head, minimum_ml):
                 continue
         whole = _acquired(head, planes, scan, for_slices)
@@ -259,7 +259,7 @@ def stands_out(ideal: Cut, tissue: Tissue) -> NDArray[np.bool_]:
     return np.any(shown, axis=0)
 
 
-def _probed_ml(head: Head, planes: Sequence[Plane]) -> tuple[dict[Subtype, float], float]:
+def _probed(head: Head, planes: Sequence[Plane]) -> tuple[dict[Subtype, float], float]:
     """Volumes from coarse pixels, and of these what can be seen: to drop hopeless heads before they are rendered."""
     ml, seen_ml = dict.fromkeys(SUBTYPES, 0.0), 0.0
     for plane in planes:
