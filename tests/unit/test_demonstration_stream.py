@@ -8,7 +8,7 @@ from trainer.demonstration.stream import block_orders, blocks, scan_input
 from triage.domain.geometry import stack_frames
 from triage.domain.study import FrameGeometry
 from triage.domain.volume import SliceSource, Volume
-from triage.inference.hardening import evened
+from triage.inference.beam_hardening import evened
 from triage.inference.preprocess import PreprocessSpec, net_input, window_slices
 from triage.inference.slabs import group_slices, sample_slabs
 

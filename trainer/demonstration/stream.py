@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.demonstration.protocol import DataPlan
 from trainer.phantom.stacks import StackBatch, stacks
-from triage.inference.hardening import evened
+from triage.inference.beam_hardening import evened
 from triage.inference.preprocess import PreprocessSpec, Reads, net_input, shown_with
 
 _PER_ORDER = 4

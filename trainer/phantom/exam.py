@@ -29,7 +29,7 @@ _RENDER = 2
 _PROBE_MM = 1.2
 """Whether blood shows is first tried on pixels four times as large, where they are at most this size."""
 
-STANDS_OUT_HU = 8.0
+_STANDS_OUT_HU = 8.0
 """Blood is seen from this far beyond what lies beside it: about as far as grey matter lies beyond white."""
 
 _FIELD_MM = (230.4, 256.0)
@@ -250,8 +250,8 @@ def stands_out(ideal: Cut, tissue: Tissue) -> NDArray[np.bool_]:
     Blood in a ventricle is seen beside fluid; all other beside brain, in which blood as dense as it is not seen,
     be it lighter than the fluid whose place it takes.
     """
-    brighter, darker = ideal.hu >= tissue.grey + STANDS_OUT_HU, ideal.hu <= tissue.white - STANDS_OUT_HU
-    beside_fluid = ideal.hu >= tissue.fluid + STANDS_OUT_HU
+    brighter, darker = ideal.hu >= tissue.grey + _STANDS_OUT_HU, ideal.hu <= tissue.white - _STANDS_OUT_HU
+    beside_fluid = ideal.hu >= tissue.fluid + _STANDS_OUT_HU
     seen = {Subtype.IVH: beside_fluid, Subtype.SAH: brighter}
     shown = [
         (part > 0.5) & seen.get(subtype, brighter | darker) for subtype, part in zip(SUBTYPES, ideal.blood, strict=True)

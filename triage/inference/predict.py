@@ -16,9 +16,9 @@ from triage.domain.errors import ProviderUnavailable
 from triage.domain.finding import KINDS, SUBTYPES, KeySlice, Subtype, SubtypeFinding, TriageResult, WorklistStatus
 from triage.domain.geometry import upright
 from triage.domain.volume import Volume
+from triage.inference.beam_hardening import evened
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, Bundle, load_bundle
 from triage.inference.familiar import check_familiar
-from triage.inference.hardening import evened
 from triage.inference.manifest import OUTPUTS, Manifest
 from triage.inference.postprocess import (
     as_bytes,
@@ -67,8 +67,8 @@ class Gate:
     slabs : tuple of Slab
         How the slices were grouped, from the feet up.
     sampled : ndarray of float32, shape (slab, size, size)
-        HU on the net raster, upright as in training however it was stored; kept so that segmentation need not sample
-        again.
+        HU on the net raster, upright as in training however it was stored, and evened where the bundle says so; kept
+        so that segmentation need not sample again.
     distances : ndarray of float32, shape (slab,), or None
         How unfamiliar each slab is, about 1 for those that the classifier learned from; None where it cannot tell.
     """

@@ -43,7 +43,7 @@ class PreprocessSpec:
     thin_below_mm : float
         Slices nearer to each other than this are averaged to slabs of about ``slab_mm``.
     even_brain : bool
-        Whether brain that much bone around it has brightened is brought back to usual, see `hardening.evened`.
+        Whether brain that much bone around it has brightened is brought back to usual, see `beam_hardening.evened`.
     """
 
     size: int = 256

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.onnx_models import tiny_bundle, tiny_manifest, volume_of
 from trainer.phantom.beam import draw_beam
-from triage.inference.hardening import HU_PER_SHARE, SHARE_WITHOUT, USUAL_HU, brightening_hu, evened
+from triage.inference.beam_hardening import HU_PER_SHARE, SHARE_WITHOUT, USUAL_HU, brightening_hu, evened
 from triage.inference.manifest import Manifest, format_manifest, parse_manifest
 from triage.inference.predict import Predictor
 
