@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
 
 from trainer.bundles.export import PARITY_SLICES
 from trainer.cli import main
-from trainer.demonstration.build import build_bundles, export_saved
+from trainer.demonstration.build import build_bundles, export_saved, exported_nets, small_nets
 from trainer.demonstration.exams import ExamOrder, run_exam, volume_of
 from trainer.demonstration.protocol import DataPlan, ExamPlan, Protocol, load_protocol
+from trainer.demonstration.stream import scan_input
 from trainer.demonstration.train import Machine, load_net, train_nets
 from trainer.demonstration.unseen import other_stacks
 from trainer.phantom.exam import study
@@ -139,6 +141,28 @@ def test_a_kept_net_is_exported_again_with_its_parity_check(built: tuple[Bundle,
     trained = load_net(kept)
     assert (trained.architecture, trained.reads) == ("slice_classifier", "neighbours")
     assert not trained.net.training
+
+
+@pytest.mark.slow
+def test_mirrored_nets_say_of_a_mirror_image_what_they_say_of_the_slice(
+    built: tuple[Bundle, Path, list[str]],
+) -> None:
+    plan = replace(miniature(), mirrored=True)
+    stacks = other_stacks(plan, None)
+    nets = exported_nets(built[1] / "nets", plan, stacks, built[2].append)
+    shown = scan_input(stacks[0], "neighbours", plan.preprocessing)
+    mirrored = np.ascontiguousarray(shown[..., ::-1])
+    for files in (nets.files, small_nets(nets, plan, stacks, built[2].append).files):
+        masks, turned = (ran(files["munet.onnx"], image)[0] for image in (shown, mirrored))
+        np.testing.assert_allclose(turned[..., ::-1], masks, atol=1e-4 * np.abs(masks).max())
+        assert np.abs(masks - masks[..., ::-1]).max() > 0.01 * np.abs(masks).max(), "heads are not symmetrical"
+        labels, of_mirrored = (ran(files["slice_classifier.onnx"], image) for image in (shown, mirrored))
+        for one, other in zip(labels, of_mirrored, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(one).max())
+
+
+def ran(content: bytes, image: np.ndarray) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"image": image})
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from torch import nn
 from tests.unit.test_demonstration_fitting import CLASSIFIER, DATA, MUNET, RASTER, plan_of
 from trainer.bundles.export import export_net
 from trainer.demonstration.fitting import Fitting
+from trainer.demonstration.mirrored import Mirrored
 from trainer.demonstration.protocol import FitSpec, load_protocol
 from trainer.demonstration.stream import blocks, scan_input
 from trainer.demonstration.taught import begun, unfolded
@@ -33,7 +34,7 @@ def made() -> StackBatch:
     return next(blocks(DATA, 6, None, RASTER, 0))
 
 
-def exported(spec: FitSpec, made: StackBatch) -> tuple[nn.Module, bytes, list[np.ndarray]]:
+def exported(spec: FitSpec, made: StackBatch, *, mirrored: bool = False) -> tuple[nn.Module, bytes, list[np.ndarray]]:
     """A net with running statistics of its own, its file, and what it was shown."""
     torch.manual_seed(3)
     net = build_net(spec.architecture, spec.options, in_channels=channels_of(spec.reads))
@@ -46,7 +47,8 @@ def exported(spec: FitSpec, made: StackBatch) -> tuple[nn.Module, bytes, list[np
     with torch.no_grad():
         for one in shown:
             net.train()(torch.from_numpy(one))
-    return net, export_net(net, spec.architecture, np.concatenate(shown)).content, shown
+    served = Mirrored(net) if mirrored else net
+    return net, export_net(served, spec.architecture, np.concatenate(shown)).content, shown
 
 
 def answer(net: nn.Module, shown: np.ndarray) -> torch.Tensor:
@@ -55,9 +57,12 @@ def answer(net: nn.Module, shown: np.ndarray) -> torch.Tensor:
     return given if isinstance(given, torch.Tensor) else given[0]
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @NETS
-def test_a_net_from_its_file_answers_as_before_in_use_and_while_it_learns(spec: FitSpec, made: StackBatch) -> None:
-    net, content, shown = exported(spec, made)
+def test_a_net_from_its_file_answers_as_before_in_use_and_while_it_learns(
+    spec: FitSpec, mirrored: bool, made: StackBatch
+) -> None:
+    net, content, shown = exported(spec, made, mirrored=mirrored)
     again = build_net(spec.architecture, spec.options, in_channels=channels_of(spec.reads))
     again.load_state_dict(unfolded(spec, content, shown))
     torch.testing.assert_close(answer(again.eval(), shown[0]), answer(net.eval(), shown[0]), rtol=1e-3, atol=1e-3)

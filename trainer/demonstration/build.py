@@ -19,6 +19,7 @@ from trainer.demonstration.evaluate import Measured, calibration_orders, held_ou
 from trainer.demonstration.exams import LADDER, run_same
 from trainer.demonstration.familiar import OUTPUTS as DISTANCE_OUTPUTS
 from trainer.demonstration.familiar import familiar
+from trainer.demonstration.mirrored import Mirrored
 from trainer.demonstration.protocol import Protocol
 from trainer.demonstration.quiet import quiet_on, remark_on
 from trainer.demonstration.stream import scan_input
@@ -153,9 +154,10 @@ def _exported(trained: TrainedNet, plan: Protocol, stacks: Sequence[Stack]) -> E
     """A classifier is given the distance of its features from those of made slices, see `familiar`."""
     shown = [scan_input(stack, trained.reads, plan.preprocessing) for stack in stacks]
     parity = np.concatenate(shown)[:PARITY_SLICES]
-    if isinstance(trained.net, SliceClassifier):
-        return export_net(familiar(trained.net, shown), trained.architecture, parity, DISTANCE_OUTPUTS)
-    return export_net(trained.net, trained.architecture, parity)
+    net, outputs = trained.net, None
+    if isinstance(net, SliceClassifier):
+        net, outputs = familiar(net, shown), DISTANCE_OUTPUTS
+    return export_net(Mirrored(net) if plan.mirrored else net, trained.architecture, parity, outputs)
 
 
 def small_nets(nets: Nets, plan: Protocol, stacks: Sequence[Stack], tell: Tell) -> Nets:

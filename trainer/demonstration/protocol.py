@@ -226,7 +226,8 @@ class Protocol:
     taught further keeps its name, and each of its parts has a protocol. ``augment_late`` takes the place of ``augment``
     after the share ``late_from`` of the steps: wide changes from the beginning keep a net from learning at all.
     ``begins_from`` is the name and version of the bundle whose nets are taught further, as "demo 0.4.0"; empty where
-    nets begin from random weights.
+    nets begin from random weights. ``mirrored`` asks for nets that answer for a slice and for its mirror image, and
+    give the mean: twice the work, see `trainer.demonstration.mirrored`.
     """
 
     name: str
@@ -247,6 +248,7 @@ class Protocol:
     bundle: str = ""
     precision: Literal["fp32", "bf16"] = "fp32"
     int8: bool = False
+    mirrored: bool = False
 
     @property
     def bundle_name(self) -> str:

@@ -22,6 +22,9 @@ from trainer.nets.registry import build_net
 from triage.inference.bundle import CLASSIFIER, SEGMENTER, load_bundle
 from triage.inference.preprocess import channels_of
 
+_WRAPPED = "net."
+"""What each wrapper puts before the names of the weights, see `Mirrored` and `FamiliarClassifier`."""
+
 
 def begun(plan: Protocol, folder: Path | None) -> dict[str, dict[str, Tensor]]:
     """State of each net, by its role, that the protocol begins from; none where nets begin from random weights.
@@ -63,7 +66,7 @@ def unfolded(spec: FitSpec, content: bytes, slices: Sequence[np.ndarray]) -> dic
         The file holds another net, or one in 8 bits.
     """
     held = {
-        entry.name.removeprefix("net."): torch.from_numpy(np.array(numpy_helper.to_array(entry)))
+        _bare(entry.name): torch.from_numpy(np.array(numpy_helper.to_array(entry)))
         for entry in onnx.load_from_string(content).graph.initializer
     }
     net = build_net(spec.architecture, spec.options, in_channels=channels_of(spec.reads))
@@ -83,6 +86,13 @@ def unfolded(spec: FitSpec, content: bytes, slices: Sequence[np.ndarray]) -> dic
     net.load_state_dict(state)
     _set_norms(net, {norm: held[_bias_of(name)] for name, norm in folded.items()}, slices)
     return net.state_dict()
+
+
+def _bare(name: str) -> str:
+    """The name of a weight in its own net, whatever wrapped that for the export."""
+    while name.startswith(_WRAPPED):
+        name = name.removeprefix(_WRAPPED)
+    return name
 
 
 def _bias_of(norm: str) -> str:
