@@ -26,7 +26,7 @@ from triage.inference.familiar import check_familiar, exam_distance
 from triage.inference.plausible import check_living_head
 from triage.inference.predict import Analysis, Gate, Predictor
 
-LADDER = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+LADDER = tuple(round(0.2 + 0.01 * step, 2) for step in range(61))
 """Limits of the mask that calibration chooses from."""
 
 
@@ -63,7 +63,7 @@ class ExamRecord:
         How unfamiliar the classifier finds it, see `triage.inference.familiar`; NaN where it cannot tell.
     blood_hu : float
         Median of what is blood, partial volume included; NaN without blood. Old blood is as dense as brain.
-    ladder_ml : ndarray of float64, shape (13,)
+    ladder_ml : ndarray of float64, shape (61,)
         Where every slice was segmented: volume of any blood at each limit of `LADDER` from the bundle's own one on.
     """
 
